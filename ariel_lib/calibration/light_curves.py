@@ -1,0 +1,118 @@
+"""Light curves: what calibration hands to everything after it, one file a visit, saved and loaded losslessly.
+
+Files are safetensors (no pickle) with planet, visit and provenance as metadata, written atomically.
+"""
+
+import json
+import os
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from ariel_lib.archive import ArchiveError
+
+
+@dataclass(frozen=True)
+class LightCurve:
+    """One instrument, one visit. AIRS wavelengths ascend (wl_2 … wl_283); FGS1 has no wavelength axis.
+
+    time              (time,)                 h, middle of the exposure, float64
+    flux              (time[, wavelength])    electrons a sample, background subtracted
+    variance_poisson  (time[, wavelength])    electrons²
+    variance_read     (time[, wavelength])    electrons²
+    centroid          (time, 2)               pixels: along rows, along columns, relative to the visit's mean
+    background        (time,)                 electrons a pixel and sample
+    mask              (time[, wavelength])    True where the sample is unusable
+    """
+
+    time: np.ndarray
+    flux: np.ndarray
+    variance_poisson: np.ndarray
+    variance_read: np.ndarray
+    centroid: np.ndarray
+    background: np.ndarray
+    mask: np.ndarray
+
+    @property
+    def variance(self) -> np.ndarray:
+        return self.variance_poisson + self.variance_read
+
+
+@dataclass(frozen=True)
+class LightCurves:
+    """Both instruments of one visit of one planet, with provenance (config hash, source) as plain strings."""
+
+    planet_id: str
+    visit: int
+    fgs1: LightCurve
+    airs: LightCurve
+    provenance: dict[str, str] = field(default_factory=dict)
+
+
+def light_curves_path(folder: Path | str, split: str, planet_id: str, visit: int) -> Path:
+    """Where the visit lies under a light-curve folder: {folder}/{split}/{planet_id}_{visit}.safetensors."""
+    if Path(planet_id).name != planet_id:
+        raise ValueError(f"planet id {planet_id!r}: expected a plain name without a path separator")
+    return Path(folder) / split / f"{planet_id}_{visit}.safetensors"
+
+
+def list_light_curves(folder: Path | str, split: str) -> dict[str, tuple[int, ...]]:
+    """Planet id → visits present under {folder}/{split}, planets and visits in order."""
+    found: dict[str, list[int]] = {}
+    for path in (Path(folder) / split).glob("*_*.safetensors"):
+        planet, _, visit = path.stem.rpartition("_")
+        if visit.isdigit():
+            found.setdefault(planet, []).append(int(visit))
+    order = sorted(found, key=lambda planet: (0, int(planet), "") if planet.isdigit() else (1, 0, planet))
+    return {planet: tuple(sorted(found[planet])) for planet in order}
+
+
+def save_light_curves(path: Path | str, curves: LightCurves) -> None:
+    """Write one visit atomically (temporary file in the same folder, fsync, rename)."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {
+        f"{name}.{f.name}": np.ascontiguousarray(getattr(getattr(curves, name), f.name))
+        for name in ("fgs1", "airs")
+        for f in fields(LightCurve)
+    }
+    metadata = {"planet_id": curves.planet_id, "visit": str(curves.visit), "provenance": json.dumps(curves.provenance, sort_keys=True)}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        save_file(arrays, temporary, metadata)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_light_curves(path: Path | str) -> LightCurves:
+    """Read one visit back, every array with the dtype it was saved with. Raises ArchiveError for a damaged file."""
+    metadata, arrays = _read(Path(path), arrays=True)
+    curves = {
+        name: LightCurve(**{f.name: arrays[f"{name}.{f.name}"] for f in fields(LightCurve)}) for name in ("fgs1", "airs")
+    }
+    return LightCurves(metadata["planet_id"], int(metadata["visit"]), **curves, provenance=json.loads(metadata["provenance"]))
+
+
+def load_provenance(path: Path | str) -> dict[str, str]:
+    """The provenance of a saved visit without its arrays."""
+    return json.loads(_read(Path(path), arrays=False)[0]["provenance"])
+
+
+def _read(path: Path, *, arrays: bool) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    if not path.is_file():
+        raise ArchiveError(path, "light curves of one visit", "no such file", "Run `spectramind calibrate` first.")
+    expected = {f"{name}.{f.name}" for name in ("fgs1", "airs") for f in fields(LightCurve)}
+    try:
+        with safe_open(path, "numpy") as file:
+            metadata, keys = file.metadata() or {}, set(file.keys())
+            if not expected <= keys or not {"planet_id", "visit", "provenance"} <= set(metadata):
+                raise ArchiveError(path, "light curves of one visit", f"keys {sorted(keys)[:4]}", "Calibrate this planet again.")
+            return metadata, {key: file.get_tensor(key) for key in expected} if arrays else {}
+    except SafetensorError as error:
+        raise ArchiveError(path, "light curves of one visit", f"{error}", "Calibrate this planet again.") from error

@@ -1,0 +1,1 @@
+"""Light curves to transit depths: the physical estimate and its covariance."""
