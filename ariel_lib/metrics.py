@@ -1,0 +1,203 @@
+"""The challenge's score, and the plain statistics of a spectrum with a standard deviation.
+
+Source: the evaluation pages of the NeurIPS Ariel Data Challenges 2024 and 2025 on Kaggle.
+Arrays are (planet, wavelength); wavelength 0 is FGS1, the others are AIRS. Spectra are fractions, (Rp/Rs)².
+Knows numpy and the instrument's constants: no files, no planet ids, no network.
+"""
+
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from ariel_lib.instrument import FGS1_WAVELENGTH_WEIGHT
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class ScoreRule:
+    """What one year's challenge asks for.
+
+    fgs1_weight    weight of wavelength 0; every other wavelength has weight 1
+    fgs1_sigma     standard deviation of the perfect answer at wavelength 0
+    airs_sigma     the same at every other wavelength
+    element_wise   True: a ratio for each element, then their mean; False: one ratio of two sums
+    """
+
+    fgs1_weight: float
+    fgs1_sigma: float
+    airs_sigma: float
+    element_wise: bool
+
+
+RULES = {
+    2024: ScoreRule(fgs1_weight=1.0, fgs1_sigma=1e-5, airs_sigma=1e-5, element_wise=False),
+    2025: ScoreRule(fgs1_weight=FGS1_WAVELENGTH_WEIGHT, fgs1_sigma=1e-6, airs_sigma=1e-5, element_wise=True),
+}
+
+
+def column_weights(n_wavelengths: int, year: int = 2025) -> Array:
+    """Weight of each wavelength in the score, (wavelength,)."""
+    return np.concatenate([[_rule(year).fgs1_weight], np.ones(n_wavelengths - 1)])
+
+
+def perfect_sigma(n_wavelengths: int, year: int = 2025) -> Array:
+    """Standard deviation that the answer scoring 1 carries, (wavelength,)."""
+    rule = _rule(year)
+    return np.concatenate([[rule.fgs1_sigma], np.full(n_wavelengths - 1, rule.airs_sigma)])
+
+
+def naive_statistics(labels: Array) -> tuple[float, float]:
+    """Mean and population standard deviation over all training labels: the answer that scores 0."""
+    return float(np.mean(labels)), float(np.std(labels))
+
+
+def log_likelihood(truth: Array, mean: Array, sigma: Array) -> Array:
+    """Gaussian log density of each true value, in nats."""
+    return -0.5 * np.log(2 * np.pi) - np.log(sigma) - 0.5 * ((truth - mean) / sigma) ** 2
+
+
+def reference_gain(truth: Array, *, naive_mean: float, naive_sigma: float, year: int = 2025) -> Array:
+    """Log-likelihood that separates the perfect from the naive answer, (planet, wavelength) nats.
+
+    2025 normalises every element by its own value; 2024 by the mean over all elements.
+    """
+    truth = _require_finite("truth", truth)
+    best = perfect_sigma(truth.shape[1], year)
+    if not (np.isfinite(naive_mean) and np.isfinite(naive_sigma) and naive_sigma > best.max()):
+        raise ValueError(
+            f"the naive answer must be finite, with a sigma above the perfect one ({best.max():g}); found mean "
+            f"{naive_mean} and sigma {naive_sigma}. Take both from naive_statistics(training labels)"
+        )
+    gain = log_likelihood(truth, truth, best) - log_likelihood(truth, naive_mean, naive_sigma)
+    return gain if _rule(year).element_wise else np.full_like(gain, gain.mean())
+
+
+def gll_gain(
+    truth: Array, mean: Array, sigma: Array, *, naive_mean: float, naive_sigma: float, year: int = 2025
+) -> Array:
+    """Gain of each element over the naive answer, (planet, wavelength): 0 = naive, 1 = perfect, unbounded below.
+
+    Its mean, weighted by `column_weights`, is the unclipped score.
+    """
+    truth, mean, sigma = _require_prediction(truth, mean, sigma)
+    if mean.min() < 0:
+        raise ValueError(f"the challenge refuses negative spectra; found a mean of {mean.min():g}")
+    reference = reference_gain(truth, naive_mean=naive_mean, naive_sigma=naive_sigma, year=year)
+    return (log_likelihood(truth, mean, sigma) - log_likelihood(truth, naive_mean, naive_sigma)) / reference
+
+
+def unclipped_score(
+    truth: Array, mean: Array, sigma: Array, *, naive_mean: float, naive_sigma: float, year: int = 2025
+) -> float:
+    """The score before it is clipped to [0, 1]: tells bad from worse, so selection can use it."""
+    gain = gll_gain(truth, mean, sigma, naive_mean=naive_mean, naive_sigma=naive_sigma, year=year)
+    return float(np.average(gain.mean(axis=0), weights=column_weights(gain.shape[1], year)))
+
+
+def score(truth: Array, mean: Array, sigma: Array, *, naive_mean: float, naive_sigma: float, year: int = 2025) -> float:
+    """The challenge's score, in [0, 1], higher is better.
+
+    truth, mean, sigma       (planet, wavelength)
+    naive_mean, naive_sigma  scalars over all training labels
+    """
+    raw = unclipped_score(truth, mean, sigma, naive_mean=naive_mean, naive_sigma=naive_sigma, year=year)
+    return float(np.clip(raw, 0.0, 1.0))
+
+
+def negative_log_likelihood(truth: Array, mean: Array, sigma: Array, *, weights: Array | None = None) -> float:
+    """Mean negative Gaussian log-likelihood of an element in nats, lower is better.
+
+    weights  (wavelength,) or (planet, wavelength); None weighs all elements alike
+    """
+    truth, mean, sigma = _require_prediction(truth, mean, sigma)
+    loss = -log_likelihood(truth, mean, sigma)
+    return float(np.average(loss, weights=None if weights is None else np.broadcast_to(weights, loss.shape)))
+
+
+def mae(truth: Array, mean: Array) -> float:
+    """Mean absolute error, in the unit of the spectra."""
+    truth, mean = _require_pair(truth, mean)
+    return float(np.mean(np.abs(mean - truth)))
+
+
+def rmse_ppm(truth: Array, mean: Array) -> float:
+    """Root-mean-square error in parts per million of the stellar flux."""
+    truth, mean = _require_pair(truth, mean)
+    return float(1e6 * np.sqrt(np.mean((mean - truth) ** 2)))
+
+
+def coverage(truth: Array, mean: Array, sigma: Array, level: float) -> float:
+    """Fraction of elements inside the central Gaussian interval of probability `level`."""
+    if not 0 < level < 1:
+        raise ValueError(f"a coverage level lies between 0 and 1; found {level}")
+    truth, mean, sigma = _require_prediction(truth, mean, sigma)
+    half_width = NormalDist().inv_cdf(0.5 * (1 + level))
+    return float(np.mean(np.abs(truth - mean) <= half_width * sigma))
+
+
+def z_statistics(truth: Array, mean: Array, sigma: Array) -> dict[str, float]:
+    """Mean and RMS of z = (truth − mean) / sigma. An honest sigma has RMS 1; above 1 is over-confident."""
+    truth, mean, sigma = _require_prediction(truth, mean, sigma)
+    z = (truth - mean) / sigma
+    return {
+        "z_mean": float(z.mean()),
+        "z_rms": float(np.sqrt(np.mean(z**2))),
+        "z_rms_fgs1": float(np.sqrt(np.mean(z[:, 0] ** 2))),
+        "z_rms_airs": float(np.sqrt(np.mean(z[:, 1:] ** 2))),
+    }
+
+
+def summary(
+    truth: Array, mean: Array, sigma: Array, *, naive_mean: float, naive_sigma: float, year: int = 2025
+) -> dict[str, float]:
+    """All figures of one evaluation, ready for JSON. `score` is better higher, `nll`, `mae` and `rmse_ppm` lower."""
+    z = z_statistics(truth, mean, sigma)
+    return {
+        "score": score(truth, mean, sigma, naive_mean=naive_mean, naive_sigma=naive_sigma, year=year),
+        "nll": negative_log_likelihood(truth, mean, sigma),
+        "mae": mae(truth, mean),
+        "rmse_ppm": rmse_ppm(truth, mean),
+        "coverage_80": coverage(truth, mean, sigma, 0.80),
+        "coverage_90": coverage(truth, mean, sigma, 0.90),
+        "z_rms": z["z_rms"],
+        "z_rms_fgs1": z["z_rms_fgs1"],
+        "z_rms_airs": z["z_rms_airs"],
+        "n_planets": float(np.shape(truth)[0]),
+    }
+
+
+def _rule(year: int) -> ScoreRule:
+    if year not in RULES:
+        raise ValueError(f"no score rule for the year {year}; choose one of {sorted(RULES)}")
+    return RULES[year]
+
+
+def _require_finite(name: str, values: Array) -> Array:
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 2 or values.shape[0] < 1 or values.shape[1] < 2:
+        raise ValueError(
+            f"{name} must be (planet, wavelength) with FGS1 and at least one AIRS wavelength; found shape {values.shape}"
+        )
+    if not np.isfinite(values).all():
+        planet, wavelength = np.argwhere(~np.isfinite(values))[0]
+        raise ValueError(f"{name} must be finite; found {values[planet, wavelength]} at [{planet}, {wavelength}]")
+    return values
+
+
+def _require_pair(truth: Array, mean: Array) -> tuple[Array, Array]:
+    truth, mean = _require_finite("truth", truth), _require_finite("mean", mean)
+    if truth.shape != mean.shape:
+        raise ValueError(f"truth and mean must have one shape; found {truth.shape} and {mean.shape}")
+    return truth, mean
+
+
+def _require_prediction(truth: Array, mean: Array, sigma: Array) -> tuple[Array, Array, Array]:
+    truth, mean = _require_pair(truth, mean)
+    sigma = _require_finite("sigma", sigma)
+    if sigma.shape != mean.shape:
+        raise ValueError(f"mean and sigma must have one shape; found {mean.shape} and {sigma.shape}")
+    if sigma.min() <= 0:
+        raise ValueError(f"sigma must be positive; found {sigma.min():g}")
+    return truth, mean, sigma
