@@ -137,10 +137,15 @@ def coverage(truth: Array, mean: Array, sigma: Array, level: float) -> float:
     return float(np.mean(np.abs(truth - mean) <= half_width * sigma))
 
 
-def z_statistics(truth: Array, mean: Array, sigma: Array) -> dict[str, float]:
-    """Mean and RMS of z = (truth − mean) / sigma. An honest sigma has RMS 1; above 1 is over-confident."""
+def z_scores(truth: Array, mean: Array, sigma: Array) -> Array:
+    """Residuals in units of their stated standard deviation, (truth − mean) / sigma, (planet, wavelength)."""
     truth, mean, sigma = _require_prediction(truth, mean, sigma)
-    z = (truth - mean) / sigma
+    return (truth - mean) / sigma
+
+
+def z_statistics(truth: Array, mean: Array, sigma: Array) -> dict[str, float]:
+    """Mean and RMS of the z scores. An honest sigma has RMS 1; above 1 is over-confident."""
+    z = z_scores(truth, mean, sigma)
     return {
         "z_mean": float(z.mean()),
         "z_rms": float(np.sqrt(np.mean(z**2))),
@@ -178,7 +183,7 @@ def _require_finite(name: str, values: Array) -> Array:
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 2 or values.shape[0] < 1 or values.shape[1] < 2:
         raise ValueError(
-            f"{name} must be (planet, wavelength) with FGS1 and at least one AIRS wavelength; found shape {values.shape}"
+            f"{name} must be (planet, wavelength) FGS1 and at least one AIRS wavelength; found shape {values.shape}"
         )
     if not np.isfinite(values).all():
         planet, wavelength = np.argwhere(~np.isfinite(values))[0]

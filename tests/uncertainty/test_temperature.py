@@ -1,0 +1,120 @@
+import json
+from dataclasses import FrozenInstanceError
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+from ariel_lib.metrics import score, unclipped_score
+from ariel_lib.uncertainty.temperature import Temperature, fit_temperature
+
+NAIVE = {"naive_mean": 0.0147, "naive_sigma": 0.0107}
+
+
+def make_case(seed, planets, wavelengths=20, fgs1_error=1.0, airs_error=1.0, common=0.0):
+    """Truth, mean, stated sigma; the true scatter is the stated one times the error of its instrument.
+
+    common is the share of a planet's variance that all its wavelengths have in common.
+    """
+    rng = np.random.default_rng(seed)
+    truth = rng.uniform(0.005, 0.03, (planets, 1)) + rng.normal(0, 1e-4, (planets, wavelengths))
+    sigma = 1e-4 * rng.uniform(0.5, 2.0, truth.shape)
+    shared = rng.standard_normal((planets, 1))
+    own = rng.standard_normal(truth.shape)
+    factor = np.concatenate([[fgs1_error], np.full(wavelengths - 1, airs_error)])
+    return truth, truth + sigma * factor * (np.sqrt(common) * shared + np.sqrt(1 - common) * own), sigma
+
+
+@pytest.mark.parametrize("year", [2024, 2025])
+def test_fit_temperature_equals_a_numerical_maximisation_of_the_score(year):
+    truth, mean, sigma = make_case(0, planets=40, fgs1_error=1.7, airs_error=0.6)
+    fitted = fit_temperature(mean, sigma, truth, **NAIVE, year=year, shrinkage_planets=0)
+
+    def loss_of_two(log_scales):
+        fgs1, airs = np.exp(log_scales)
+        return -unclipped_score(truth, mean, Temperature(1.0, fgs1, airs).apply(sigma), **NAIVE, year=year)
+
+    def loss_of_one(log_scale):
+        return -unclipped_score(truth, mean, np.exp(log_scale[0]) * sigma, **NAIVE, year=year)
+
+    options = {"method": "Nelder-Mead", "options": {"xatol": 1e-7, "fatol": 1e-14}}
+    best = np.exp(minimize(loss_of_two, [0.0, 0.0], **options).x)
+    assert [fitted.fgs1, fitted.airs] == pytest.approx(best, rel=1e-5)
+    assert fitted.overall == pytest.approx(np.exp(minimize(loss_of_one, [0.0], **options).x[0]), rel=1e-5)
+
+
+def test_fit_temperature_of_truthful_sigmas_is_one_within_sampling_error():
+    truth, mean, sigma = make_case(1, planets=2000)
+    fitted = fit_temperature(mean, sigma, truth, **NAIVE)
+    assert fitted.fgs1 == pytest.approx(1, abs=5 / np.sqrt(2 * 2000))
+    assert fitted.airs == pytest.approx(1, abs=5 / np.sqrt(2 * 2000 * 19))
+
+
+def test_fit_temperature_undoes_a_scale_on_sigma():
+    truth, mean, sigma = make_case(2, planets=60, fgs1_error=1.4)
+    fitted = fit_temperature(mean, sigma, truth, **NAIVE)
+    scaled = fit_temperature(mean, 7.0 * sigma, truth, **NAIVE)
+    assert scaled.apply(7.0 * sigma) == pytest.approx(fitted.apply(sigma), rel=1e-12)
+
+
+def test_fit_temperature_shrinks_each_instrument_towards_the_overall_factor():
+    truth, mean, sigma = make_case(3, planets=25, fgs1_error=2.0, airs_error=0.5)
+    distances = []
+    for n0 in (0, 10, 30, 1000, 1e9):
+        fitted = fit_temperature(mean, sigma, truth, **NAIVE, shrinkage_planets=n0)
+        distances.append((abs(fitted.fgs1 - fitted.overall), abs(fitted.airs - fitted.overall)))
+    assert np.all(np.diff(distances, axis=0) < 0)
+    assert np.max(distances[-1]) < 1e-6
+
+
+def test_fit_temperature_forgets_the_shrinkage_with_many_planets():
+    truth, mean, sigma = make_case(4, planets=5000, fgs1_error=2.0, airs_error=0.5)
+    fitted = fit_temperature(mean, sigma, truth, **NAIVE)
+    assert [fitted.fgs1, fitted.airs] == pytest.approx([2.0, 0.5], rel=0.06)
+
+
+def test_fit_temperature_raises_the_score_of_planets_it_has_not_seen():
+    truth, mean, sigma = make_case(5, planets=200, fgs1_error=2.0, airs_error=2.5, common=0.7)
+    order = np.random.default_rng(6).permutation(200)
+    seen, unseen = order[:100], order[100:]
+    fitted = fit_temperature(mean[seen], sigma[seen], truth[seen], **NAIVE)
+    before = score(truth[unseen], mean[unseen], sigma[unseen], **NAIVE)
+    after = score(truth[unseen], mean[unseen], fitted.apply(sigma[unseen]), **NAIVE)
+    own = fit_temperature(mean[unseen], sigma[unseen], truth[unseen], **NAIVE, shrinkage_planets=0)
+    best = score(truth[unseen], mean[unseen], own.apply(sigma[unseen]), **NAIVE)
+    assert before < after <= best
+    assert best - after < 0.05 * (best - before)
+
+
+def test_temperature_apply_scales_fgs1_and_airs_and_leaves_its_input():
+    sigma = np.ones((3, 4))
+    scaled = Temperature(1.0, 2.0, 3.0, 5).apply(sigma)
+    assert np.array_equal(scaled, np.tile([2.0, 3.0, 3.0, 3.0], (3, 1)))
+    assert np.array_equal(sigma, np.ones((3, 4)))
+
+
+def test_temperature_survives_json_and_cannot_be_changed():
+    truth, mean, sigma = make_case(7, planets=10)
+    fitted = fit_temperature(mean, sigma, truth, **NAIVE)
+    assert Temperature.from_dict(json.loads(json.dumps(fitted.to_dict()))) == fitted
+    with pytest.raises(FrozenInstanceError):
+        fitted.fgs1 = 1.0
+
+
+def test_temperature_refuses_what_is_no_scale():
+    with pytest.raises(ValueError, match="fgs1"):
+        Temperature(1.0, 0.0, 1.0, 3)
+    with pytest.raises(ValueError, match="airs"):
+        Temperature.from_dict({"overall": 1.0, "fgs1": 1.0, "airs": float("nan"), "n_planets": 3})
+    with pytest.raises(ValueError, match="airs"):
+        Temperature.from_dict({"overall": 1.0, "fgs1": 1.0, "n_planets": 3})
+
+
+def test_fit_temperature_refuses_mismatched_planets_and_perfect_means():
+    truth, mean, sigma = make_case(8, planets=10)
+    with pytest.raises(ValueError, match="one shape"):
+        fit_temperature(mean[:-1], sigma[:-1], truth, **NAIVE)
+    with pytest.raises(ValueError, match="temperature"):
+        fit_temperature(truth, sigma, truth, **NAIVE)
+    with pytest.raises(ValueError, match="shrinkage_planets"):
+        fit_temperature(mean, sigma, truth, **NAIVE, shrinkage_planets=-1)
