@@ -1,0 +1,143 @@
+"""Figures of spectra, sigmas, scores and light curves, as matplotlib Figure objects with no pyplot state.
+
+Spectra are (planet, wavelength) fractions, (Rp/Rs)², wavelength 0 = FGS1, drawn in a panel of its own. Colours: Okabe
+& Ito (2008), and cividis for maps: readable with any colour vision. Knows neither files nor the page that shows them.
+"""
+
+from collections.abc import Sequence
+from io import BytesIO
+from statistics import NormalDist
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from ariel_lib.metrics import column_weights, z_scores
+
+Array = np.ndarray
+
+BLUE, ORANGE, GREEN, BLACK, GREY = "#0072B2", "#D55E00", "#009E73", "#000000", "#999999"
+UNITS = {"ppm": 1e6, "percent": 1e2}
+
+
+def draw_spectra(
+    planet_ids: Sequence[str],
+    mean: Array,
+    sigma: Array,
+    *,
+    truth: Array | None = None,
+    wavelengths: Array | None = None,
+    unit: str = "ppm",
+) -> Figure:
+    """Recovered spectra with their 1-sigma bands, one row of panels a planet, the true ones on top where known.
+
+    mean, sigma, truth  (planet, wavelength)
+    wavelengths         (wavelength,) micron; None: the index of the wavelength
+    unit                'ppm' or 'percent' of the stellar flux
+    """
+    scale, (axis, axis_label) = UNITS[unit], _spectral_axis(wavelengths, mean.shape[1])
+    figure = _blank(8.0, 0.6 + 2.0 * len(planet_ids))
+    panels = figure.subplots(
+        len(planet_ids), 2, squeeze=False, sharex="col", sharey="row", gridspec_kw={"width_ratios": [1, 8]}
+    )
+    for row, (planet, (fgs1, airs)) in enumerate(zip(planet_ids, panels, strict=True)):
+        center, width = scale * mean[row], scale * sigma[row]
+        fgs1.errorbar(axis[:1], center[:1], width[:1], fmt="o", color=BLUE, capsize=3)
+        airs.fill_between(axis[1:], (center - width)[1:], (center + width)[1:], color=BLUE, alpha=0.3, linewidth=0)
+        airs.plot(axis[1:], center[1:], color=BLUE, label="recovered, 1 sigma")
+        if truth is not None:
+            fgs1.plot(axis[:1], scale * truth[row, :1], "D", color=ORANGE)
+            airs.plot(axis[1:], scale * truth[row, 1:], color=ORANGE, linewidth=1, label="true")
+        airs.set_title(f"planet {planet}", loc="left", fontsize="medium", parse_math=False)
+        fgs1.set_ylabel(f"depth ({unit})")
+        fgs1.set_xticks(axis[:1], ["FGS1"])
+    panels[0, 1].legend(loc="upper right", fontsize="small")
+    panels[-1, 1].set_xlabel(axis_label)
+    return figure
+
+
+def draw_calibration(truth: Array, mean: Array, sigma: Array) -> Figure:
+    """Are the sigmas true? Left: z scores against the unit normal. Right: empirical against nominal coverage.
+
+    truth, mean, sigma  (planet, wavelength)
+    """
+    z = z_scores(truth, mean, sigma)
+    normal = NormalDist()
+    edges = np.linspace(-5, 5, 51)
+    levels = np.linspace(0.02, 0.98, 49)
+    half_widths = np.array([normal.inv_cdf(0.5 * (1 + level)) for level in levels])
+    figure = _blank(8.0, 3.6)
+    histogram, reliability = figure.subplots(1, 2)
+    for name, values, color in (("FGS1", z[:, 0], ORANGE), ("AIRS", z[:, 1:].ravel(), BLUE)):
+        # counts beyond the edges stay in the outermost bins, so an over-confident tail remains visible
+        counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
+        histogram.stairs(counts / (values.size * np.diff(edges)), edges, color=color, label=name)
+        inside = np.mean(np.abs(values)[:, None] <= half_widths, axis=0)
+        reliability.plot(levels, inside, color=color, label=name)
+    histogram.plot(edges, [normal.pdf(edge) for edge in edges], "--", color=BLACK, label="unit normal")
+    histogram.set(xlabel="z = (true - recovered) / sigma", ylabel="density")
+    reliability.plot([0, 1], [0, 1], "--", color=BLACK, label="honest")
+    reliability.set(xlabel="nominal coverage", ylabel="empirical coverage", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    for panel in (histogram, reliability):
+        panel.legend(fontsize="small")
+    return figure
+
+
+def draw_gain_map(gain: Array, *, wavelengths: Array | None = None) -> Figure:
+    """The score's gain of every element, planets sorted from worst to best; below zero is worse than the naive answer.
+
+    gain         (planet, wavelength), as metrics.gll_gain returns it
+    wavelengths  (wavelength,) micron; None: the index of the wavelength
+    """
+    axis, axis_label = _spectral_axis(wavelengths, gain.shape[1])
+    planet_gain = np.average(gain, axis=1, weights=column_weights(gain.shape[1]))
+    sorted_gain = gain[np.argsort(planet_gain, kind="stable")]
+    planets = np.arange(len(gain))
+    figure = _blank(8.0, 4.2)
+    fgs1, airs = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": [1, 16]})
+    shades = {"cmap": "cividis", "vmin": 0.0, "vmax": 1.0, "rasterized": True}
+    fgs1.pcolormesh([0.0, 1.0], np.arange(len(gain) + 1) - 0.5, sorted_gain[:, :1], **shades)
+    image = airs.pcolormesh(axis[1:], planets, sorted_gain[:, 1:], shading="nearest", **shades)
+    fgs1.set_xticks([0.5], ["FGS1"])
+    fgs1.set_ylabel("planet, worst to best")
+    airs.set_xlabel(axis_label)
+    figure.colorbar(image, ax=airs, extend="both", label="gain: 0 naive, 1 perfect")
+    return figure
+
+
+def draw_light_curve(time_h: Array, flux: Array, model: Array, *, flux_sigma: Array | None = None) -> Figure:
+    """A white light curve with its fit, and the residuals below in ppm.
+
+    time_h                   (time,) hours
+    flux, model, flux_sigma  (time,) relative to the star out of transit; masked samples are not drawn
+    """
+    figure = _blank(8.0, 4.6)
+    curve, residual = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]})
+    dots = {"fmt": ".", "markersize": 2, "color": GREY, "elinewidth": 0.5, "rasterized": True}
+    curve.errorbar(time_h, flux, flux_sigma, label="measured", **dots)
+    curve.plot(time_h, model, color=BLUE, zorder=3, label="fit")
+    residual.errorbar(time_h, 1e6 * (flux - model), None if flux_sigma is None else 1e6 * flux_sigma, **dots)
+    residual.axhline(0.0, color=BLUE, zorder=3)
+    curve.set_ylabel("relative flux")
+    curve.legend(fontsize="small")
+    residual.set(xlabel="time (h)", ylabel="residual (ppm)")
+    return figure
+
+
+def render_png(figure: Figure, dpi: int = 120) -> bytes:
+    """PNG of a figure; the same figure gives the same bytes, no date and no version in them."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _blank(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _spectral_axis(wavelengths: Array | None, n_wavelengths: int) -> tuple[Array, str]:
+    if wavelengths is None:
+        return np.arange(n_wavelengths), "wavelength index"
+    return np.asarray(wavelengths, dtype=np.float64), "wavelength (micron)"
