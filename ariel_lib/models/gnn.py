@@ -1,0 +1,129 @@
+"""Message passing over the wavelength graph, batched over planets that all share it. Built on torch-geometric.
+
+It knows nodes, edges and relations, not what they stand for. Operators: relational graph convolution (Schlichtkrull
+et al. 2018, arXiv:1703.06103), GATv2 (Brody et al. 2022, arXiv:2105.14491), edge-conditioned convolution (Gilmer et al.
+2017, arXiv:1704.01212).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch_geometric.nn import GATv2Conv, NNConv, SimpleConv
+
+from ariel_lib.models.graph import WavelengthGraph
+
+GATV2_HEADS = 4
+NNCONV_CHANNELS = 16
+
+
+@dataclass(frozen=True)
+class BatchedEdges:
+    """The edges of several disjoint copies of one graph; node i of planet p is i + p × nodes.
+
+    index     (2, edge)
+    features  (edge, relation + 1)  the relation as one-hot, and ln(λ_target / λ_source)
+    parts     one (2, edge) index for each relation
+    """
+
+    index: Tensor
+    features: Tensor
+    parts: tuple[Tensor, ...]
+
+
+def batch_edges(graph: WavelengthGraph, planets: int, device: torch.device) -> BatchedEdges:
+    """The graph's edges for a batch of `planets`."""
+    first_node = torch.arange(planets).repeat_interleave(len(graph.edge_type)) * len(graph.wavelength)
+    index = (graph.edge_index.repeat(1, planets) + first_node).to(device)
+    kind = graph.edge_type.repeat(planets).to(device)
+    source, target = graph.wavelength.log()[graph.edge_index]
+    one_hot = F.one_hot(graph.edge_type, len(graph.relations)) if graph.relations else torch.zeros(0, 0)
+    features = torch.cat([one_hot, (target - source)[:, None]], 1).repeat(planets, 1).to(device)
+    parts = tuple(index[:, kind == relation] for relation in range(len(graph.relations)))
+    return BatchedEdges(index, features, parts)
+
+
+class Rgcn(nn.Module):
+    """x_i ← W x_i + Σ_r W_r mean_{j ∈ N_r(i)} x_j.
+
+    torch-geometric's RGCNConv is the same sum, but sorts the edges into relations at every call; here that is done.
+    """
+
+    def __init__(self, hidden: int, relations: int):
+        super().__init__()
+        self.root = nn.Linear(hidden, hidden)
+        self.mean = SimpleConv(aggr="mean")
+        self.weights = nn.ModuleList(nn.Linear(hidden, hidden, bias=False) for _ in range(relations))
+
+    def forward(self, x: Tensor, edges: BatchedEdges) -> Tensor:
+        messages = (weight(self.mean(x, part)) for weight, part in zip(self.weights, edges.parts, strict=True))
+        return sum(messages, self.root(x))
+
+
+class Gatv2(nn.Module):
+    """x_i ← W x_i + Σ_r GATv2_r(x)_i: attention inside each relation."""
+
+    def __init__(self, hidden: int, relations: int):
+        super().__init__()
+        if hidden % GATV2_HEADS:
+            raise ValueError(f"hidden is {hidden}; gatv2 needs a multiple of its {GATV2_HEADS} heads")
+        self.root = nn.Linear(hidden, hidden)
+        self.convs = nn.ModuleList(
+            GATv2Conv(hidden, hidden // GATV2_HEADS, GATV2_HEADS, add_self_loops=False, bias=False)
+            for _ in range(relations)
+        )
+
+    def forward(self, x: Tensor, edges: BatchedEdges) -> Tensor:
+        return sum((conv(x, part) for conv, part in zip(self.convs, edges.parts, strict=True)), self.root(x))
+
+
+class Nnconv(nn.Module):
+    """x_i ← W x_i + mean_j f(e_ij) x_j with the matrix f computed from the edge; in few channels, for it is large."""
+
+    def __init__(self, hidden: int, relations: int):
+        super().__init__()
+        matrix = nn.Sequential(
+            nn.Linear(relations + 1, NNCONV_CHANNELS), nn.GELU(), nn.Linear(NNCONV_CHANNELS, NNCONV_CHANNELS**2)
+        )
+        self.root = nn.Linear(hidden, hidden)
+        self.narrow = nn.Linear(hidden, NNCONV_CHANNELS)
+        self.conv = NNConv(NNCONV_CHANNELS, NNCONV_CHANNELS, matrix, aggr="mean", root_weight=False, bias=False)
+        self.widen = nn.Linear(NNCONV_CHANNELS, hidden, bias=False)
+
+    def forward(self, x: Tensor, edges: BatchedEdges) -> Tensor:
+        messages = self.conv(self.narrow(x), edges.index, edges.features.to(x.dtype))
+        return self.root(x) + self.widen(messages)
+
+
+OPERATORS = {"rgcn": Rgcn, "gatv2": Gatv2, "nnconv": Nnconv}
+
+
+class SpectralGNN(nn.Module):
+    """Residual layers `x + gelu(operator(LayerNorm(x)))` on a graph that is fixed at construction."""
+
+    def __init__(self, graph: WavelengthGraph, hidden: int, layers: int, operator: str = "rgcn"):
+        super().__init__()
+        if operator not in OPERATORS:
+            raise ValueError(f"operator is {operator!r}; expected one of {sorted(OPERATORS)}")
+        self.graph = graph
+        self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in range(layers))
+        self.operators = nn.ModuleList(OPERATORS[operator](hidden, len(graph.relations)) for _ in range(layers))
+        self._batches: dict[tuple[int, torch.device], BatchedEdges] = {}
+
+    def edges(self, planets: int, device: torch.device) -> BatchedEdges:
+        """The batched graph, built once for each batch size and device."""
+        key = (planets, device)
+        if key not in self._batches:
+            self._batches[key] = batch_edges(self.graph, planets, device)
+        return self._batches[key]
+
+    def forward(self, states: Tensor) -> Tensor:
+        """states (planet, node, hidden) → the same."""
+        edges = self.edges(len(states), states.device)
+        x = states.flatten(0, 1)
+        for norm, operator in zip(self.norms, self.operators, strict=True):
+            x = x + F.gelu(operator(norm(x), edges))
+        return x.view_as(states)

@@ -1,0 +1,103 @@
+"""V50: the physical posterior of a spectrum, corrected by a state-space encoder, a wavelength graph and a decoder.
+
+It maps tensors to tensors: no files, no configuration, no loss.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ariel_lib.models.decoder import Decoder
+from ariel_lib.models.gnn import SpectralGNN
+from ariel_lib.models.graph import RELATIONS, wavelength_graph
+from ariel_lib.models.inputs import Inputs
+from ariel_lib.models.ssm import FGS1Encoder
+
+POSITION_OCTAVES = 6
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """mean, sigma  (planet, wavelength)          of (Rp/Rs)²
+    gates        (planet, wavelength, expert)  weights that sum to one, in the order of `decoder.EXPERTS`
+    embedding    (planet, embedding)           what the encoder made of the FGS1 light curve
+    """
+
+    mean: Tensor
+    sigma: Tensor
+    gates: Tensor
+    embedding: Tensor
+
+
+class V50(nn.Module):
+    """mean = posterior mean + sigma_post · Δ,  sigma = sigma_post · exp(s); Δ = s = 0 at initialisation.
+
+    channels, node_features, star_features  sizes of the last axes of `Inputs`
+    wavelength   micron, FGS1 first, AIRS ascending
+    d_model, depth, d_state, headdim, bin_width  of the FGS1 encoder
+    embedding    width of the FGS1 and star embeddings
+    hidden, gnn_layers, relations, operator      of the graph network
+    seed         of the initial weights; the global generators are left as they are
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        node_features: int,
+        star_features: int,
+        wavelength: Sequence[float],
+        d_model: int = 32,
+        depth: int = 2,
+        d_state: int = 32,
+        headdim: int = 32,
+        bin_width: int = 1,
+        embedding: int = 32,
+        hidden: int = 48,
+        gnn_layers: int = 3,
+        relations: Iterable[str] = RELATIONS,
+        operator: str = "rgcn",
+        seed: int = 0,
+    ):
+        super().__init__()
+        wavelength, relations = tuple(float(value) for value in wavelength), tuple(relations)
+        self.hyperparameters = {
+            name: value for name, value in locals().items() if name != "self" and not name.startswith("__")
+        }
+        graph = wavelength_graph(wavelength, relations)
+        position = wavelength_position(graph.wavelength)
+        self.register_buffer("position", position, persistent=False)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            self.encoder = FGS1Encoder(channels, d_model, depth, d_state, embedding, headdim, bin_width)
+            self.star = nn.Sequential(nn.Linear(star_features, embedding), nn.GELU(), nn.Linear(embedding, embedding))
+            self.lift = nn.Linear(node_features + position.shape[1], hidden)
+            self.gnn = SpectralGNN(graph, hidden, gnn_layers, operator)
+            self.decoder = Decoder(hidden, embedding)
+
+    def forward(self, inputs: Inputs) -> Prediction:
+        planets, nodes = inputs.mean.shape
+        if nodes != len(self.position):
+            raise ValueError(f"Inputs have {nodes} wavelengths; this network was built for {len(self.position)}")
+        embedding = self.encoder(inputs.fgs1, inputs.fgs1_mask)
+        position = self.position.expand(planets, -1, -1)
+        states = self.gnn(self.lift(torch.cat([inputs.nodes, position], -1)))
+        delta, log_scale, gates = self.decoder(states, embedding, self.star(inputs.star))
+        mean = inputs.mean + inputs.sigma * delta
+        return Prediction(mean, inputs.sigma * log_scale.exp(), gates, embedding)
+
+
+def wavelength_position(wavelength: Tensor) -> Tensor:
+    """Fourier features of ln λ over octaves of period, and a flag for FGS1: (node,) → (node, 2 × octaves + 1).
+
+    The longest period is ln 4, wider than AIRS; without it all bins would be alike to the network.
+    """
+    phase = 2 * math.pi * wavelength.log()[:, None] / math.log(4) * 2.0 ** torch.arange(POSITION_OCTAVES)
+    flag = torch.zeros(len(wavelength), 1)
+    flag[0] = 1
+    return torch.cat([phase.sin(), phase.cos(), flag], 1)
