@@ -55,15 +55,13 @@ def write_submission(
     mean, sigma = np.asarray(mean, dtype=np.float64), np.asarray(sigma, dtype=np.float64)
     predicted = _distinct(path, planet_ids)
     order = predicted if order is None else _distinct(path, order)
+    _require_shapes(path, order, predicted, mean, sigma, fallback_mean)
     wide = np.broadcast_to(np.asarray(fallback_sigma, dtype=np.float64), fallback_mean.shape)
-    _require_shapes(path, predicted, mean, sigma, fallback_mean)
     fault = find_fault(fallback_mean, wide) or find_fault(fallback_mean, np.maximum(wide, sigma_floor))
     if fault:
         raise SubmissionError(
             path, "a valid fallback", fault, "Pass the training mean, a wide sigma and a finite floor."
         )
-    if not order:
-        raise SubmissionError(path, "at least one planet", "none", "Pass the sample's planet ids as order.")
 
     row_of = {planet: row for row, planet in enumerate(predicted)}
     for planet in sorted(set(predicted) - set(order)):
@@ -194,12 +192,16 @@ def _distinct(path: Path, planet_ids: Sequence[str]) -> tuple[str, ...]:
     return ids
 
 
-def _require_shapes(path: Path, planet_ids: Sequence[str], mean: Array, sigma: Array, fallback_mean: Array) -> None:
+def _require_shapes(
+    path: Path, order: Sequence[str], predicted: Sequence[str], mean: Array, sigma: Array, fallback_mean: Array
+) -> None:
+    if not order:
+        raise SubmissionError(path, "at least one planet", "none", "Pass the sample's planet ids as order.")
     if fallback_mean.ndim != 1 or not fallback_mean.size:
         raise SubmissionError(
             path, "a fallback mean (wavelength,)", f"shape {fallback_mean.shape}", "Average the labels."
         )
-    expected = (len(planet_ids), fallback_mean.size)
+    expected = (len(predicted), fallback_mean.size)
     if mean.shape != expected or sigma.shape != expected:
         raise SubmissionError(
             path,

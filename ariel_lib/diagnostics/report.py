@@ -123,8 +123,8 @@ def report_from_artifacts(
         )
     notes = [f"{len(planet_ids)} planets, {mean.shape[1]} wavelengths, from {Path(submission_csv).name}."]
     if labels_csv is None:
-        few = list(range(min(PLANETS_DRAWN, len(planet_ids))))
-        figure = draw_spectra([planet_ids[row] for row in few], mean[few], sigma[few], wavelengths=wavelengths)
+        few = slice(0, PLANETS_DRAWN)
+        figure = draw_spectra(planet_ids[few], mean[few], sigma[few], wavelengths=wavelengths)
         tables = {f"Planets, the first {PLANETS_LISTED}": _list_predictions(planet_ids, mean, sigma)}
         return write_report(out_html, title=title, metrics={}, figures={"Spectra": figure}, tables=tables, notes=notes)
 
@@ -133,21 +133,13 @@ def report_from_artifacts(
     notes.append(f"{len(rows)} of them have labels in {Path(labels_csv).name}; what follows is about those.")
     if train_labels_csv is None:
         notes.append("The naive answer is taken from these labels, for want of training labels.")
-    naive_mean, naive_sigma = scoring.naive_statistics(
-        (labels if train_labels_csv is None else read_spectra(train_labels_csv)).depth
-    )
+    train = labels if train_labels_csv is None else read_spectra(train_labels_csv)
+    naive = dict(zip(("naive_mean", "naive_sigma"), scoring.naive_statistics(train.depth), strict=True))
     known = [planet_ids[row] for row in rows]
     case = labels.of(known), mean[rows], sigma[rows]
-    naive = {"naive_mean": naive_mean, "naive_sigma": naive_sigma}
     figures, table = _judge(known, *case, wavelengths=wavelengths, **naive)
-    return write_report(
-        out_html,
-        title=title,
-        metrics=scoring.summary(*case, **naive),
-        figures=figures,
-        tables={f"Planets, the {PLANETS_LISTED} worst": table},
-        notes=notes,
-    )
+    metrics, tables = scoring.summary(*case, **naive), {f"Planets, the {PLANETS_LISTED} worst": table}
+    return write_report(out_html, title=title, metrics=metrics, figures=figures, tables=tables, notes=notes)
 
 
 def _match_labels(planet_ids: Sequence[str], n_wavelengths: int, labels: Spectra, labels_csv: Path | str) -> list[int]:
