@@ -1,0 +1,45 @@
+# Every target makes what it needs, .venv included. `make help` lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+TOY := build/toy
+TOY_TRAIN ?= +data=toy training.out=$(TOY)/model
+.DEFAULT_GOAL := help
+.PHONY: help setup toy test deep wheels kernel lint bench clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+setup: .venv/.stamp ## .venv with everything that the other targets use
+
+.venv/.stamp: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[simulator,kernel,dev]' && touch $@
+
+toy: setup $(TOY)/data/test.csv kernel ## simulate, train, run the submission notebook, score: build/toy/
+	$(BIN)/spectramind train --config configs/train.yaml $(TOY_TRAIN) > $(TOY)/train.json
+	$(BIN)/python build_kernel.py --run submission --executed $(TOY)/submission.ipynb -p data=$(TOY)/data -p truth=$(TOY)/data/test.csv -p weights=$(TOY)/model/weights.safetensors -p out=$(TOY)/submission.csv -p report=$(TOY)/report.html -p workers=2
+	$(BIN)/spectramind score --truth $(TOY)/data/test.csv --train-labels $(TOY)/data/train.csv --submission $(TOY)/submission.csv
+
+$(TOY)/data/test.csv: | setup
+	$(BIN)/spectramind simulate --out $(TOY)/data --planets 32 --test-planets 8 --seed 1
+
+test: setup ## the tests
+	$(BIN)/python -m pytest
+
+deep: setup ## the slow tests, and the whole road on a tiny set
+	$(BIN)/python -m pytest -m slow && $(BIN)/spectramind test --deep
+
+wheels: setup ## the wheel of ariel_lib: build/wheels/
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir build/wheels .
+
+kernel: setup ## the Kaggle notebooks: build/kernel/
+	$(BIN)/python build_kernel.py
+
+lint: setup ## ruff
+	$(BIN)/ruff check .
+
+bench: setup ## what is fast, and against what
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean: ## remove what was built, but not .venv
+	rm -rf build outputs .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,266 @@
+"""The command `spectramind`: each verb reads its options, calls one function of the library and prints JSON.
+
+The only importer of Typer. Everything heavy is imported inside the verbs, so that --help answers at once.
+Exit codes: 0 done, 1 done in part or a check failed, 2 the input or a setting is wrong.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from ariel_lib import __version__
+
+
+class Verbs(TyperGroup):
+    """Turns errors that the library raises on purpose, and the file system's, into one line and exit code 2."""
+
+    def invoke(self, context):
+        try:
+            return super().invoke(context)
+        except (ValueError, OSError) as error:
+            ours = type(error).__module__.partition(".")[0] == __package__
+            if not ours and not (isinstance(error, OSError) and error.filename):
+                raise
+            print(f"spectramind: {' '.join(str(error).split())}", file=sys.stderr)
+            raise typer.Exit(2) from error
+
+
+app = typer.Typer(
+    name="spectramind",
+    cls=Verbs,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Transmission spectra with honest uncertainties from Ariel detector frames. The verbs in the order of use: "
+    "simulate, calibrate, train, predict, score, report. `spectramind VERB --help` shows an example of each.",
+)
+
+
+class Split(StrEnum):
+    train = "train"
+    test = "test"
+
+
+class Size(StrEnum):
+    toy = "toy"
+    full = "full"
+
+
+class Level(StrEnum):
+    frames = "frames"
+    lightcurves = "lightcurves"
+
+
+Data = Annotated[Path, typer.Option("--data", help="Folder in Kaggle's layout.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes that calibrate planets side by side.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """The options that stand before the verb."""
+
+
+@app.command(epilog="Example: spectramind simulate --out build/sim --planets 32 --seed 1 --labels train.csv")
+def simulate(
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    planets: Annotated[int, typer.Option(min=2, help="Planets in all; a quarter of them become the test split.")],
+    seed: Annotated[int, typer.Option(min=0, help="The same seed writes the same bytes.")],
+    size: Annotated[
+        Size | None, typer.Option(help="toy shortens time only. Default: toy for frames, full for lightcurves.")
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="Draw the spectra from this csv of labels.")] = None,
+    level: Annotated[
+        Level, typer.Option(help="lightcurves skips the detector: what calibrate would write.")
+    ] = Level.frames,
+    test_planets: Annotated[int | None, typer.Option(min=1, help="Planets of the test split.")] = None,
+    calibration_from: Annotated[
+        Path | None, typer.Option(help="Folder of a real planet whose calibration maps are used.")
+    ] = None,
+) -> None:
+    """Write a data set in Kaggle's layout.
+
+    The truth of the test planets, which Kaggle hides, goes to test.csv.
+    """
+    from ariel_lib.simulator.dataset import simulate_dataset
+
+    size = size or (Size.full if level is Level.lightcurves else Size.toy)
+    with _bar("Simulating planets") as progress:
+        simulate_dataset(
+            out, n_planets=planets, seed=seed, size=size.value, labels=labels, level=level.value,
+            calibration_from=calibration_from, n_test=test_planets, progress=progress,
+        )  # fmt: skip
+
+
+@app.command(
+    epilog="Example: spectramind calibrate --data build/sim --split train --out build/light_curves --workers 2"
+)
+def calibrate(
+    data: Data,
+    split: Annotated[Split, typer.Option(help="Which planets.")],
+    out: Annotated[Path, typer.Option(help="Folder for the light curves, one file a visit.")],
+    workers: Workers = 1,
+) -> None:
+    """Turn detector frames into light curves with their noise.
+
+    A second run does only what is missing or out of date. Exit code 1: some visits failed, the others are done.
+    """
+    from ariel_lib.archive import Archive
+    from ariel_lib.calibration.engine import calibrate_split
+    from ariel_lib.calibration.pipeline import CalibrationSettings
+
+    with _bar("Calibrating visits") as progress:
+        report = calibrate_split(
+            Archive(data), split.value, out, CalibrationSettings(), workers=workers, progress=progress
+        )  # fmt: skip
+    failed = [{"planet_id": f.planet_id, "visit": f.visit, "reason": f.reason} for f in report.failed]
+    _print_json({"done": len(report.done), "skipped": len(report.skipped), "failed": failed})
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: spectramind train --config configs/train.yaml data.root=build/sim +training.seed=1337")
+def train(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="Settings, such as training.epochs=20, +model=v50 or data.root=DIR."),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of differences from the defaults.")] = None,
+) -> None:
+    """Train V50; print where its weights lie and its validation score."""
+    from ariel_lib.config import load_config
+
+    settings = load_config(config, overrides or ())
+    from ariel_lib.training import train as run  # after the settings: a misspelt key need not wait for torch
+
+    with _bar("Training") as progress:
+        _print_json(run(settings, progress=progress, log=_print_line))
+
+
+@app.command(
+    epilog="Example: spectramind predict --data build/sim --weights outputs/v50/weights.safetensors --out out.csv"
+)
+def predict(
+    data: Data,
+    weights: Annotated[Path, typer.Option(help="weights.safetensors that `train` wrote.")],
+    out: Annotated[Path, typer.Option(help="Submission to write.")],
+    split: Annotated[Split, typer.Option(help="Which planets.")] = Split.test,
+    light_curves: Annotated[
+        Path | None, typer.Option(help="Folder that `calibrate` wrote; default: calibrate now.")
+    ] = None,
+    workers: Workers = 1,
+) -> None:
+    """Write a submission: spectra and their standard deviations."""
+    from ariel_lib.inference import predict as run
+
+    with _bar("Predicting planets") as progress:
+        result = run(
+            data=data, split=split.value, weights=weights, out=out, light_curves=light_curves, workers=workers,
+            progress=progress,
+        )  # fmt: skip
+    _print_json(result)
+
+
+@app.command(epilog="Example: spectramind score --truth build/sim/test.csv --submission submission.csv")
+def score(
+    truth: Annotated[Path, typer.Option(help="True spectra, as train.csv. Planets not submitted are left out.")],
+    submission: Annotated[Path, typer.Option(help="The submission.")],
+    year: Annotated[int, typer.Option(min=2024, max=2025, help="Whose rules.")] = 2025,
+    train_labels: Annotated[
+        Path | None, typer.Option(help="Labels whose mean and spread are the naive answer; default: the truth.")
+    ] = None,
+) -> None:
+    """Print the challenge's score: 0 is naive, 1 is perfect.
+
+    Beside it, lower is better for nll, mae and rmse_ppm; coverage_80 should be 0.8 and z_rms 1.
+    """
+    from ariel_lib.evaluation import evaluate_submission
+
+    _print_json(evaluate_submission(submission, truth, year=year, train_labels=train_labels))
+
+
+@app.command(epilog="Example: spectramind report --submission submission.csv --data build/sim --out report.html")
+def report(
+    submission: Annotated[Path, typer.Option(help="The submission.")],
+    out: Annotated[Path, typer.Option(help="HTML page to write, complete in itself.")],
+    truth: Annotated[Path | None, typer.Option(help="True spectra to compare with.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder with wavelengths.csv and train.csv.")] = None,
+) -> None:
+    """Write one page that shows the spectra and, given truth, their errors."""
+    from ariel_lib.archive import Archive
+    from ariel_lib.diagnostics.report import report_from_artifacts
+    from ariel_lib.evaluation import evaluate_submission
+
+    if truth is not None:
+        evaluate_submission(submission, truth)  # refuses a truth that does not fit before anything is drawn
+    wavelengths = Archive(data).wavelengths() if data is not None else None
+    labels = data / "train.csv" if data is not None and (data / "train.csv").is_file() else None
+    page = report_from_artifacts(
+        submission, out, labels_csv=truth, wavelengths=wavelengths, train_labels_csv=labels
+    )  # fmt: skip
+    _print_json({"report": str(page)})
+
+
+@app.command(epilog="Example: spectramind test --deep")
+def test(
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also simulate, calibrate, train, predict and score a tiny set.")
+    ] = False,
+) -> None:
+    """Test this installation and print what was found."""
+    from ariel_lib.selftest import run_checks
+
+    result = run_checks(deep=deep, log=_print_line)
+    _print_json(result)
+    if not result["ok"]:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr, moved by the callable(done, total) that the library's long functions take."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print_json(value: dict) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _print_line(line: str) -> None:
+    print(line, file=sys.stderr)

@@ -1,0 +1,24 @@
+"""Where a Kaggle session mounts its inputs: found by a file they hold, because the folder names differ.
+
+Seen: /kaggle/input/<slug>, /kaggle/input/datasets/<owner>/<slug>, /kaggle/input/competitions/<slug>.
+"""
+
+from pathlib import Path
+
+from ariel_lib.archive import ArchiveError
+
+MOUNT = "/kaggle/input"
+DEPTH = 4  # folders below the mount that are looked into: a competition's own planets lie deeper than its tables
+
+
+def find_input(marker: str, *, under: Path | str = MOUNT) -> Path:
+    """The shallowest folder that holds a file named marker, the first by name where several do. Raises ArchiveError."""
+    level = [Path(under)]
+    for _ in range(DEPTH):
+        for folder in level:
+            if (folder / marker).is_file():
+                return folder
+        level = [child for folder in level if folder.is_dir() for child in sorted(folder.iterdir()) if child.is_dir()]
+    raise ArchiveError(
+        Path(under), f"an input that holds {marker}", "none", "Attach it to the notebook or give its path."
+    )

@@ -1,0 +1,178 @@
+"""Does this installation work? Small checks in seconds, and the whole road on a tiny simulated set in a minute or two.
+
+What `spectramind test` runs on a user's machine; the laws of the library itself are in tests/.
+"""
+
+import importlib
+import importlib.util
+import pkgutil
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+import ariel_lib
+
+DEEP_PLANETS, DEEP_TEST_PLANETS, DEEP_EPOCHS = 8, 2, 2
+SIMULATOR_NEEDS = "batman"  # the one import that an installation without the extra [simulator] lacks
+
+
+class SelfTestError(ValueError):
+    """A check of the installation did not hold: says what was expected and what was found."""
+
+
+def run_checks(*, deep: bool = False, log: Callable[[str], None] = print) -> dict:
+    """Run every check, going on after one that fails. JSON-able: versions, checks (name → 'ok' or why not), ok."""
+    checks = {
+        "imports": check_imports,
+        "scan": check_scan,
+        "score": check_score,
+        "submission": check_submission,
+        "notebooks": check_notebooks,
+    }
+    outcome = {}
+    for name, check in checks.items():
+        started = time.perf_counter()
+        try:
+            outcome[name] = check() or "ok"
+        except (ImportError, ValueError, ArithmeticError, RuntimeError, OSError) as error:
+            outcome[name] = f"failed: {type(error).__name__}: {error}"
+        log(f"{name}: {outcome[name]} ({time.perf_counter() - started:.1f} s)")
+    result = {
+        "versions": versions(),
+        "checks": outcome,
+        "ok": not any(text.startswith("failed") for text in outcome.values()),
+    }
+    if deep and result["ok"]:
+        result["deep"] = run_road(log=log)
+    return result
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages that the core needs, by the name they are installed under; 'missing' where absent."""
+    found = {"python": platform.python_version(), "spectramind": ariel_lib.__version__}
+    for requirement in metadata.requires("spectramind") or ():
+        name = re.match(r"[\w.-]+", requirement).group()
+        if "extra ==" not in requirement:
+            found[name] = metadata.version(name) if importlib.util.find_spec(_module_of(name)) else "missing"
+    return found
+
+
+def _module_of(distribution: str) -> str:
+    return {"hydra-core": "hydra", "torch-geometric": "torch_geometric"}.get(distribution, distribution)
+
+
+def check_imports() -> str | None:
+    """Every module of the library imports; the simulator only where its extra is installed."""
+    without = importlib.util.find_spec(SIMULATOR_NEEDS) is None
+    for module in pkgutil.walk_packages(ariel_lib.__path__, "ariel_lib."):
+        if not (without and module.name.startswith("ariel_lib.simulator")):
+            importlib.import_module(module.name)
+    return "ok, without the simulator: pip install 'spectramind[simulator]' adds it" if without else None
+
+
+def check_scan() -> None:
+    """The fast state-space scan equals the plain recurrence."""
+    import torch
+
+    from ariel_lib.models.ssm import scan_chunked, scan_sequential
+
+    random = torch.Generator().manual_seed(0)
+    x, dt = torch.randn(2, 150, 2, 4, generator=random), torch.rand(2, 150, 2, generator=random)
+    B, C = torch.randn(2, 150, 8, generator=random), torch.randn(2, 150, 8, generator=random)
+    A = -torch.rand(2, generator=random)
+    slow, fast = scan_sequential(x, dt, A, B, C), scan_chunked(x, dt, A, B, C)
+    _expect(
+        "largest relative difference of the two scans", float((slow - fast).abs().max() / slow.abs().max()), 0, 1e-5
+    )
+
+
+def check_score() -> None:
+    """The naive answer scores 0, the truth 1, and half a perfect answer half of it."""
+    from ariel_lib.metrics import naive_statistics, perfect_sigma, score
+
+    truth = np.random.default_rng(0).uniform(0.001, 0.03, (20, 283))
+    naive_mean, naive_sigma = naive_statistics(truth)
+    naive = {"naive_mean": naive_mean, "naive_sigma": naive_sigma}
+    best = np.broadcast_to(perfect_sigma(283), truth.shape)
+    guess_mean, guess_sigma = np.full_like(truth, naive_mean), np.full_like(truth, naive_sigma)
+    half = np.arange(20)[:, None] < 10
+    _expect("score of the naive answer", score(truth, guess_mean, guess_sigma, **naive), 0, 1e-9)
+    _expect("score of the truth", score(truth, truth, best, **naive), 1, 1e-9)
+    mixed = score(truth, np.where(half, truth, guess_mean), np.where(half, best, guess_sigma), **naive)
+    _expect("score with half of the planets perfect", mixed, 0.5, 1e-9)
+
+
+def check_submission() -> None:
+    """A submission is written, also for a planet without a prediction, and reads back to the last bit."""
+    from ariel_lib.submission import read_submission, validate_submission, write_submission
+
+    mean = np.random.default_rng(1).uniform(0.001, 0.03, (1, 283))
+    fallback = np.full(283, 0.0147)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "submission.csv"
+        order = ("1",)
+        write_submission(path, order, mean, 0.01 * mean, fallback_mean=fallback, fallback_sigma=0.01, order=order)
+        validate_submission(path)
+        planet_ids, read_mean, _ = read_submission(path)
+    if planet_ids != order or not np.array_equal(read_mean, mean):
+        raise SelfTestError("a submission did not read back as it was written")
+
+
+def check_notebooks() -> str | None:
+    """The kernels render to notebooks, in a checkout with the extra [kernel]."""
+    builder = Path(__file__).parents[1] / "build_kernel.py"
+    if not builder.is_file():
+        return "skipped: no checkout, so no kernels to render"
+    if importlib.util.find_spec("jupytext") is None:
+        return "skipped: pip install 'spectramind[kernel]' adds what renders them"
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, str(builder), "--out", folder]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SelfTestError(f"{builder.name} ended with {done.returncode}: {done.stderr.strip()}")
+    return None
+
+
+def run_road(*, log: Callable[[str], None] = print) -> dict[str, float]:
+    """simulate → calibrate → train → predict → score in a scratch folder. Returns the figures of the score."""
+    from ariel_lib.archive import Archive
+    from ariel_lib.calibration.engine import calibrate_split
+    from ariel_lib.calibration.pipeline import CalibrationSettings
+    from ariel_lib.config import Config, DataConfig, TrainingConfig
+    from ariel_lib.evaluation import evaluate_submission
+    from ariel_lib.inference import predict
+    from ariel_lib.simulator.dataset import simulate_dataset
+    from ariel_lib.training import train
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        data, curves, out = folder / "data", folder / "light_curves", folder / "submission.csv"
+        log(f"deep: simulating {DEEP_PLANETS} planets")
+        simulate_dataset(data, n_planets=DEEP_PLANETS, n_test=DEEP_TEST_PLANETS, seed=0, size="toy")
+        log("deep: calibrating")
+        for split in ("train", "test"):
+            report = calibrate_split(Archive(data), split, curves, CalibrationSettings(), workers=2)
+            if report.failed:
+                raise SelfTestError(f"calibration failed for {report.failed}")
+        log("deep: training")
+        config = Config(
+            data=DataConfig(root=str(data), light_curves=str(curves)),
+            training=TrainingConfig(epochs=DEEP_EPOCHS, batch_size=4, out=str(folder / "model")),
+        )
+        weights = train(config, log=log)["weights"]
+        log("deep: predicting")
+        predict(data=data, split="test", weights=weights, out=out, light_curves=curves)
+        return evaluate_submission(out, data / "test.csv", train_labels=data / "train.csv")
+
+
+def _expect(name: str, found: float, expected: float, tolerance: float) -> None:
+    if not abs(found - expected) <= tolerance:
+        raise SelfTestError(f"{name}: expected {expected} within {tolerance}, found {found}")

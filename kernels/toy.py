@@ -1,0 +1,70 @@
+# %% [markdown]
+# # SpectraMind in one sitting
+#
+# A telescope, a sky and the whole pipeline, small enough for a laptop: simulate a few planets down to detector
+# counts, train V50 on most of them, predict the others from their frames, and hold the answer against the truth. The
+# planets are few and the light curves short, so that the score shows that the road is whole, not how far it leads.
+
+# %% tags=["parameters"]
+folder = "toy"
+planets = 12
+test_planets = 4
+seed = 1
+epochs = 5
+workers = 2
+
+# %%
+from pathlib import Path
+
+from ariel_lib.archive import Archive
+from ariel_lib.config import CalibrationConfig, Config, DataConfig, TrainingConfig
+from ariel_lib.diagnostics.report import report_from_artifacts
+from ariel_lib.evaluation import evaluate_submission
+from ariel_lib.inference import predict
+from ariel_lib.simulator.dataset import simulate_dataset
+from ariel_lib.training import train
+
+folder = Path(folder)
+data, submission = folder / "data", folder / "submission.csv"
+
+# %% [markdown]
+# ## A sky
+# Spectra with molecular bands, clouds and Rayleigh scattering; limb-darkened transits; jitter, drift, dark current,
+# dead pixels, non-linearity and noise. The files look as Kaggle's do. The truth of the test planets goes to
+# `test.csv`.
+
+# %%
+simulate_dataset(data, n_planets=planets, n_test=test_planets, seed=seed)
+
+# %% [markdown]
+# ## Train
+
+# %%
+config = Config(
+    data=DataConfig(root=str(data), split="toy"),
+    calibration=CalibrationConfig(workers=workers),
+    training=TrainingConfig(seed=seed, epochs=epochs, out=str(folder / "model")),
+)
+result = train(config, log=print)
+result["validation"]
+
+# %% [markdown]
+# ## Predict and score
+# 0 is what the mean of all training spectra would score, 1 is a perfect answer.
+
+# %%
+predict(data=data, split="test", weights=result["weights"], out=submission, workers=workers)
+evaluate_submission(submission, data / "test.csv", train_labels=data / "train.csv")
+
+# %% [markdown]
+# ## Report
+
+# %%
+report_from_artifacts(
+    submission,
+    folder / "report.html",
+    labels_csv=data / "test.csv",
+    train_labels_csv=data / "train.csv",
+    wavelengths=Archive(data).wavelengths(),
+    title="Recovered spectra of the toy set",
+)
