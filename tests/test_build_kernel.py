@@ -1,0 +1,98 @@
+"""build_kernel.py: notebooks that are the same bytes every time, and parameters that exist."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("jupytext")
+ROOT = Path(__file__).parents[1]
+SOURCE = (
+    '# %% [markdown]\n# # Title\n\n# %% tags=["parameters"]\nplanets = 3\nout = "here"\n\n# %%\nprint(planets, out)\n'
+)
+
+
+def load_builder():
+    spec = importlib.util.spec_from_file_location("build_kernel", ROOT / "build_kernel.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+builder = load_builder()
+
+
+def write_notebook(folder, source=SOURCE):
+    path = folder / "sample.ipynb"
+    path.write_text(builder.render(source), encoding="utf-8")
+    return path
+
+
+def test_two_builds_in_two_processes_are_the_same_bytes(tmp_path):
+    for name, seed in (("one", "1"), ("two", "2")):
+        command = [sys.executable, str(ROOT / "build_kernel.py"), "--out", str(tmp_path / name)]
+        subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": seed, "LC_ALL": "C"})
+    built = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert built == ["submission.ipynb", "toy.ipynb", "train.ipynb"]
+    for name in built:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_cells_are_clean_and_their_ids_differ_even_for_equal_text():
+    notebook = json.loads(builder.render("# %%\n1\n\n# %%\n1\n"))
+    first, second = notebook["cells"]
+    assert first["id"] != second["id"]
+    assert first["outputs"] == [] and first["execution_count"] is None and first["metadata"] == {}
+
+
+def test_an_id_changes_only_with_its_own_cell():
+    before = json.loads(builder.render(SOURCE))["cells"]
+    after = json.loads(builder.render(SOURCE.replace("print(planets, out)", "print(out)")))["cells"]
+    assert [a["id"] == b["id"] for a, b in zip(before, after, strict=True)] == [True, True, False]
+
+
+@pytest.mark.parametrize("name", ["submission", "toy", "train"])
+def test_each_kernel_has_one_parameters_cell_and_holds_no_logic(name):
+    source = (ROOT / "kernels" / f"{name}.py").read_text(encoding="utf-8")
+    assert source.count('tags=["parameters"]') == 1
+    assert not [line for line in source.splitlines() if line.startswith(("def ", "class ", "for ", "while ", "if "))]
+
+
+def test_the_card_names_the_built_notebook_and_no_internet():
+    card = json.loads((ROOT / "kernel-metadata.json").read_text(encoding="utf-8"))
+    assert card["enable_internet"] is False
+    assert card["code_file"] == "build/kernel/submission.ipynb"
+    assert card["id"].partition("/")[2] == card["title"].lower().replace(" ", "-")
+
+
+def test_an_unknown_parameter_is_refused_before_anything_runs(tmp_path):
+    executed = tmp_path / "executed.ipynb"
+    with pytest.raises(builder.KernelError, match="no parameter planet; it has out, planets"):
+        builder.run(write_notebook(tmp_path), executed, {"planet": 4})
+    assert not executed.exists()
+
+
+def test_a_notebook_runs_with_its_parameters_in_this_interpreter(tmp_path):
+    pytest.importorskip("papermill")
+    notebook = write_notebook(tmp_path, SOURCE + "\n# %%\nimport sys\nprint(sys.executable)\n")
+    builder.run(notebook, tmp_path / "executed.ipynb", {"planets": 4})
+    cells = json.loads((tmp_path / "executed.ipynb").read_text(encoding="utf-8"))["cells"]
+    printed = ["".join(output["text"]) for cell in cells for output in cell.get("outputs", ()) if "text" in output]
+    assert printed[0] == "4 here\n"
+    assert Path(printed[1].strip()).resolve() == Path(sys.executable).resolve()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("3", 3), ("0.5", 0.5), ("None", None), ("a/b.csv", "a/b.csv"), ("'7'", "7")]
+)
+def test_parameters_are_literals_or_text(text, value):
+    assert builder.parse_parameters([f"name={text}"]) == {"name": value}
+
+
+def test_a_parameter_without_a_value_is_refused():
+    with pytest.raises(builder.KernelError, match="NAME=VALUE"):
+        builder.parse_parameters(["name"])

@@ -1,0 +1,130 @@
+"""ariel_lib.config: what a YAML file and overrides may say, and what is said when they are wrong."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ariel_lib.config import Config, ConfigError, config_hash, from_dict, load_config, shipped_configs, to_dict
+
+TRAIN = Path(__file__).parents[1] / "configs" / "train.yaml"
+
+
+def write_yaml(path, text):
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_nothing_said_gives_the_defaults():
+    assert load_config() == Config()
+
+
+def test_the_shipped_file_holds_no_more_than_defaults():
+    assert config_hash(load_config(TRAIN)) == config_hash(Config())
+
+
+def test_the_documented_override_line_sets_what_it_names():
+    line = "+model=v50 +data=ariel_nominal +training.seed=1337 +training.batch_size=16 +training.optimizer=adamw"
+    line += " +training.gll=true +calibration.temperature=false data.root=/some/where"
+    config = load_config(TRAIN, line.split())
+    assert (config.training.seed, config.training.batch_size, config.calibration.temperature) == (1337, 16, False)
+    assert (config.data.root, config.data.split) == ("/some/where", "train")
+
+
+@pytest.mark.parametrize("lead", ["", "+", "++"])
+def test_a_plus_makes_no_difference(tmp_path, lead):
+    path = write_yaml(tmp_path / "mine.yaml", "training:\n  seed: 3\n")
+    assert load_config(path, [f"{lead}training.seed=4"]).training.seed == 4
+    assert load_config(path, [f"{lead}training.epochs=5"]).training == replace(Config().training, seed=3, epochs=5)
+    assert load_config(path, [f"{lead}data=toy"]).data.split == "toy"
+
+
+def test_later_overrides_win_and_groups_do_not_undo_them():
+    config = load_config(TRAIN, ["training.seed=1", "training.seed=2", "data.root=/there", "+data=toy"])
+    assert config.training.seed == 2
+    assert (config.data.split, config.data.root) == ("toy", "/there")
+
+
+def test_a_toy_split_reads_the_train_folder_of_the_toy_set():
+    data = load_config(TRAIN, ["+data.split=toy"]).data
+    assert (data.root, data.folder) == ("build/toy/data", "train")
+
+
+def test_a_file_of_the_users_own_finds_the_shipped_groups_and_its_own(tmp_path, monkeypatch):
+    path = write_yaml(
+        tmp_path / "my run.yaml", "defaults:\n  - model: v50\n  - _self_\ntraining: {learning_rate: 1e-3}\n"
+    )
+    (tmp_path / "data").mkdir()
+    write_yaml(tmp_path / "data" / "mine.yaml", "root: /mine\n")
+    monkeypatch.chdir(tmp_path)
+    config = load_config("my run.yaml", ["+model=v50", "+data=mine"])
+    assert config == replace(Config(), data=replace(Config().data, root="/mine"))
+    assert load_config(path, ["data=toy"]).data.split == "toy"
+
+
+def test_every_shipped_file_composes():
+    for group in ("data", "model"):
+        for path in sorted((shipped_configs() / group).glob("*.yaml")):
+            load_config(None, [f"+{group}={path.stem}"])
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("training.batchsize=3", "Did you mean training.batch_size?"),
+        ("trainng.seed=3", "Did you mean training"),
+        ("seed=3", "Did you mean training.seed?"),
+        ("+modle=v50", "Did you mean model?"),
+        ("+model=v5", "v50"),
+        ("training.seed=abc", "training.seed: expected a whole number, found 'abc'"),
+        ("training.seed=1.5", "training.seed: expected a whole number"),
+        ("training.seed=true", "training.seed: expected a whole number"),
+        ("training.gll=1", "training.gll: expected true or false"),
+        ("training.learning_rate=fast", "training.learning_rate: expected a number"),
+        ("training.learning_rate=0", "training.learning_rate: expected more than 0"),
+        ("training.validation_fraction=1", "training.validation_fraction: expected between 0 and 1"),
+        ("training.seed=null", "training.seed: expected a whole number"),
+        ("training=3", "training is a section"),
+        ("training.seed", "is not understood"),
+        ("training.seed=1,2", "holds several values"),
+        ("model.relations=white", "model.relations: expected a list"),
+        ("model.relations=[blue]", "model.relations: expected one of neighbour"),
+        ("model.operator=gcn", "model.operator: expected one of rgcn"),
+        ("data.split=trian", "data.split: expected one of train"),
+        ("training.out=${no.such.key}", "no.such.key"),
+    ],
+)
+def test_a_wrong_override_is_one_sentence_that_names_the_key(override, said):
+    with pytest.raises(ConfigError) as caught:
+        load_config(TRAIN, [override])
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["a: [1\nb:", "- 1\n- 2\n", "training: 3\n", "training:\n  sed: 3\n"])
+def test_a_wrong_file_is_one_sentence(tmp_path, text):
+    with pytest.raises(ConfigError) as caught:
+        load_config(write_yaml(tmp_path / "bad.yaml", text))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: no such configuration file"):
+        load_config("nowhere.yaml")
+
+
+def test_a_configuration_survives_json():
+    config = load_config(TRAIN, ["model.relations=[white,region]", "training.max_hours=2", "data.root=/x"])
+    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_the_hash_sees_results_and_not_places_or_speed():
+    plain = config_hash(load_config(TRAIN))
+    same = ["data.root=/x", "data.light_curves=/y", "training.out=/z", "calibration.workers=9", "training.threads=7"]
+    assert config_hash(load_config(TRAIN, same)) == plain
+    assert config_hash(load_config(TRAIN, ["training.learning_rate=0.001"])) == plain
+    assert config_hash(load_config(TRAIN, ["training.learning_rate=1e-3", "training.weight_decay=0.01"])) == plain
+    for override in ("training.seed=1", "model.d_model=16", "data.split=toy", "calibration.temperature=false"):
+        assert config_hash(load_config(TRAIN, [override])) != plain
+    assert len(plain) == 64

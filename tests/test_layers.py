@@ -1,0 +1,86 @@
+"""Who may import whom (design, section 1), read from the source of every module, lazy imports included."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "ariel_lib"
+MODULES = sorted(path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in PACKAGE.rglob("*.py"))
+TORCH_FREE = ("instrument", "archive", "simulator", "calibration", "transit", "metrics", "uncertainty", "submission")
+TORCH_FREE += ("evaluation", "mounts", "config", "diagnostics")
+ONLY_IN = {
+    "hydra": ("config",),
+    "omegaconf": ("config",),
+    "typer": ("cli",),
+    "matplotlib": ("diagnostics",),
+    "plotly": ("diagnostics",),
+    "jinja2": ("diagnostics",),
+    "torch_geometric": ("models",),
+    "mamba_ssm": ("models",),
+    "batman": ("simulator",),
+}
+# room → the rooms of ariel_lib that it may import; rooms that compose others are free but for `cli`
+MAY_IMPORT = {
+    "instrument": set(),
+    "archive": {"instrument"},
+    "calibration": {"instrument", "archive"},
+    "simulator": {"instrument", "archive", "calibration"},
+    "transit": {"instrument", "archive", "calibration"},
+    "metrics": {"instrument"},
+    "models": {"instrument"},
+    "symbolic": {"instrument"},
+    "uncertainty": {"instrument", "metrics"},
+    "submission": {"instrument", "archive"},
+    "evaluation": {"archive", "submission", "metrics"},
+    "diagnostics": {"instrument", "archive", "submission", "metrics", "uncertainty", "calibration"},
+    "mounts": {"archive"},
+    "config": set(),
+}
+
+
+def imports_of(module: str) -> set[str]:
+    """Absolute dotted names that a module imports anywhere in its text."""
+    path = ROOT / (module.replace(".", "/") + ".py")
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            parent = module.split(".")[: -node.level] if node.level else []
+            base = ".".join([*parent, *([node.module] if node.module else [])])
+            found |= {f"{base}.{alias.name}" for alias in node.names}
+    return found
+
+
+def room_of(name: str) -> str:
+    """The room of a dotted name in ariel_lib: ariel_lib.models.ssm → models."""
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def test_there_are_modules_to_judge():
+    assert {"ariel_lib.archive", "ariel_lib.cli", "ariel_lib.config", "ariel_lib.models.ssm"} <= set(MODULES)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_module_keeps_to_its_layer(module):
+    room = room_of(module)
+    for name in imports_of(module):
+        top = name.partition(".")[0]
+        assert not (top == "torch" and room in TORCH_FREE and not module.endswith("_torch")), f"{module} imports torch"
+        assert room in ONLY_IN.get(top, (room,)), f"{module} imports {top}, which belongs to {ONLY_IN[top]}"
+        if top == "ariel_lib" and name != "ariel_lib.__version__":
+            other = room_of(name)
+            assert other != "cli", f"{module} imports the command line"
+            assert other in MAY_IMPORT.get(room, {other}) | {room}, f"{module} imports ariel_lib.{other}"
+
+
+def test_relative_imports_resolve_to_their_room(tmp_path, monkeypatch):
+    folder = tmp_path / "ariel_lib" / "models"
+    folder.mkdir(parents=True)
+    (folder / "sample.py").write_text("from ..metrics import score\nfrom . import ssm\n", encoding="utf-8")
+    monkeypatch.setattr("sys.path", [])
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    assert imports_of("ariel_lib.models.sample") == {"ariel_lib.metrics.score", "ariel_lib.models.ssm"}

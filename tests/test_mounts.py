@@ -1,0 +1,25 @@
+"""ariel_lib.mounts: inputs are found by what they hold, wherever Kaggle mounts them."""
+
+import pytest
+
+from ariel_lib.archive import ArchiveError
+from ariel_lib.mounts import find_input
+
+
+@pytest.mark.parametrize("folder", ["some-slug", "datasets/owner/slug", "competitions/ariel-data-challenge-2025"])
+def test_each_way_of_mounting_is_found(tmp_path, folder):
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / "wavelengths.csv").touch()
+    assert find_input("wavelengths.csv", under=tmp_path) == tmp_path / folder
+
+
+def test_the_shallowest_wins(tmp_path):
+    for folder in ("a/deep", "b"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "train.csv").touch()
+    assert find_input("train.csv", under=tmp_path) == tmp_path / "b"
+
+
+def test_what_is_not_there_is_named(tmp_path):
+    with pytest.raises(ArchiveError, match=r"weights\.safetensors"):
+        find_input("weights.safetensors", under=tmp_path / "nowhere")
