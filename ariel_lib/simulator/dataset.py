@@ -1,0 +1,219 @@
+"""A simulated data set on disk: tables, truth and frames in Kaggle's layout, or light curves as calibration writes them.
+
+Each planet's randomness is a child of the seed by split and number, so it does not depend on how many planets there are.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ariel_lib import archive
+from ariel_lib.archive import SPLITS, Archive, ArchiveError, CalibrationMaps, Converter, Spectra, Star
+from ariel_lib.calibration.binning import bin_light_curve
+from ariel_lib.calibration.light_curves import LightCurve, LightCurves, light_curves_path, save_light_curves
+from ariel_lib.calibration.pipeline import CalibrationSettings
+from ariel_lib.instrument import ADC_GAIN, ADC_OFFSET, AIRS, FGS1, INSTRUMENTS, airs_wavelengths, spectrum_wavelengths
+from ariel_lib.simulator import photometry, visit
+from ariel_lib.simulator.detector import draw_calibration_maps
+from ariel_lib.simulator.planet import Planet, draw_planet
+
+FULL_SAMPLES = {FGS1.name: 67500, AIRS.name: 5625}  # pairs of reads in the 7.5 h of a real visit
+COMPRESSION = {"full": 1, "toy": 25}  # toy: this many times fewer reads, and an orbit as much faster
+LEVELS = ("frames", "lightcurves")
+FAINTEST = {"full": 11.0, "toy": 8.0}  # K magnitude; toy stars are brighter because their visits are shorter
+BRIGHTEST = 6.0
+TRUTH_FILE = "truth.json"
+CONVERTER = Converter(ADC_GAIN, ADC_OFFSET)
+_PLANET, _VISIT, _LABELS = 0, 1, 2  # last or only key of a child of the seed
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Spectra to observe, with the stars that belong to them where a {train}_star_info.csv lies beside the file."""
+
+    spectra: Spectra
+    stars: tuple[Star | None, ...]
+
+
+def simulate_dataset(
+    out: Path | str,
+    *,
+    n_planets: int,
+    seed: int,
+    size: str = "toy",
+    labels: Path | str | None = None,
+    level: str = "frames",
+    calibration_from: Path | str | None = None,
+    n_test: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write `n_planets` planets under `out`, replacing what an earlier simulation left there.
+
+    labels            csv of spectra to draw from without replacement; None: spectra are drawn too
+    level             frames: Kaggle's layout; lightcurves: out/lightcurves/{train,test}/<planet>_<visit>.safetensors
+    calibration_from  folder of a planet whose calibration maps all planets share; None: maps are drawn for each visit
+    n_test            planets of the test split, a quarter by default; their truth goes to test.csv
+    progress          called with (planets done, planets in all)
+
+    Raises ValueError for impossible arguments, ArchiveError for bad files or a folder that holds something else.
+    """
+    out, n_test = Path(out), n_planets // 4 if n_test is None else n_test
+    _check_arguments(n_planets, n_test, size, level)
+    counts = {"train": n_planets - n_test, "test": n_test}
+    source = None if labels is None else read_labels(Path(labels))
+    maps = None if calibration_from is None else read_maps(Path(calibration_from))
+    planets = draw_planets(seed, counts, COMPRESSION[size], (BRIGHTEST, FAINTEST[size]), source)
+    n_samples = {name: samples // COMPRESSION[size] for name, samples in FULL_SAMPLES.items()}
+    _clear_previous(out)
+    write_truth(out, planets, seed=seed, size=size, level=level)
+    write_tables(out, planets, n_samples)
+    for done, (split, number, planet) in enumerate(planets):
+        if progress:
+            progress(done, n_planets)
+        for number_of_visit in range(planet.n_visits):
+            rng = _generator(seed, SPLITS.index(split), number, _VISIT, number_of_visit)
+            write = write_frames if level == "frames" else write_light_curves
+            write(out, split, planet, number_of_visit, n_samples, maps, rng)
+    if progress:
+        progress(n_planets, n_planets)
+
+
+def draw_planets(
+    seed: int, counts: dict[str, int], compression: float, magnitudes: tuple[float, float], labels: Labels | None
+) -> list[tuple[str, int, Planet]]:
+    """All planets as (split, number within the split, planet).
+
+    Labels are shuffled once; train takes rows from the front and test from the back, so a spectrum is never in both
+    unless there are fewer rows than test planets.
+    """
+    wavelengths, window = spectrum_wavelengths(), FULL_SAMPLES[AIRS.name] * AIRS.sample_time / 3600 / compression
+    shuffled = None if labels is None else _generator(seed, _LABELS).permutation(len(labels.spectra.depth))
+    planets, taken = [], set()
+    for split, count in counts.items():
+        for number in range(count):
+            rng = _generator(seed, SPLITS.index(split), number, _PLANET)
+            planet_id = str(rng.integers(1, 2**32))
+            while planet_id in taken:
+                planet_id = str(rng.integers(1, 2**32))
+            taken.add(planet_id)
+            depth, star = None, None
+            if labels is not None:
+                row = _label_row(shuffled, split, number, counts["test"])
+                depth, star = labels.spectra.depth[row], labels.stars[row]
+            planets.append((split, number, draw_planet(rng, planet_id, wavelengths, window, compression, magnitudes, depth, star)))
+    return planets
+
+
+def write_frames(
+    out: Path, split: str, planet: Planet, number: int, n_samples: dict[str, int],
+    maps: dict[str, CalibrationMaps] | None, rng: np.random.Generator,
+) -> None:  # fmt: skip
+    """Raw reads and calibration maps of one visit."""
+    for name, scene in visit.draw_scenes(rng, planet, number, n_samples).items():
+        instrument = INSTRUMENTS[name]
+        chosen = maps[name] if maps else draw_calibration_maps(rng, instrument)
+        archive.write_calibration_maps(out, split, planet.planet_id, number, instrument, chosen)
+        archive.write_signal(out, split, planet.planet_id, number, instrument, visit.stream_counts(scene, chosen, CONVERTER, rng))
+
+
+def write_light_curves(
+    out: Path, split: str, planet: Planet, number: int, n_samples: dict[str, int],
+    maps: dict[str, CalibrationMaps] | None, rng: np.random.Generator,
+) -> None:  # fmt: skip
+    """What calibrate would write for one visit, at its default cadence."""
+    settings, curves = CalibrationSettings(), {}
+    wanted = {FGS1.name: settings.fgs1_samples, AIRS.name: settings.airs_samples}
+    for name, scene in visit.draw_scenes(rng, planet, number, n_samples).items():
+        chosen = maps[name] if maps else draw_calibration_maps(rng, INSTRUMENTS[name])
+        curve = photometry.observe(scene, chosen, CONVERTER, rng)
+        curves[name] = _round(bin_light_curve(curve, max(1, len(curve.time) // wanted[name]) if wanted[name] else 1))
+    path = light_curves_path(out / "lightcurves", split, planet.planet_id, number)
+    save_light_curves(path, LightCurves(planet.planet_id, number, curves[FGS1.name], curves[AIRS.name], {"source": "simulator"}))
+
+
+def write_tables(out: Path, planets: list[tuple[str, int, Planet]], n_samples: dict[str, int]) -> None:
+    """Everything but signals and maps."""
+    out.mkdir(parents=True, exist_ok=True)
+    n_airs = n_samples[AIRS.name]
+    airs, fgs1 = (visit.read_times(instrument, 2 * n_samples[instrument.name]) for instrument in (AIRS, FGS1))
+    archive.write_axis(out, airs, np.tile(visit.AIRS_INTEGRATION_TIMES, n_airs), fgs1, airs_wavelengths())
+    archive.write_converters(out, {FGS1.name: CONVERTER, AIRS.name: CONVERTER})
+    archive.write_wavelengths(out, spectrum_wavelengths())
+    for split in SPLITS:
+        chosen = [planet for its_split, _, planet in planets if its_split == split]
+        archive.write_stars(out, split, [planet.catalogue for planet in chosen])
+        depth = np.array([planet.depth for planet in chosen]).reshape(len(chosen), len(spectrum_wavelengths()))
+        archive.write_spectra(out / f"{split}.csv", Spectra(tuple(planet.planet_id for planet in chosen), depth))
+    test = pd.read_csv(out / "test.csv")
+    guess = test.assign(**{name: 0.0147 for name in test.columns[1:]})
+    sigma = {name.replace("wl", "sigma"): np.full(len(test), 0.0107) for name in test.columns[1:]}
+    pd.concat([guess, pd.DataFrame(sigma)], axis=1).to_csv(out / "sample_submission.csv", index=False)
+
+
+def write_truth(out: Path, planets: list[tuple[str, int, Planet]], **settings: int | str) -> None:
+    """truth.json: settings of the run and all parameters drawn, planet by planet. Written first: it marks the folder as ours."""
+    out.mkdir(parents=True, exist_ok=True)
+    record = {**settings, "planets": {planet.planet_id: {"split": split, **asdict(planet)} for split, _, planet in planets}}
+    temporary = out / f".{TRUTH_FILE}.partial"
+    temporary.write_text(json.dumps(record, default=lambda array: array.tolist()))
+    os.replace(temporary, out / TRUTH_FILE)
+
+
+def read_labels(path: Path) -> Labels:
+    """A csv of labels and, where it lies beside it, the star table of the same split."""
+    spectra = archive.read_spectra(path)
+    expected = len(spectrum_wavelengths())
+    if spectra.depth.shape[1] != expected:
+        raise ArchiveError(path, f"wl_1 … wl_{expected}", f"{spectra.depth.shape[1]} wavelengths")
+    if not (spectra.depth > 0).all():
+        raise ArchiveError(path, "positive depths", f"a depth of {spectra.depth.min()}")
+    folder, split = Archive(path.parent), path.stem.removesuffix("_labels")
+    return Labels(spectra, tuple(folder.star(split, planet) for planet in spectra.planet_ids))
+
+
+def read_maps(folder: Path) -> dict[str, CalibrationMaps]:
+    """Calibration maps of the first visit of a planet's folder, by instrument name."""
+    source, split, planet = Archive(folder.resolve().parents[1]), folder.resolve().parent.name, folder.resolve().name
+    first = source.visits(split, planet)[0]
+    return {name: source.calibration_maps(split, planet, first, instrument) for name, instrument in INSTRUMENTS.items()}
+
+
+def _check_arguments(n_planets: int, n_test: int, size: str, level: str) -> None:
+    if not 0 <= n_test <= n_planets or n_planets < 1:
+        raise ValueError(f"expected at least one planet and a test split within them, found n_planets={n_planets}, n_test={n_test}")
+    if size not in COMPRESSION:
+        raise ValueError(f"size: expected one of {', '.join(COMPRESSION)}, found {size!r}")
+    if level not in LEVELS:
+        raise ValueError(f"level: expected one of {', '.join(LEVELS)}, found {level!r}")
+
+
+def _clear_previous(out: Path) -> None:
+    """Remove the planets of an earlier simulation. A folder that holds anything else is left alone, loudly."""
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    if not (out / TRUTH_FILE).is_file():
+        raise ArchiveError(out, "an empty folder or an earlier simulation", f"files but no {TRUTH_FILE}", "Choose another folder.")
+    for folder in (*SPLITS, "lightcurves"):
+        shutil.rmtree(out / folder, ignore_errors=True)
+
+
+def _generator(seed: int, *key: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+
+
+def _label_row(shuffled: np.ndarray, split: str, number: int, n_test: int) -> int:
+    if split == "test":
+        return int(shuffled[-1 - number % len(shuffled)])
+    return int(shuffled[number % max(1, len(shuffled) - n_test)])
+
+
+def _round(curve: LightCurve) -> LightCurve:
+    """The precision that calibrate writes."""
+    names = ("flux", "variance_poisson", "variance_read", "centroid", "background")
+    return replace(curve, **{name: getattr(curve, name).astype(np.float32) for name in names})

@@ -1,0 +1,88 @@
+"""Light of star and planet against time: limb-darkened transit (batman, Kreidberg 2015, PASP 127, 1161) and drift.
+
+Relative flux only; knows no detector.
+"""
+
+from dataclasses import dataclass
+
+import batman
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Orbit:
+    """A circular orbit. period h, a = a/Rs, inclination degrees."""
+
+    period: float
+    a: float
+    inclination: float
+
+    @property
+    def impact(self) -> float:
+        """Smallest distance of the centres, stellar radii."""
+        return self.a * np.cos(np.radians(self.inclination))
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Slow change of throughput over a visit, 1 + Σ_p c_p(λ) τ^p with τ in [-1, 1] and p = 1, 2, 3.
+
+    fgs1  (3,)    c_p of the photometer
+    airs  (3, 3)  (power of τ, power of x): c_p(λ) = Σ_m airs[p, m] x^m with x in [-1, 1] across the spectrum
+    """
+
+    fgs1: np.ndarray
+    airs: np.ndarray
+
+
+def transit_duration(orbit: Orbit, k: float) -> float:
+    """First to fourth contact, h (Winn 2010, arXiv:1001.2010, eq. 14). 0 where the discs never touch."""
+    chord = (1 + k) ** 2 - orbit.impact**2
+    if chord <= 0:
+        return 0.0
+    return orbit.period / np.pi * np.arcsin(min(1.0, np.sqrt(chord) / (orbit.a * np.sin(np.radians(orbit.inclination)))))
+
+
+def transit(
+    time: np.ndarray, exposure: float, orbit: Orbit, t0: float, depth: np.ndarray, limb_darkening: np.ndarray
+) -> np.ndarray:
+    """Relative flux averaged over each exposure, (time, wavelength); 1 outside the transit.
+
+    Averaged over at least three points an exposure, and a thousand a transit.
+    time, exposure, t0 in h; depth (wavelength,) = k²; limb_darkening (wavelength, 2).
+    """
+    flux = np.ones((len(depth), len(time)))
+    duration = transit_duration(orbit, float(np.sqrt(depth.max())))
+    near = np.abs(time - t0) <= 0.5 * duration + exposure
+    if duration == 0 or not near.any():
+        return flux.T
+    supersample = max(3, int(np.ceil(1000 * exposure / duration)))
+    parameters = batman.TransitParams()
+    parameters.t0, parameters.per, parameters.a, parameters.inc = t0, orbit.period, orbit.a, orbit.inclination
+    parameters.ecc, parameters.w, parameters.limb_dark = 0.0, 90.0, "quadratic"
+    parameters.rp, parameters.u = float(np.sqrt(depth[0])), list(limb_darkening[0])
+    model = batman.TransitModel(parameters, time[near], supersample_factor=supersample, exp_time=exposure)
+    for row, k, u in zip(flux, np.sqrt(depth), limb_darkening, strict=True):
+        parameters.rp, parameters.u = float(k), list(u)
+        row[near] = model.light_curve(parameters)
+    return flux.T
+
+
+def draw_drift(rng: np.random.Generator) -> Drift:
+    """A drift of 0.1 to 0.3 % over the visit, most of it linear in time and grey."""
+    size = np.array([7e-4, 4e-4, 2e-4])
+    return Drift(fgs1=rng.normal(0, size), airs=rng.normal(0, size[:, None] * np.array([1.0, 0.4, 0.2])))
+
+
+def fgs1_drift(drift: Drift, tau: np.ndarray) -> np.ndarray:
+    """1 + Σ c_p τ^p, (time, 1). tau: time scaled to [-1, 1] over the visit, (time,)."""
+    return 1.0 + (_powers(tau) @ drift.fgs1)[:, None]
+
+
+def airs_drift(drift: Drift, tau: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """1 + Σ c_p(λ) τ^p, (time, wavelength). x: wavelength scaled to [-1, 1], (wavelength,)."""
+    return 1.0 + _powers(tau) @ (drift.airs @ np.stack([np.ones_like(x), x, x**2]))
+
+
+def _powers(tau: np.ndarray) -> np.ndarray:
+    return np.stack([tau, tau**2, tau**3], axis=1)

@@ -1,0 +1,101 @@
+"""The truth about one planet: spectrum, star, orbit, limb darkening, visits; and the catalogue's imperfect copy of it.
+
+Knows neither optics nor files.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ariel_lib.archive import Star
+from ariel_lib.simulator.light_curve import Drift, Orbit, draw_drift, transit_duration
+from ariel_lib.simulator.spectrum import draw_spectrum
+from ariel_lib.simulator.star import draw_limb_darkening, draw_star
+
+LONGEST_TRANSIT = 0.7  # of the window: longer transits leave no baseline and get a shorter period
+SECOND_VISIT = 0.2  # fraction of planets observed twice
+INCLINATION_ERROR = (0.2, 0.5)  # degrees: scatter and largest error of the catalogue
+SMA_ERROR = 0.015  # relative error of the catalogue's a/Rs
+
+
+@dataclass(frozen=True)
+class Planet:
+    """One simulated planet.
+
+    catalogue        the row of star_info.csv: orbit with errors
+    orbit            the true orbit
+    depth            (wavelength,)     (Rp/Rs)², FGS1 first
+    limb_darkening   (wavelength, 2)   quadratic u1, u2
+    magnitude        K band
+    mid_transits     h from the start of the window, one a visit
+    drifts           one a visit
+    """
+
+    catalogue: Star
+    orbit: Orbit
+    depth: np.ndarray
+    limb_darkening: np.ndarray
+    magnitude: float
+    mid_transits: tuple[float, ...]
+    drifts: tuple[Drift, ...]
+
+    @property
+    def planet_id(self) -> str:
+        return self.catalogue.planet_id
+
+    @property
+    def n_visits(self) -> int:
+        return len(self.mid_transits)
+
+
+def draw_planet(
+    rng: np.random.Generator,
+    planet_id: str,
+    wavelength: np.ndarray,
+    window: float,
+    compression: float,
+    magnitudes: tuple[float, float],
+    depth: np.ndarray | None = None,
+    star: Star | None = None,
+) -> Planet:
+    """Draw whatever is not given.
+
+    wavelength    (wavelength,)  micron, FGS1 first
+    window        h of observation
+    compression   true periods are divided by this, so that a short window sees the whole transit
+    magnitudes    faintest and brightest K magnitude, in either order
+    depth         (wavelength,)  a label; star: the row that belongs to it, taken as the truth
+    """
+    star = draw_star(rng, planet_id) if star is None else replace(star, planet_id=planet_id)
+    depth = draw_spectrum(rng, wavelength, star) if depth is None else depth
+    k = float(np.sqrt(depth.max()))
+    orbit = _fit_into_window(_full_transit(Orbit(star.P * 24 / compression, star.sma, star.i), k), k, window)
+    slack = 0.5 * (window - transit_duration(orbit, k))
+    n_visits = 1 + int(rng.random() < SECOND_VISIT)
+    t0 = 0.5 * window + np.clip(rng.normal(0, 0.04 * window, n_visits), -0.5 * slack, 0.5 * slack)
+    return Planet(
+        catalogue=_draw_catalogue(rng, star, orbit),
+        orbit=orbit,
+        depth=depth,
+        limb_darkening=draw_limb_darkening(rng, wavelength, star.Ts),
+        magnitude=float(rng.uniform(*magnitudes)),
+        mid_transits=tuple(float(t) for t in t0),
+        drifts=tuple(draw_drift(rng) for _ in range(n_visits)),
+    )
+
+
+def _full_transit(orbit: Orbit, k: float) -> Orbit:
+    """Catalogue inclinations are rough: one that would make the transit grazing is raised until it is a full one."""
+    impact = min(orbit.impact, 0.9 * (1 - k))
+    return replace(orbit, inclination=float(np.degrees(np.arccos(impact / orbit.a))))
+
+
+def _fit_into_window(orbit: Orbit, k: float, window: float) -> Orbit:
+    longest = LONGEST_TRANSIT * window / transit_duration(orbit, k)
+    return replace(orbit, period=orbit.period * min(1.0, longest))
+
+
+def _draw_catalogue(rng: np.random.Generator, star: Star, orbit: Orbit) -> Star:
+    scatter, largest = INCLINATION_ERROR
+    inclination = min(90.0, orbit.inclination + float(np.clip(rng.normal(0, scatter), -largest, largest)))
+    return replace(star, P=orbit.period / 24, sma=orbit.a * float(np.exp(rng.normal(0, SMA_ERROR))), i=inclination)

@@ -1,0 +1,86 @@
+"""Host stars: their light through Ariel, their limb darkening, and a population to draw from.
+
+Knows neither planet spectra nor detectors.
+"""
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+
+from ariel_lib.archive import Star
+from ariel_lib.instrument import FGS1_WAVELENGTH
+
+REFERENCE_TEMPERATURE = 4798.0  # K, star of planet 342072318
+REFERENCE_MAGNITUDE = 6.0  # K band, for which the rates below stand
+FGS1_REFERENCE_RATE = 2.2e6  # electrons/s on the whole detector, planet 342072318
+K_BAND = 2.16  # micron
+_HC_OVER_K = 14387.77  # micron K
+
+# Electrons/s/column of the reference star, measured on the 25 CDS samples of planet 342072318 (rows 6:26, +3 % for the rest).
+_AIRS_RATE_NODES = np.array([
+    (1.633, 399), (1.680, 2080), (1.726, 6630), (1.772, 8320), (1.817, 7810), (1.862, 8300), (1.907, 12500), (1.952, 23700),
+    (1.996, 36100), (2.040, 37500), (2.126, 33700), (2.211, 31000), (2.295, 26100), (2.377, 22200), (2.458, 19900),
+    (2.538, 18400), (2.616, 17000), (2.731, 16300), (2.915, 11100), (3.091, 8510), (3.258, 7580), (3.416, 6310),
+    (3.566, 5380), (3.680, 4690), (3.788, 3510), (3.895, 1200), (3.939, 415), (3.987, 79), (4.033, 42), (4.078, 12),
+])  # fmt: skip
+
+
+def planck_photons(wavelength: np.ndarray, temperature: float) -> np.ndarray:
+    """Photon radiance of a black body up to a constant, same shape as wavelength (micron); temperature K."""
+    return wavelength**-4.0 / np.expm1(_HC_OVER_K / (wavelength * temperature))
+
+
+def _colour(wavelength: np.ndarray, temperature: float) -> np.ndarray:
+    """Photons of a star relative to the reference star of equal K magnitude."""
+    band = np.array(K_BAND)
+    here = planck_photons(wavelength, temperature) / planck_photons(wavelength, REFERENCE_TEMPERATURE)
+    return here * planck_photons(band, REFERENCE_TEMPERATURE) / planck_photons(band, temperature)
+
+
+def _brightness(magnitude: float) -> float:
+    return 10 ** (-0.4 * (magnitude - REFERENCE_MAGNITUDE))
+
+
+def airs_rates(wavelength: np.ndarray, temperature: float, magnitude: float) -> np.ndarray:
+    """Star's electrons/s in each AIRS column, (column,). wavelength micron (column,), temperature K, magnitude K band."""
+    nodes = PchipInterpolator(_AIRS_RATE_NODES[:, 0], np.log(_AIRS_RATE_NODES[:, 1]))
+    reference = np.exp(nodes(np.clip(wavelength, *_AIRS_RATE_NODES[[0, -1], 0])))
+    return reference * _colour(wavelength, temperature) * _brightness(magnitude)
+
+
+def fgs1_rate(temperature: float, magnitude: float) -> float:
+    """Star's electrons/s on the whole FGS1 detector."""
+    return float(FGS1_REFERENCE_RATE * _colour(np.array(FGS1_WAVELENGTH), temperature) * _brightness(magnitude))
+
+
+def draw_limb_darkening(rng: np.random.Generator, wavelength: np.ndarray, temperature: float) -> np.ndarray:
+    """Quadratic coefficients u1, u2 (wavelength, 2), smooth in wavelength, scattered from star to star.
+
+    Straight lines through Claret & Bloemen 2011 (A&A 529, A75; log g 4.5, solar): R and I bands averaged for FGS1 (0.7
+    micron), K and Spitzer 3.6 for AIRS. Coefficients are kept where the disc is positive and darkens to the limb:
+    u1 >= 0, u1 + u2 <= 1, u1 + 2 u2 >= 0.
+    wavelength micron, temperature K.
+    """
+    hot = (np.clip(temperature, 4000, 7000) - 5750) / 1000
+    red = (wavelength - 2.0) / 1.9
+    visible = wavelength < 1.0
+    u1 = np.where(visible, 0.42 - 0.13 * hot, 0.12 - 0.05 * hot + (-0.05 + 0.02 * hot) * red)
+    u2 = np.where(visible, 0.25 + 0.05 * hot, 0.22 - 0.06 * red)
+    level, tilt = rng.normal(0, 0.03, (2, 2)), rng.normal(0, 0.01, 2)  # (instrument, coefficient), (coefficient,)
+    offset = np.where(visible[:, None], level[0], level[1] + tilt * red[:, None])
+    u1 = np.clip(u1 + offset[:, 0], 0.0, 0.9)
+    return np.stack([u1, np.clip(u2 + offset[:, 1], -u1 / 2, 1 - u1)], axis=1)
+
+
+def draw_star(rng: np.random.Generator, planet_id: str) -> Star:
+    """A star and orbit with the ranges and correlations of 2025's train_star_info.csv (1100 rows).
+
+    log Rs on log Ts and log Ms on log Rs are its regressions; a/Rs follows Kepler's third law with its 6 % scatter.
+    """
+    temperature = float(np.clip(rng.normal(5840, 510), 4236, 6979))
+    radius = float(np.clip(np.exp(2.18 * np.log(temperature) - 18.72 + rng.normal(0, 0.18)), 0.65, 2.89))
+    mass = float(np.clip(np.exp(0.63 * np.log(radius) - 0.05 + rng.normal(0, 0.10)), 0.60, 1.82))
+    planet_mass = float(np.clip(np.exp(rng.normal(0, 1.0)), 0.05, 24.7))
+    period = float(rng.uniform(2.8, 7.6))
+    sma = float(np.clip(4.208 * period ** (2 / 3) * mass ** (1 / 3) / radius * np.exp(rng.normal(0, 0.06)), 4.2, 20.9))
+    impact = float(np.clip(abs(rng.normal(0.29, 0.21)), 0.0, 0.85))
+    return Star(planet_id, radius, mass, temperature, planet_mass, 0.0, period, sma, float(np.degrees(np.arccos(impact / sma))))
