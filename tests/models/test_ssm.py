@@ -217,6 +217,7 @@ torch.cuda.get_device_properties = lambda index: types.SimpleNamespace(multi_pro
 from ariel_lib.models.ssm import kernel_error, load_kernel
 kernel = load_kernel("cpu")
 assert kernel is not None
+assert load_kernel.__wrapped__("cpu") is kernel
 assert kernel_error(kernel, "cpu") < 1e-5
 """
     environment = os.environ | {
