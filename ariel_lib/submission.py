@@ -5,8 +5,6 @@ Knows nothing of models; a planet they failed on gets the fallback answer and a 
 """
 
 import logging
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ariel_lib.archive import normalise_planet_id
+from ariel_lib.storage import write_atomically
 
 Array = np.ndarray
 log = logging.getLogger(__name__)
@@ -119,23 +118,6 @@ def validate_submission(path: Path | str, sample: Path | str | None = None) -> N
             f"{len(missing)} missing ({_name_some(missing)}) and {len(extra)} unknown ({_name_some(extra)})",
             "Pass the sample's planet ids as order to write_submission.",
         )
-
-
-def write_atomically(path: Path | str, content: bytes) -> Path:
-    """Replace a file in one step: a reader sees the old bytes or the new ones, never half of them."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-    return path
 
 
 def _format_table(planet_ids: Sequence[str], mean: Array, sigma: Array) -> bytes:

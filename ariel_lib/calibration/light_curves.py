@@ -4,15 +4,14 @@ Files are safetensors (no pickle) with planet, visit and provenance as metadata,
 """
 
 import json
-import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
-from ariel_lib.archive import ArchiveError
+from ariel_lib.storage import StorageError, load_arrays, load_metadata, save_arrays
+
+INSTRUMENT_KEYS = ("fgs1", "airs")
 
 
 @dataclass(frozen=True)
@@ -71,48 +70,24 @@ def list_light_curves(folder: Path | str, split: str) -> dict[str, tuple[int, ..
 
 
 def save_light_curves(path: Path | str, curves: LightCurves) -> None:
-    """Write one visit atomically (temporary file in the same folder, fsync, rename)."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write one visit atomically."""
     arrays = {
-        f"{name}.{f.name}": np.ascontiguousarray(getattr(getattr(curves, name), f.name))
-        for name in ("fgs1", "airs")
-        for f in fields(LightCurve)
+        f"{name}.{f.name}": getattr(getattr(curves, name), f.name) for name in INSTRUMENT_KEYS for f in fields(LightCurve)
     }
-    metadata = {"planet_id": curves.planet_id, "visit": str(curves.visit), "provenance": json.dumps(curves.provenance, sort_keys=True)}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        save_file(arrays, temporary, metadata)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    provenance = json.dumps(curves.provenance, sort_keys=True)
+    save_arrays(path, arrays, {"planet_id": curves.planet_id, "visit": str(curves.visit), "provenance": provenance})
 
 
 def load_light_curves(path: Path | str) -> LightCurves:
-    """Read one visit back, every array with the dtype it was saved with. Raises ArchiveError for a damaged file."""
-    metadata, arrays = _read(Path(path), arrays=True)
-    curves = {
-        name: LightCurve(**{f.name: arrays[f"{name}.{f.name}"] for f in fields(LightCurve)}) for name in ("fgs1", "airs")
-    }
-    return LightCurves(metadata["planet_id"], int(metadata["visit"]), **curves, provenance=json.loads(metadata["provenance"]))
+    """Read one visit back, every array with the dtype it was saved with. Raises StorageError for a damaged file."""
+    arrays, metadata = load_arrays(path)
+    try:
+        curves = {name: LightCurve(**{f.name: arrays[f"{name}.{f.name}"] for f in fields(LightCurve)}) for name in INSTRUMENT_KEYS}
+        return LightCurves(metadata["planet_id"], int(metadata["visit"]), **curves, provenance=json.loads(metadata["provenance"]))
+    except KeyError as missing:
+        raise StorageError(f"{path}: expected light curves of one visit, found no {missing}. Calibrate this planet again.") from missing
 
 
 def load_provenance(path: Path | str) -> dict[str, str]:
-    """The provenance of a saved visit without its arrays."""
-    return json.loads(_read(Path(path), arrays=False)[0]["provenance"])
-
-
-def _read(path: Path, *, arrays: bool) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    if not path.is_file():
-        raise ArchiveError(path, "light curves of one visit", "no such file", "Run `spectramind calibrate` first.")
-    expected = {f"{name}.{f.name}" for name in ("fgs1", "airs") for f in fields(LightCurve)}
-    try:
-        with safe_open(path, "numpy") as file:
-            metadata, keys = file.metadata() or {}, set(file.keys())
-            if not expected <= keys or not {"planet_id", "visit", "provenance"} <= set(metadata):
-                raise ArchiveError(path, "light curves of one visit", f"keys {sorted(keys)[:4]}", "Calibrate this planet again.")
-            return metadata, {key: file.get_tensor(key) for key in expected} if arrays else {}
-    except SafetensorError as error:
-        raise ArchiveError(path, "light curves of one visit", f"{error}", "Calibrate this planet again.") from error
+    """The provenance of a saved visit without its arrays; empty for a file that is not ours."""
+    return json.loads(load_metadata(path).get("provenance", "{}"))

@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from ariel_lib import metrics as scoring
 from ariel_lib.archive import Spectra, read_spectra
 from ariel_lib.diagnostics.figures import draw_calibration, draw_gain_map, draw_spectra, render_png
-from ariel_lib.submission import read_submission, write_atomically
+from ariel_lib.storage import write_atomically
+from ariel_lib.submission import read_submission
 
 Array = np.ndarray
 

@@ -1,0 +1,59 @@
+"""Files that are never half written: bytes and named arrays (safetensors, no pickle), replaced in one step.
+
+Knows nothing of what the arrays mean.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+
+class StorageError(ValueError):
+    """A file of the project's own is missing or damaged."""
+
+
+def write_atomically(path: Path | str, content: bytes) -> Path:
+    """Replace a file in one step: a reader sees the old bytes or the new ones, never half of them."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    return path
+
+
+def save_arrays(path: Path | str, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> Path:
+    """Write named arrays, dtype and shape kept, and text beside them."""
+    return write_atomically(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata))
+
+
+def load_arrays(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays and the text of a file. Raises StorageError where it is missing or damaged."""
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118 (no mapping)
+
+
+def load_metadata(path: Path | str) -> dict[str, str]:
+    """The text alone: cheap, whatever the size of the arrays."""
+    with _opened(path) as file:
+        return dict(file.metadata() or {})
+
+
+def _opened(path: Path | str):
+    if not Path(path).is_file():
+        raise StorageError(f"{path}: no such file")
+    try:
+        return safe_open(path, "numpy")
+    except (SafetensorError, OSError) as error:
+        raise StorageError(f"{path}: expected a safetensors file, found a damaged one ({error})") from error
