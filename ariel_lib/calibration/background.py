@@ -1,0 +1,122 @@
+"""Light that is not the star's: a level per sample, smooth over the columns, from the pixels beside the trace.
+
+Most of what these pixels see is the star's own diffraction wings (all but about 2 electrons a sample on planet 9000001,
+whose first row is vignetted). That does no harm as long as the level follows the star in time: the wings take the same
+small fraction from every sample. Hence the level is measured sample by sample and smoothed over a 200th of the visit
+only, short against an ingress; without smoothing its noise, common to all wavelengths, would rival a faint star's.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ariel_lib.calibration.extraction import ExtractionPlan
+from ariel_lib.calibration.frames import Frames
+from ariel_lib.calibration.light_curves import LightCurve
+from ariel_lib.instrument import Instrument
+
+DEGREE = 2  # of the polynomial over the columns of a spectrum; the level of a photometer is one number
+SMOOTHED_FRACTION = 200  # the running mean spans this part of the visit
+MIN_WINDOW = 5  # samples
+
+
+@dataclass(frozen=True)
+class BackgroundPlan:
+    """A linear estimator of the level, fixed for the visit: coefficients(t) = Σ weights · S(t).
+
+    weights     (term, row, column)
+    basis       (term, column)  Legendre polynomials over the columns extracted: level(column) = coefficients · basis
+    covariance  (term, term)    of one sample's coefficients, electrons²
+    """
+
+    weights: np.ndarray
+    basis: np.ndarray
+    covariance: np.ndarray
+
+
+@dataclass(frozen=True)
+class Background:
+    """The level's coefficients in time.
+
+    coefficients  (time, term)        electrons a pixel and sample
+    covariance    (time, term, term)  electrons²
+    mask          (time,)             True where no sample nearby could be measured
+    """
+
+    coefficients: np.ndarray
+    covariance: np.ndarray
+    mask: np.ndarray
+
+
+def plan_background(variance: np.ndarray, bad: np.ndarray, instrument: Instrument) -> BackgroundPlan:
+    """Least squares over the good pixels of the background rows.
+
+    variance  (row, column)  electrons², of one sample
+    bad       (row, column)  True where a pixel must not be used
+    """
+    first, last = instrument.crop or (0, instrument.columns)
+    degree = 0 if instrument.crop is None else DEGREE
+    basis = np.zeros((degree + 1, instrument.columns))
+    basis[:, first:last] = np.polynomial.legendre.legvander(np.linspace(-1, 1, last - first), degree).T
+    beside = np.zeros(bad.shape, bool)
+    for top, bottom in instrument.background_rows:
+        beside[top:bottom, first:last] = ~bad[top:bottom, first:last]
+    if not beside.any():
+        raise ValueError(f"{instrument.name}: expected good pixels in rows {instrument.background_rows}, found none")
+    design = np.broadcast_to(basis[:, None, :], (degree + 1, *bad.shape))[:, beside]
+    weights = np.zeros((degree + 1, *bad.shape))
+    weights[:, beside] = np.linalg.pinv(design).T
+    covariance = (weights * np.where(beside, variance, 0)).reshape(degree + 1, -1) @ weights.reshape(degree + 1, -1).T
+    return BackgroundPlan(weights, basis, covariance)
+
+
+def measure_background(frames: Frames, plan: BackgroundPlan) -> Background:
+    """The level of every CDS sample; a sample in which one of the pixels used is masked has none."""
+    used = plan.weights.any(axis=0)
+    coefficients = frames.signal[:, used] @ plan.weights[:, used].T
+    covariance = np.broadcast_to(plan.covariance, (len(frames), *plan.covariance.shape))
+    return Background(coefficients, covariance, frames.mask[:, used].any(1))
+
+
+def smooth_background(background: Background) -> Background:
+    """Running mean over a 200th of the visit (at least 5 samples), shorter at the ends, blind to masked samples."""
+    n = len(background.mask)
+    half = max(MIN_WINDOW, n // SMOOTHED_FRACTION) // 2
+    good = ~background.mask
+    count = _running_sum(good.astype(float), half)
+    empty = count == 0
+    share = np.where(empty, 1, count)
+    total = _running_sum(np.where(good[:, None], background.coefficients, 0), half)
+    covariance = _running_sum(background.covariance * good[:, None, None], half)
+    return Background(total / share[:, None], covariance / (share**2)[:, None, None], empty)
+
+
+def subtract_background(
+    curve: LightCurve, background: Background, plan: BackgroundPlan, extraction: ExtractionPlan
+) -> LightCurve:
+    """Take the level out of the extracted light: Σ w (S − B) = Σ w S − B Σ w, as B is the same in every row.
+
+    The level's variance is counted as read noise, which is most of it.
+    """
+    wavelengths = extraction.instrument.n_wavelengths
+    basis = plan.basis[:, :1] if wavelengths == 1 else extraction.to_wavelengths(plan.basis)
+    footprint = extraction.to_wavelengths(extraction.weights.sum(0)[None])[0]
+    level = background.coefficients @ basis
+    variance = np.einsum("kw,tkl,lw->tw", basis, background.covariance, basis)
+    shape = curve.flux.shape
+    mask = curve.mask | (background.mask if wavelengths == 1 else background.mask[:, None])
+    return replace(
+        curve,
+        flux=curve.flux - (footprint * level).reshape(shape),
+        variance_read=curve.variance_read + (footprint**2 * variance).reshape(shape),
+        background=level.mean(1),
+        mask=mask,
+    )
+
+
+def _running_sum(values: np.ndarray, half: int) -> np.ndarray:
+    """Sum over the 2·half + 1 samples around each, fewer at the ends: along the first axis."""
+    n = len(values)
+    total = np.concatenate([np.zeros_like(values[:1]), np.cumsum(values, axis=0)])
+    here = np.arange(n)
+    return total[np.minimum(here + half + 1, n)] - total[np.maximum(here - half, 0)]

@@ -1,0 +1,107 @@
+"""Pixels that must not be used: dead, without a usable flat, saturated for good, or unstable in time.
+
+Hot pixels are kept: their dark is stable and removed, its Poisson noise already lowers their weight.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ariel_lib.archive import CalibrationMaps
+from ariel_lib.calibration.frames import Frames
+
+MIN_FLAT = 0.25  # flats of live pixels are 0.93 to 1.07, of dead ones -0.05 to 0.06 (342072318 and 9000001)
+MAX_SATURATED = 0.01  # fraction of samples; a rarer saturation masks its own samples only
+UNSTABLE = 5.0  # scatter in time over what noise and pointing explain
+
+
+@dataclass(frozen=True)
+class PixelSums:
+    """What a stream of CDS samples leaves behind, pixel by pixel: all but `count` are (row, column).
+
+    signal, variance  sums over time, electrons and electrons²
+    steps             sum of squared differences between successive samples, electrons²
+    masked            number of samples masked
+    last              the last sample seen, electrons
+    """
+
+    count: int
+    signal: np.ndarray
+    variance: np.ndarray
+    steps: np.ndarray
+    masked: np.ndarray
+    last: np.ndarray
+
+    @property
+    def mean(self) -> np.ndarray:
+        return self.signal / self.count
+
+    @property
+    def mean_variance(self) -> np.ndarray:
+        return self.variance / self.count
+
+    @property
+    def scatter(self) -> np.ndarray:
+        """Variance in time from successive differences, which a transit hardly touches. Needs two samples."""
+        return self.steps / (2 * (self.count - 1))
+
+
+def add_samples(sums: PixelSums | None, frames: Frames) -> PixelSums:
+    """The sums with another block of CDS samples (at least one) added; None starts them."""
+    steps = (np.diff(frames.signal, axis=0) ** 2).sum(0)
+    block = PixelSums(
+        len(frames), frames.signal.sum(0), frames.variance.sum(0), steps, frames.mask.sum(0), frames.signal[-1]
+    )
+    if sums is None:
+        return block
+    return PixelSums(
+        sums.count + block.count,
+        sums.signal + block.signal,
+        sums.variance + block.variance,
+        sums.steps + block.steps + (frames.signal[0] - sums.last) ** 2,
+        sums.masked + block.masked,
+        block.last,
+    )
+
+
+def unusable_pixels(maps: CalibrationMaps) -> np.ndarray:
+    """Dead by the map, with a flat near or below zero, or with a map that is not a number: bool (row, column)."""
+    finite = np.isfinite(maps.dark) & np.isfinite(maps.read_noise) & np.isfinite(maps.linearity).all(0)
+    return maps.dead | ~(maps.flat > MIN_FLAT) | ~finite
+
+
+def neutralise(maps: CalibrationMaps, bad: np.ndarray) -> CalibrationMaps:
+    """Maps that leave bad pixels as they are, so that their weight of 0 never meets a NaN or an overflow."""
+    identity = np.zeros(maps.linearity.shape)
+    identity[1] = 1
+    return CalibrationMaps(
+        np.where(bad, 0, maps.dark), np.where(bad, 1, maps.flat), np.where(bad, 0, maps.read_noise), maps.dead,
+        np.where(bad, identity, maps.linearity),
+    )  # fmt: skip
+
+
+def unstable_pixels(sums: PixelSums, unusable: np.ndarray) -> np.ndarray:
+    """Saturated too often, or scattering in time far above propagated noise and pointing jitter: bool (row, column).
+
+    Pointing moves light over the gradient of the image, S ≈ M − δ·∇M, so that pixels on the trace scatter by
+    jitter²·|∇M|² more. The jitter is the median over the pixels on the steepest slopes, which no single pixel can move.
+
+    sums      of CDS samples
+    unusable  (row, column)  pixels already known as bad, left out of the jitter
+    """
+    saturated = sums.masked > MAX_SATURATED * sums.count
+    if sums.count < 2:
+        return saturated & ~unusable
+    slope = _slope_squared(sums.mean)
+    excess = sums.scatter - sums.mean_variance
+    steep = ~unusable & (slope > sums.mean_variance)
+    jitter = max(np.median(excess[steep] / slope[steep]), 0.0) if steep.any() else 0.0
+    expected = sums.mean_variance + jitter * slope
+    # A scatter from n samples is itself uncertain by √(2/n): short runs get room for it.
+    limit = UNSTABLE**2 * (1 + 5 * np.sqrt(2 / (sums.count - 1)))
+    return (saturated | (sums.scatter > limit * expected)) & ~unusable
+
+
+def _slope_squared(image: np.ndarray) -> np.ndarray:
+    rows, columns = np.gradient(image)
+    return rows**2 + columns**2

@@ -1,0 +1,35 @@
+"""Correlated double sampling: reads come in pairs on one ramp, and a sample is the end minus the start."""
+
+import numpy as np
+
+from ariel_lib.calibration.frames import Frames
+
+
+def difference_reads(frames: Frames) -> Frames:
+    """Odd minus even reads; a last read without a partner is dropped.
+
+    Both reads see the charge gathered before the first, so Poisson noise is that of the charge between them (dark and
+    background included). Noise can make that charge negative, never its variance. Read noise is independent: it adds.
+
+    frames   (time, row, column), reads, electrons
+    returns  (time // 2, row, column), samples, electrons
+    """
+    pairs = len(frames) // 2 * 2
+    start, end = frames.samples(slice(0, pairs, 2)), frames.samples(slice(1, pairs, 2))
+    return Frames(
+        end.signal - start.signal,
+        np.maximum(end.variance_poisson - start.variance_poisson, 0),
+        end.variance_read + start.variance_read,
+        end.mask | start.mask,
+    )
+
+
+def sample_times(read_times: np.ndarray, integration_time: np.ndarray) -> np.ndarray:
+    """Middle of each sample, h, (time // 2,): the second read's stamp plus half of the ramp between the reads.
+
+    read_times        (time,)  h, start of each read
+    integration_time  (time,)  s since reset
+    """
+    pairs = len(read_times) // 2 * 2
+    ramp = integration_time[1:pairs:2] - integration_time[:pairs:2]
+    return read_times[1:pairs:2] + ramp / 2 / 3600
