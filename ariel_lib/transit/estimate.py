@@ -1,0 +1,246 @@
+"""The physical estimate: a planet's light curves → transit depths with their full covariance.
+
+Order: find the transit, fit a few wide bands, then all wavelengths; estimate the noise that the propagated variances do
+not explain; state the covariance with it. A likelihood summary only: no knowledge of what spectra look like enters.
+"""
+
+import json
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+
+from ariel_lib.archive import ArchiveError, Star
+from ariel_lib.calibration.light_curves import LightCurves
+from ariel_lib.instrument import FGS1
+from ariel_lib.storage import load_arrays, save_arrays
+from ariel_lib.transit.fit import B_SQUARED, DRIFT_PRIOR, LOG_A, N_PHYSICAL, TREND_ORDER, Problem, Solution, drift_orders, solve
+from ariel_lib.transit.limb_darkening import limb_darkening_prior
+from ariel_lib.transit.orbit import OrbitPrior, orbit_prior, transit_duration
+from ariel_lib.transit.search import Candidate, find_transit
+from ariel_lib.transit.segments import Segment, make_segments, merge_channels
+
+N_BANDS = 8
+CLIP_SIGMA = 8.0
+SMALLEST_EXCESS = 0.5  # variance ratio: propagated variances are not taken to be wrong by more than this on the low side
+EXCESS_STRENGTH = 100  # samples that the segment's median excess counts for beside a channel's own
+# 2024 lists no orbit: medians of the 2025 star table, with widths that cover it.
+UNKNOWN_ORBIT = OrbitPrior(24 * 4.5, (np.log(10.0), 0.5), (0.15, 0.4))
+UNKNOWN_TEMPERATURE = 5500.0
+
+
+@dataclass(frozen=True)
+class WhiteCurve:
+    """One fitted segment in white light.
+
+    time h; flux, model and smooth (the model without centroid terms) relative to level; each (time,)
+    sigma    standard deviation of flux; level electrons a sample; t0 and duration in h
+    """
+
+    instrument: str
+    visit: int
+    time: np.ndarray
+    flux: np.ndarray
+    model: np.ndarray
+    smooth: np.ndarray
+    sigma: float
+    level: float
+    t0: float
+    duration: float
+
+
+@dataclass(frozen=True)
+class DepthEstimate:
+    """What the light curves of one planet say about its spectrum.
+
+    depth        (wavelength,)             (Rp/Rs)², maximum of the likelihood (weak priors on orbit and limb darkening)
+    covariance   (wavelength, wavelength)  of depth, nuisance parameters marginalised, noise scaled to the residuals
+    independent  (wavelength,)             standard deviation that a bin shares with no other bin
+    level        (wavelength,)             electrons/s, 0 where the data have no light
+    excess       (wavelength,)             residual variance over propagated variance
+    orbit        ln(a/Rs), b², limb darkening (6): fitted values, (8,)
+    flags        words for what is unusual; empty for a normal planet
+    """
+
+    planet_id: str
+    depth: np.ndarray
+    covariance: np.ndarray
+    independent: np.ndarray
+    level: np.ndarray
+    excess: np.ndarray
+    orbit: np.ndarray
+    white: tuple[WhiteCurve, ...]
+    flags: tuple[str, ...]
+
+    @property
+    def sigma(self) -> np.ndarray:
+        return np.sqrt(np.diag(self.covariance))
+
+
+def estimate_depths(visits: list[LightCurves], star: Star | None, wavelength: np.ndarray) -> DepthEstimate:
+    """Fit all visits of one planet together.
+
+    visits: at least one; wavelength (wavelength,) micron, FGS1 first; star None where the data set lists none (2024).
+    Raises ArchiveError when no visit holds a usable sample.
+    """
+    segments = make_segments(visits, wavelength)
+    if not segments:
+        raise ArchiveError(f"light curves of planet {visits[0].planet_id}", "usable samples", "none: every channel is masked or dark")
+    prior = UNKNOWN_ORBIT if star is None else orbit_prior(star.P, star.sma, star.i)
+    temperature = UNKNOWN_TEMPERATURE if star is None else star.Ts
+    white = [merge_channels(segment, 1) for segment in segments]
+    candidate = find_transit(white, prior.period, prior.log_a[0], prior.b_squared[0])
+    bands = _solve_bands(segments, prior, temperature, candidate)
+    problem = make_problem(segments, len(wavelength), prior, temperature, candidate)
+    solution = solve(problem, _spread(bands, segments, len(wavelength)), bands[1].shared, steps=3)
+    problem = replace(problem, segments=tuple(_reweight(s, r) for s, r in zip(problem.segments, solution.residual)))
+    solution = solve(problem, solution.depth, solution.shared, steps=3)
+    return _summarise(visits[0].planet_id, segments, problem, solution, candidate)
+
+
+def make_problem(segments: list[Segment], n_channels: int, prior: OrbitPrior, temperature: float, candidate: Candidate) -> Problem:
+    """Priors and start of the shared parameters; the start is the prior's mean."""
+    u_mean, u_sigma = limb_darkening_prior(temperature)
+    window = max(s.time[-1] - s.time[0] for s in segments)
+    n_drift = sum(TREND_ORDER * drift_orders(s) for s in segments)
+    mean = np.concatenate([[prior.log_a[0], prior.b_squared[0]], u_mean, [candidate.t0[s.visit] for s in segments], np.zeros(n_drift)])
+    sigma = np.concatenate([[prior.log_a[1], prior.b_squared[1]], u_sigma, np.full(len(segments), window), np.full(n_drift, DRIFT_PRIOR)])
+    return Problem(tuple(segments), n_channels, prior.period, mean, sigma)
+
+
+def _solve_bands(segments: list[Segment], prior: OrbitPrior, temperature: float, candidate: Candidate) -> tuple[list[Segment], Solution]:
+    bands = [merge_channels(segment, N_BANDS) for segment in segments]
+    problem = make_problem(bands, 1 + N_BANDS, prior, temperature, candidate)
+    start = problem.prior_mean.copy()
+    start[LOG_A] = candidate.log_a
+    return bands, solve(problem, np.full(1 + N_BANDS, candidate.depth), start, steps=20)
+
+
+def _spread(bands: tuple[list[Segment], Solution], segments: list[Segment], n_channels: int) -> np.ndarray:
+    """Start of the full fit: every channel takes its band's depth."""
+    depth = np.full(n_channels, np.median(bands[1].depth))
+    for band, segment in zip(bands[0], segments):
+        nearest = np.argmin(np.abs(segment.wavelength[:, None] - band.wavelength), axis=1)
+        depth[segment.channels] = bands[1].depth[band.channels[nearest]]
+    return depth
+
+
+def _reweight(segment: Segment, residual: np.ndarray) -> Segment:
+    """Drop samples beyond 8 sigma and divide the weights by each channel's excess variance."""
+    excess = _excess(segment, residual)
+    outlier = segment.weight * residual**2 > CLIP_SIGMA**2 * excess[:, None]
+    kept = replace(segment, weight=np.where(outlier, 0.0, segment.weight))
+    return replace(kept, weight=kept.weight / _excess(kept, residual)[:, None])
+
+
+def _excess(segment: Segment, residual: np.ndarray) -> np.ndarray:
+    """Residual over propagated variance of each channel, (wavelength,), drawn to the segment's median."""
+    samples = np.count_nonzero(segment.weight, axis=1)
+    freedom = np.maximum(samples - 2 - segment.nuisance.shape[1], 1)
+    own = (segment.weight * residual**2).sum(axis=1) / freedom
+    shrunk = (samples * own + EXCESS_STRENGTH * np.median(own)) / (samples + EXCESS_STRENGTH)
+    return np.maximum(shrunk, SMALLEST_EXCESS)
+
+
+def _summarise(planet_id: str, segments: list[Segment], problem: Problem, solution: Solution, candidate: Candidate) -> DepthEstimate:
+    covariance = solution.covariance()
+    airs = np.arange(problem.n_channels) > 0
+    for rows, inflation in ((~airs, _white_inflation(problem, solution, fgs1=True)), (airs, _white_inflation(problem, solution, fgs1=False))):
+        common = inflation / np.sum(solution.h[rows])
+        covariance[np.ix_(rows, rows)] += common
+    level, excess = np.zeros(problem.n_channels), np.ones(problem.n_channels)
+    for before, after in zip(segments, problem.segments):
+        level[after.channels] = after.level / (after.exposure * 3600)
+        excess[after.channels] = before.weight.max(axis=1) / after.weight.max(axis=1)
+    white = tuple(_white_curve(problem, solution, index) for index in range(len(problem.segments)))
+    return DepthEstimate(
+        planet_id, solution.depth, covariance, np.sqrt(1 / solution.h), level, excess,
+        solution.shared[:N_PHYSICAL], white, _flags(problem, solution, covariance, level, excess, candidate),
+    )  # fmt: skip
+
+
+def _white_inflation(problem: Problem, solution: Solution, *, fgs1: bool) -> float:
+    """Variance, in units of the white-light variance, that the channels' own noise does not explain.
+
+    Noise common to all wavelengths shows in the white residuals; noise that is red in time shows in their averages over
+    a fifth of the transit (Pont, Zucker & Queloz 2006). Whichever is larger counts, if it is significant.
+    """
+    worst = 0.0
+    for index, segment in enumerate(problem.segments):
+        if (segment.instrument == FGS1.name) != fgs1:
+            continue
+        total = segment.weight.sum(axis=0)
+        used = total > 0
+        white = (segment.weight * solution.residual[index]).sum(axis=0)[used] / np.sqrt(total[used])
+        width = max(1, int(_duration(problem, solution) / 5 / segment.exposure))
+        for n in {1, width}:
+            means = white[: len(white) // n * n].reshape(-1, n).sum(axis=1) / np.sqrt(n)
+            ratio = float(np.mean(means**2)) if len(means) else 0.0
+            if ratio > 1 + 2 * np.sqrt(2 / max(len(means), 1)):
+                worst = max(worst, ratio - 1)
+    return worst
+
+
+def _duration(problem: Problem, solution: Solution) -> float:
+    k = float(np.sqrt(max(np.average(solution.depth, weights=solution.h), 0.0)))
+    return transit_duration(problem.period, solution.shared[LOG_A], solution.shared[B_SQUARED], k)
+
+
+def _white_curve(problem: Problem, solution: Solution, index: int) -> WhiteCurve:
+    segment, model = problem.segments[index], solution.model[index]
+    share = segment.weight.sum(axis=1) / segment.weight.sum()
+    # A masked sample takes the model's value, so that it leaves the mean where the model puts it.
+    flux = share @ np.where(segment.weight > 0, segment.flux, model)
+    sigma = 1 / np.sqrt(np.median(segment.weight.sum(axis=0)))
+    return WhiteCurve(
+        segment.instrument, segment.visit, segment.time, flux, share @ model, share @ solution.smooth[index],
+        float(sigma), float(share @ segment.level), float(solution.shared[problem.t0_index(index)]), _duration(problem, solution),
+    )  # fmt: skip
+
+
+def _flags(problem, solution, covariance, level, excess, candidate) -> tuple[str, ...]:
+    """Words for what is unusual about this planet."""
+    flags = []
+    mean_depth = np.average(solution.depth, weights=solution.h)
+    weight = solution.h / solution.h.sum()
+    if mean_depth < 5 * np.sqrt(weight @ covariance @ weight):
+        flags.append("no_transit")
+    half = _duration(problem, solution) / 2
+    for index, segment in enumerate(problem.segments):
+        t0 = solution.shared[problem.t0_index(index)]
+        if t0 - half < segment.time[0] or t0 + half > segment.time[-1]:
+            flags.append("partial_transit")
+            break
+    if np.sqrt(solution.shared[B_SQUARED]) > 1 - np.sqrt(max(mean_depth, 0.0)):
+        flags.append("grazing")
+    if np.median(excess) > 2 or excess[0] > 4:
+        flags.append("excess_noise")
+    if (level == 0).any():
+        flags.append("missing_channels")
+    if not solution.converged:
+        flags.append("not_converged")
+    return tuple(flags)
+
+
+def save_estimate(path: Path | str, estimate: DepthEstimate, source: str) -> None:
+    """Write an estimate atomically; source names the input it was made from."""
+    arrays = {name: getattr(estimate, name) for name in _ARRAYS}
+    for n, curve in enumerate(estimate.white):
+        arrays |= {f"white.{n}.{name}": getattr(curve, name) for name in _WHITE_ARRAYS}
+    scalars = [{f.name: getattr(c, f.name) for f in fields(WhiteCurve) if f.name not in _WHITE_ARRAYS} for c in estimate.white]
+    text = {"planet_id": estimate.planet_id, "flags": json.dumps(estimate.flags), "white": json.dumps(scalars), "source": source}
+    save_arrays(path, arrays, text)
+
+
+def load_estimate(path: Path | str) -> DepthEstimate:
+    """Read an estimate back, bit by bit. Raises StorageError for a missing or damaged file."""
+    arrays, text = load_arrays(path)
+    white = tuple(
+        WhiteCurve(**scalars, **{name: arrays[f"white.{n}.{name}"] for name in _WHITE_ARRAYS})
+        for n, scalars in enumerate(json.loads(text["white"]))
+    )
+    return DepthEstimate(text["planet_id"], **{name: arrays[name] for name in _ARRAYS}, white=white, flags=tuple(json.loads(text["flags"])))
+
+
+_ARRAYS = ("depth", "covariance", "independent", "level", "excess", "orbit")
+_WHITE_ARRAYS = ("time", "flux", "model", "smooth")

@@ -1,0 +1,221 @@
+"""Gauss–Newton on everything at once: depths, orbit, limb darkening, drift, levels.
+
+Model of segment s and channel λ:  F = T(t; k²_λ, u_λ, orbit) · [S_λ (1 + Σ_jm q_jm P_j(t) P_m(λ)) + Σ_i e_λi n_i(t)].
+S and e are linear and belong to one channel: they are solved exactly for every trial (variable projection, Golub & Pereyra
+1973). Depths belong to one channel each, the rest is shared, so the normal matrix is an arrow: a diagonal of depths, a
+small block of shared parameters, and what couples them. Its inverse is the depth covariance, diagonal plus low rank.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ariel_lib.instrument import AIRS, FGS1
+from ariel_lib.transit.limb_darkening import AIRS_HALF_WIDTH, AIRS_PIVOT, airs_coefficients
+from ariel_lib.transit.occultation import transit_flux
+from ariel_lib.transit.orbit import separation
+from ariel_lib.transit.segments import TREND_ORDER, Segment
+
+EXPOSURE_PARTS = 3  # sub-exposures a sample
+DRIFT_ORDERS = 4  # Legendre polynomials of wavelength (orders 0–3) that each power of the drift may follow
+DRIFT_PRIOR = 0.05  # relative: far above any drift of a photometer, keeps the solve regular where the data are silent
+DEPTH_PRIOR = (0.0147, 0.05)  # mean of the 2025 labels; five times their spread
+SMALLEST_DEPTH = 1e-5  # below it the model goes on as a straight line, so that noise may carry a depth below zero
+LOG_A, B_SQUARED, FGS1_U, AIRS_U = 0, 1, slice(2, 4), slice(4, 8)
+N_PHYSICAL = 8
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Segments and priors. shared = (log_a, b², FGS1 u ×2, AIRS u ×4, t0 of each segment, drift of each segment)."""
+
+    segments: tuple[Segment, ...]
+    n_channels: int
+    period: float
+    prior_mean: np.ndarray
+    prior_sigma: np.ndarray
+
+    def t0_index(self, segment: int) -> int:
+        return N_PHYSICAL + segment
+
+    def drift_index(self, segment: int) -> slice:
+        sizes = [TREND_ORDER * drift_orders(s) for s in self.segments]
+        first = N_PHYSICAL + len(self.segments) + sum(sizes[:segment])
+        return slice(first, first + sizes[segment])
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A point of the fit: depth (wavelength,), shared (parameter,), and the normal equations there, in arrow form.
+
+    h (wavelength,) depth precision, g (wavelength, parameter) coupling, k (parameter, parameter) shared precision,
+    pull_depth and pull_shared the right-hand sides; model, smooth (the model without centroid terms) and residual are
+    one (wavelength, time) array a segment.
+    """
+
+    depth: np.ndarray
+    shared: np.ndarray
+    objective: float
+    h: np.ndarray
+    g: np.ndarray
+    k: np.ndarray
+    pull_depth: np.ndarray
+    pull_shared: np.ndarray
+    model: tuple[np.ndarray, ...]
+    smooth: tuple[np.ndarray, ...]
+    residual: tuple[np.ndarray, ...]
+    converged: bool = False
+
+    def step(self) -> tuple[np.ndarray, np.ndarray]:
+        """The Gauss–Newton step of (depth, shared)."""
+        left = self.g / self.h[:, None]
+        step_shared = np.linalg.solve(self.k - self.g.T @ left, self.pull_shared - left.T @ self.pull_depth)
+        return (self.pull_depth - self.g @ step_shared) / self.h, step_shared
+
+    def covariance(self) -> np.ndarray:
+        """Depth covariance (wavelength, wavelength) with every shared parameter marginalised."""
+        left = self.g / self.h[:, None]
+        return np.diag(1 / self.h) + left @ np.linalg.solve(self.k - self.g.T @ left, left.T)
+
+    def shared_covariance(self) -> np.ndarray:
+        """Covariance (parameter, parameter) of the shared parameters with the depths marginalised."""
+        return np.linalg.inv(self.k - self.g.T @ (self.g / self.h[:, None]))
+
+
+def drift_orders(segment: Segment) -> int:
+    return 1 if segment.instrument == FGS1.name else min(DRIFT_ORDERS, len(segment.channels))
+
+
+def solve(problem: Problem, depth: np.ndarray, shared: np.ndarray, *, steps: int = 12, tolerance: float = 0.01) -> Solution:
+    """Gauss–Newton from a start, the step halved while the objective rises; converged when it falls by less than tolerance."""
+    solution = linearise(problem, depth, shared)
+    for _ in range(steps):
+        trial = _shorten(problem, solution, tolerance)
+        if trial is None:
+            break
+        gain, solution = solution.objective - trial.objective, trial
+        if gain < tolerance:
+            return replace(solution, converged=True)
+    return solution
+
+
+def _shorten(problem: Problem, start: Solution, tolerance: float) -> Solution | None:
+    """The first of the step, its half, its quarter … that does not raise the objective; None when none does."""
+    step_depth, step_shared = start.step()
+    for halvings in range(7):
+        shared = start.shared + step_shared / 2**halvings
+        shared[B_SQUARED] = max(shared[B_SQUARED], 0.0)
+        trial = linearise(problem, start.depth + step_depth / 2**halvings, shared)
+        if trial.objective <= start.objective + tolerance:
+            return trial
+    return None
+
+
+def linearise(problem: Problem, depth: np.ndarray, shared: np.ndarray) -> Solution:
+    """Model, residuals and normal equations at (depth, shared). Pure."""
+    n, q = problem.n_channels, len(shared)
+    precision = 1 / problem.prior_sigma**2
+    offset = problem.prior_mean - shared
+    h = np.full(n, DEPTH_PRIOR[1] ** -2)
+    pull_depth = h * (DEPTH_PRIOR[0] - depth)
+    objective = float(np.sum(precision * offset**2) + np.sum(pull_depth**2 / h))
+    g, k, pull_shared = np.zeros((n, q)), np.diag(precision), precision * offset
+    models, smooth, residuals = [], [], []
+    for index, segment in enumerate(problem.segments):
+        transit = _transit(problem, index, depth[segment.channels], shared)
+        drift = _drift(problem, index, shared)
+        own = transit.flux[..., None] * np.concatenate(
+            [drift[..., None], np.broadcast_to(segment.nuisance, (*drift.shape, segment.nuisance.shape[1]))], axis=-1
+        )
+        coefficients = _solve_own(segment, own)
+        model = np.einsum("cnl,cl->cn", own, coefficients)
+        residual = segment.flux - model
+        gain = coefficients[:, :1] * drift + coefficients[:, 1:] @ segment.nuisance.T
+        columns, where = _columns(problem, index, transit, gain, coefficients[:, 0])
+        gram, right = _eliminate(segment.weight, own, columns, residual)
+        h[segment.channels] += gram[:, 0, 0]
+        pull_depth[segment.channels] += right[:, 0]
+        g[np.ix_(segment.channels, where)] += gram[:, 0, 1:]
+        k[np.ix_(where, where)] += gram[:, 1:, 1:].sum(axis=0)
+        pull_shared[where] += right[:, 1:].sum(axis=0)
+        objective += float(np.sum(segment.weight * residual**2))
+        models.append(model)
+        smooth.append(own[..., 0] * coefficients[:, :1])
+        residuals.append(residual)
+    return Solution(depth, shared, objective, h, g, k, pull_depth, pull_shared, tuple(models), tuple(smooth), tuple(residuals))
+
+
+@dataclass(frozen=True)
+class _Transit:
+    flux: np.ndarray  # (wavelength, time)
+    d_depth: np.ndarray  # (wavelength, time)
+    d_orbit: np.ndarray  # (wavelength, time, 3): log_a, b², t0
+    d_u: np.ndarray  # (wavelength, time, 2 or 4)
+
+
+def _transit(problem: Problem, index: int, depth: np.ndarray, shared: np.ndarray) -> _Transit:
+    segment = problem.segments[index]
+    parts = (np.arange(EXPOSURE_PARTS) + 0.5) / EXPOSURE_PARTS - 0.5
+    times = segment.time[:, None] + parts * segment.exposure
+    z, dz = separation(times, shared[problem.t0_index(index)], problem.period, shared[LOG_A], shared[B_SQUARED])
+    if segment.instrument == AIRS.name:
+        u1, u2, x = airs_coefficients(shared[AIRS_U], segment.wavelength)
+    else:
+        u1, u2, x = *(np.full(len(depth), u) for u in shared[FGS1_U]), None
+    k = np.sqrt(np.maximum(depth, SMALLEST_DEPTH))
+    flux, d_k, d_u, d_orbit = transit_flux(z, k, u1, u2, dz)
+    d_depth = d_k / (2 * k[:, None])
+    flux = flux + d_depth * (depth - k**2)[:, None]
+    if x is not None:
+        d_u = np.stack([d_u[..., 0], d_u[..., 0] * x[:, None], d_u[..., 1], d_u[..., 1] * x[:, None]], axis=-1)
+    return _Transit(flux, d_depth, d_orbit, d_u)
+
+
+def _drift_basis(segment: Segment) -> np.ndarray:
+    """(wavelength, order): Legendre polynomials of wavelength that each power of the drift may follow."""
+    x = (segment.wavelength - AIRS_PIVOT) / AIRS_HALF_WIDTH
+    return np.polynomial.legendre.legvander(x, drift_orders(segment) - 1)
+
+
+def _drift(problem: Problem, index: int, shared: np.ndarray) -> np.ndarray:
+    segment = problem.segments[index]
+    coefficients = shared[problem.drift_index(index)].reshape(TREND_ORDER, -1)
+    return 1 + _drift_basis(segment) @ coefficients.T @ segment.trend.T
+
+
+def _solve_own(segment: Segment, own: np.ndarray) -> np.ndarray:
+    """Level and centroid coefficients of every channel, (wavelength, 1 + regressor): weighted least squares."""
+    weighted = own * segment.weight[..., None]
+    gram = np.matmul(weighted.transpose(0, 2, 1), own)
+    right = np.matmul(weighted.transpose(0, 2, 1), segment.flux[..., None])
+    return np.linalg.solve(gram, right)[..., 0]
+
+
+def _columns(problem: Problem, index: int, transit: _Transit, gain: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """∂model/∂(depth, shared parameters of this segment), (wavelength, time, 1 + parameter), and where those parameters stand."""
+    segment = problem.segments[index]
+    drift = np.einsum("cn,nj,cm->cnjm", level[:, None] * transit.flux, segment.trend, _drift_basis(segment))
+    columns = np.concatenate(
+        [
+            (gain * transit.d_depth)[..., None],
+            gain[..., None] * transit.d_orbit,
+            gain[..., None] * transit.d_u,
+            drift.reshape(*gain.shape, -1),
+        ],
+        axis=-1,
+    )
+    u = FGS1_U if segment.instrument == FGS1.name else AIRS_U
+    where = [LOG_A, B_SQUARED, problem.t0_index(index), *range(u.start, u.stop), *range(*problem.drift_index(index).indices(10**6))]
+    return columns, np.array(where)
+
+
+def _eliminate(weight: np.ndarray, own: np.ndarray, columns: np.ndarray, residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Normal equations of the columns, (wavelength, p, p) and (wavelength, p), after each channel's own columns are projected out."""
+    root = np.sqrt(weight)[..., None]
+    both = np.concatenate([own, columns], axis=-1) * root
+    gram = np.matmul(both.transpose(0, 2, 1), both)
+    right = np.matmul(both.transpose(0, 2, 1), residual[..., None] * root)
+    n = own.shape[-1]
+    cross = gram[:, n:, :n]
+    solved = np.linalg.solve(gram[:, :n, :n], np.concatenate([gram[:, :n, n:], right[:, :n]], axis=-1))
+    return gram[:, n:, n:] - cross @ solved[..., :-1], (right[:, n:] - cross @ solved[..., -1:])[..., 0]

@@ -1,0 +1,101 @@
+"""A dark disc in front of a quadratically limb-darkened star: flux and its derivatives.
+
+With μ = sqrt(1 − r²) the intensity is I = 1 − u1 (1 − μ) − u2 (1 − μ)², so the hidden light is a sum of three moments
+Dₙ = ∬ μⁿ dA, n = 0, 1, 2, over the overlap of planet and star (Mandel & Agol 2002, ApJ 580, L171). The moments are
+Gauss–Legendre integrals over the stellar radius in the variable that removes the square roots at both ends; their
+derivatives are integrals along the planet's limb. Knows nothing of orbits, instruments or noise.
+"""
+
+import numba
+import numpy as np
+
+_ROOTS, _WEIGHTS = np.polynomial.legendre.leggauss(16)
+_ANGLE = 0.5 * np.pi * (_ROOTS + 1)  # θ in (0, π): r = middle − half · cos θ
+_COS = np.cos(_ANGLE)
+_SIN_WEIGHT = 0.5 * np.pi * _WEIGHTS * np.sin(_ANGLE)
+
+
+@numba.njit(cache=True, fastmath=False)
+def _moments(z: float, k: float, out: np.ndarray) -> None:
+    """Fill out[0:3] with Dₙ, out[3:6] with ∂Dₙ/∂k, out[6:9] with ∂Dₙ/∂z, for a disc of radius k at distance z."""
+    out[:] = 0.0
+    if z >= 1.0 + k or k <= 0.0:
+        return
+    inner = abs(z - k)
+    outer = min(1.0, z + k)
+    if k > z:  # the disc covers the centre: rings inside k − z are wholly hidden
+        covered = min(1.0, k - z)
+        mu = np.sqrt(1.0 - covered * covered)
+        out[0] = np.pi * covered * covered
+        out[1] = 2.0 * np.pi / 3.0 * (1.0 - mu * mu * mu)
+        out[2] = 0.5 * np.pi * (1.0 - mu**4)
+    if outer > inner:
+        middle, half = 0.5 * (outer + inner), 0.5 * (outer - inner)
+        for node in range(_COS.size):
+            r = middle - half * _COS[node]
+            cosine = (r * r + z * z - k * k) / (2.0 * r * z)
+            hidden = 2.0 * np.arccos(min(1.0, max(-1.0, cosine))) * r * half * _SIN_WEIGHT[node]
+            mu2 = 1.0 - r * r
+            out[0] += hidden
+            out[1] += hidden * np.sqrt(mu2)
+            out[2] += hidden * mu2
+    # The planet's limb at angle α from the outward direction lies at r² = z² + k² + 2 z k cos α.
+    first = 0.0
+    if z + k > 1.0:
+        first = np.arccos(min(1.0, max(-1.0, (1.0 - z * z - k * k) / (2.0 * z * k))))
+    middle, half = 0.5 * (np.pi + first), 0.5 * (np.pi - first)
+    for node in range(_COS.size):
+        cosine = np.cos(middle - half * _COS[node])
+        length = 2.0 * k * half * _SIN_WEIGHT[node]
+        mu2 = max(0.0, 1.0 - z * z - k * k - 2.0 * z * k * cosine)
+        mu = np.sqrt(mu2)
+        out[3] += length
+        out[4] += length * mu
+        out[5] += length * mu2
+        out[6] += length * cosine
+        out[7] += length * mu * cosine
+        out[8] += length * mu2 * cosine
+
+
+@numba.njit(cache=True)
+def _flux(z, dz, k, u1, u2, flux, d_k, d_u, d_orbit):
+    samples, parts = z.shape
+    moments = np.empty(9)
+    for channel in range(k.size):
+        c0, c1, c2 = 1.0 - u1[channel] - u2[channel], u1[channel] + 2.0 * u2[channel], -u2[channel]
+        norm = np.pi * (1.0 - u1[channel] / 3.0 - u2[channel] / 6.0)
+        for sample in range(samples):
+            for part in range(parts):
+                distance = z[sample, part]
+                if distance >= 1.0 + k[channel]:
+                    continue
+                _moments(distance, k[channel], moments)
+                hidden = (c0 * moments[0] + c1 * moments[1] + c2 * moments[2]) / norm
+                slope = -(c0 * moments[6] + c1 * moments[7] + c2 * moments[8]) / norm / parts
+                flux[channel, sample] -= hidden / parts
+                d_k[channel, sample] -= (c0 * moments[3] + c1 * moments[4] + c2 * moments[5]) / norm / parts
+                d_u[channel, sample, 0] += (moments[0] - moments[1] - hidden * np.pi / 3.0) / norm / parts
+                d_u[channel, sample, 1] += (moments[0] - 2.0 * moments[1] + moments[2] - hidden * np.pi / 6.0) / norm / parts
+                for n in range(dz.shape[2]):
+                    d_orbit[channel, sample, n] += slope * dz[sample, part, n]
+
+
+def transit_flux(z: np.ndarray, k: np.ndarray, u1: np.ndarray, u2: np.ndarray, dz: np.ndarray | None = None):
+    """Flux relative to the unocculted star and its derivatives, averaged over the parts of each exposure.
+
+    z        (time, part)          distance of the centres in stellar radii
+    k        (wavelength,)         radius ratio Rp/Rs
+    u1, u2   (wavelength,)         quadratic limb darkening
+    dz       (time, part, orbit)   ∂z/∂(orbit parameters), optional
+
+    Returns flux and ∂flux/∂k (wavelength, time), ∂flux/∂(u1, u2) (wavelength, time, 2), ∂flux/∂orbit (wavelength, time, orbit).
+    Agrees with batman to 0.1 ppm or better for k 0.03–0.3 (tests/transit/test_occultation.py).
+    """
+    k, u1, u2 = (np.ascontiguousarray(np.atleast_1d(x), dtype=float) for x in (k, u1, u2))
+    if dz is None:
+        dz = np.zeros((*z.shape, 0))
+    shape = (k.size, z.shape[0])
+    flux, d_k = np.ones(shape), np.zeros(shape)
+    d_u, d_orbit = np.zeros((*shape, 2)), np.zeros((*shape, dz.shape[2]))
+    _flux(np.ascontiguousarray(z, dtype=float), np.ascontiguousarray(dz, dtype=float), k, u1, u2, flux, d_k, d_u, d_orbit)
+    return flux, d_k, d_u, d_orbit

@@ -1,0 +1,69 @@
+"""Where is the transit? A matched filter over mid-transit time and duration, before any fit.
+
+Level, cubic drift and centroid terms are projected out of data and template, so the amplitude is the depth over the
+template's (Kovács, Zucker & Mazeh 2002 search a box in the same way).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ariel_lib.transit.occultation import transit_flux
+from ariel_lib.transit.orbit import separation, transit_duration
+from ariel_lib.transit.segments import Segment
+
+TEMPLATE_K = 0.12  # radius ratio of a median planet of the 2025 labels
+STRETCHES = (0.7, 1.0, 1.4)  # trial factors on the catalogue's a/Rs: durations scale inversely
+STEPS_PER_DURATION = 30
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Best template: t0 h of each visit, log_a, depth (Rp/Rs)² and the fall of χ² it brings."""
+
+    t0: dict[int, float]
+    log_a: float
+    depth: float
+    significance: float
+
+
+def find_transit(segments: list[Segment], period: float, log_a: float, b_squared: float) -> Candidate:
+    """The best (t0 of each visit, duration) for white segments: period h, log_a and b_squared from the catalogue."""
+    best = None
+    for stretch in STRETCHES:
+        trial = log_a + np.log(stretch)
+        found = [_scan_visit([s for s in segments if s.visit == visit], period, trial, b_squared) for visit in sorted({s.visit for s in segments})]
+        gain = sum(f[1] for f in found)
+        if best is None or gain > best.significance:
+            weight = np.array([max(f[1], 1e-300) for f in found])
+            depth = float(np.average([f[2] for f in found], weights=weight))
+            best = Candidate({s: f[0] for s, f in zip(sorted({s.visit for s in segments}), found)}, trial, depth, gain)
+    return best
+
+
+def _scan_visit(segments: list[Segment], period: float, log_a: float, b_squared: float) -> tuple[float, float, float]:
+    """Best mid-transit time of one visit, its Δχ² and depth."""
+    duration = transit_duration(period, log_a, min(b_squared, 0.9), TEMPLATE_K)
+    first, last = min(s.time[0] for s in segments), max(s.time[-1] for s in segments)
+    grid = np.arange(first - 0.3 * duration, last + 0.3 * duration, duration / STEPS_PER_DURATION)
+    overlap, power = np.zeros(len(grid)), np.zeros(len(grid))
+    for segment in segments:
+        data, templates, weight = _projected(segment, grid, period, log_a, min(b_squared, 0.9))
+        overlap += (templates * weight) @ data
+        power += (templates**2) @ weight
+    amplitude = np.divide(overlap, power, out=np.zeros_like(overlap), where=power > 1e-3 * power.max())
+    gain = np.where(amplitude > 0, amplitude * overlap, 0.0)
+    best = int(np.argmax(gain))
+    return float(grid[best]), float(gain[best]), float(max(amplitude[best], 0.0) * TEMPLATE_K**2)
+
+
+def _projected(segment: Segment, grid: np.ndarray, period: float, log_a: float, b_squared: float):
+    """Data (time,) and templates (trial, time) with level, drift and centroid projected out, and the weights (time,)."""
+    weight = segment.weight[0]
+    root = np.sqrt(weight)
+    z, _ = separation(segment.time[None, :], grid[:, None], period, log_a, b_squared)
+    flux = transit_flux(z.reshape(-1, 1), np.array([TEMPLATE_K]), np.array([0.2]), np.array([0.2]))[0].reshape(z.shape)
+    basis, _ = np.linalg.qr(np.column_stack([np.ones(len(root)), segment.trend, segment.nuisance]) * root[:, None])
+    both = np.concatenate([segment.flux[:1], flux - 1]) * root
+    both = both - (both @ basis) @ basis.T
+    return both[0], both[1:], np.ones(len(root))

@@ -1,0 +1,119 @@
+"""Light curves made ready for the fit: one segment an instrument and visit, relative flux, weights, regressors.
+
+Knows light curves and instruments; knows nothing of transits.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ariel_lib.calibration.binning import bin_light_curve
+from ariel_lib.calibration.light_curves import LightCurve, LightCurves
+from ariel_lib.instrument import AIRS, FGS1
+
+MAX_SAMPLES = 1125  # a full visit in samples of 24 s: curvature inside an exposure stays under 1 ppm
+MIN_SAMPLES = 12  # fewer usable samples cannot carry level, drift and depth
+TREND_ORDER = 3  # cubic drift, as in the design
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One instrument in one visit.
+
+    channels    (wavelength,)        positions in the spectrum, 0 = FGS1
+    wavelength  (wavelength,)        micron
+    time        (time,)              h, middle of the sample; exposure h
+    flux        (wavelength, time)   relative to level
+    weight      (wavelength, time)   1 / relative variance, 0 where unusable
+    level       (wavelength,)        electrons a sample
+    trend       (time, 3)            Legendre polynomials of time, orders 1–3
+    nuisance    (time, regressor)    standardised centroid terms
+    """
+
+    instrument: str
+    visit: int
+    channels: np.ndarray
+    wavelength: np.ndarray
+    time: np.ndarray
+    exposure: float
+    flux: np.ndarray
+    weight: np.ndarray
+    level: np.ndarray
+    trend: np.ndarray
+    nuisance: np.ndarray
+
+
+def make_segments(visits: list[LightCurves], wavelength: np.ndarray) -> list[Segment]:
+    """All usable segments of a planet's visits; wavelength (wavelength,) micron, FGS1 first.
+
+    A channel with too few usable samples or without light is left out, a segment without channels too.
+    """
+    segments = []
+    for curves in visits:
+        for instrument, curve, channels in (
+            (FGS1.name, curves.fgs1, np.array([0])),
+            (AIRS.name, curves.airs, np.arange(1, len(wavelength))),
+        ):
+            segment = _make_segment(instrument, curves.visit, curve, channels, wavelength[channels])
+            if segment is not None:
+                segments.append(segment)
+    return segments
+
+
+def _make_segment(instrument: str, visit: int, curve: LightCurve, channels: np.ndarray, wavelength: np.ndarray) -> Segment | None:
+    curve = replace(curve, centroid=_regressors(instrument, curve))
+    curve = bin_light_curve(curve, max(1, len(curve.time) // MAX_SAMPLES))
+    n = len(curve.time)
+    flux = curve.flux.reshape(n, -1).T.astype(float)
+    variance = curve.variance.reshape(n, -1).T.astype(float)
+    usable = ~curve.mask.reshape(n, -1).T & np.isfinite(flux) & np.isfinite(variance) & np.isfinite(curve.centroid).all(axis=1)
+    level = np.array([np.median(f[u]) if u.any() else 0.0 for f, u in zip(flux, usable)])
+    spread = np.array([np.median(v[u]) if u.any() else 0.0 for v, u in zip(variance, usable)])
+    alive = (usable.sum(axis=1) >= MIN_SAMPLES) & (level > 0) & (spread > 0)
+    if not alive.any():
+        return None
+    flux, usable, level, spread = flux[alive], usable[alive], level[alive], spread[alive]
+    relative = np.where(usable, flux, 0.0) / level[:, None]
+    return Segment(
+        instrument, visit, channels[alive], wavelength[alive], curve.time, float(np.median(np.diff(curve.time))),
+        relative, usable * (level**2 / spread)[:, None], level, _trend(curve.time), _standardise(curve.centroid),
+    )  # fmt: skip
+
+
+def _regressors(instrument: str, curve: LightCurve) -> np.ndarray:
+    """Centroid terms at the curve's own cadence, so that their squares are those of the jitter and not of its bin mean."""
+    x, y = curve.centroid.T.astype(float)
+    return np.stack([x, y, x * x, x * y, y * y] if instrument == FGS1.name else [x, y], axis=1)
+
+
+def _standardise(columns: np.ndarray) -> np.ndarray:
+    columns = np.where(np.isfinite(columns), columns, 0.0)
+    centred = columns - columns.mean(axis=0)
+    scale = centred.std(axis=0)
+    keep = scale > 0
+    return centred[:, keep] / scale[keep]
+
+
+def _trend(time: np.ndarray) -> np.ndarray:
+    x = 2 * (time - time[0]) / (time[-1] - time[0]) - 1
+    return np.stack([np.polynomial.legendre.Legendre.basis(order)(x) for order in range(1, TREND_ORDER + 1)], axis=1)
+
+
+def merge_channels(segment: Segment, n_bands: int) -> Segment:
+    """The same segment in at most n_bands wide bands, weighted means of neighbouring channels.
+
+    Band b takes the place of a channel: channels become 0 for FGS1 and 1 … n_bands for AIRS.
+    """
+    groups = np.array_split(np.arange(len(segment.channels)), min(n_bands, len(segment.channels)))
+    weight = np.stack([segment.weight[g].sum(axis=0) for g in groups])
+    flux = np.stack([(segment.weight[g] * segment.flux[g]).sum(axis=0) for g in groups])
+    flux = np.divide(flux, weight, out=np.zeros_like(flux), where=weight > 0)
+    first = 0 if segment.instrument == FGS1.name else 1
+    return replace(
+        segment,
+        channels=first + np.arange(len(groups)),
+        wavelength=np.array([np.average(segment.wavelength[g], weights=segment.weight[g].sum(axis=1)) for g in groups]),
+        flux=flux,
+        weight=weight,
+        level=np.array([segment.level[g].sum() for g in groups]),
+    )
