@@ -15,13 +15,13 @@ setup: .venv/.stamp ## .venv with everything that the other targets use
 	$(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[simulator,kernel,dev]' && touch $@
 
-toy: setup $(TOY)/data/test.csv kernel ## simulate, train, run the submission notebook, score: build/toy/
+toy: setup $(TOY)/simulated kernel ## simulate, train, run the submission notebook, score: build/toy/
 	$(BIN)/spectramind train --config configs/train.yaml $(TOY_TRAIN) > $(TOY)/train.json
 	$(BIN)/python build_kernel.py --run submission --executed $(TOY)/submission.ipynb -p data=$(TOY)/data -p truth=$(TOY)/data/test.csv -p weights=$(TOY)/model/weights.safetensors -p out=$(TOY)/submission.csv -p report=$(TOY)/report.html -p workers=2
 	$(BIN)/spectramind score --truth $(TOY)/data/test.csv --train-labels $(TOY)/data/train.csv --submission $(TOY)/submission.csv
 
-$(TOY)/data/test.csv: | setup
-	$(BIN)/spectramind simulate --out $(TOY)/data --planets 32 --test-planets 8 --seed 1
+$(TOY)/simulated: Makefile | setup
+	$(BIN)/spectramind simulate --out $(TOY)/data --planets 32 --test-planets 8 --seed 1 && touch $@
 
 test: setup ## the tests
 	$(BIN)/python -m pytest

@@ -4,6 +4,7 @@ The only importer of Typer. Everything heavy is imported inside the verbs, so th
 Exit codes: 0 done, 1 done in part or a check failed, 2 the input or a setting is wrong.
 """
 
+import dis
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -25,11 +26,24 @@ class Verbs(TyperGroup):
         try:
             return super().invoke(context)
         except (ValueError, OSError) as error:
-            ours = type(error).__module__.partition(".")[0] == __package__
-            if not ours and not (isinstance(error, OSError) and error.filename):
+            if not _is_for_the_user(error):
                 raise
             print(f"spectramind: {' '.join(str(error).split())}", file=sys.stderr)
             raise typer.Exit(2) from error
+
+
+def _is_for_the_user(error: Exception) -> bool:
+    """Whether the file system named a file, or a `raise` statement of this library explains what is wrong.
+
+    A ValueError that numpy or another library raises is a fault of the program: its traceback must stay.
+    """
+    if isinstance(error, OSError):
+        return error.filename is not None
+    last = error.__traceback__
+    while last.tb_next is not None:
+        last = last.tb_next
+    ours = last.tb_frame.f_globals["__name__"].partition(".")[0] == __package__
+    return ours and dis.opname[last.tb_frame.f_code.co_code[last.tb_lasti]] == "RAISE_VARARGS"
 
 
 app = typer.Typer(
@@ -237,25 +251,20 @@ def test(
 def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on stderr, moved by the callable(done, total) that the library's long functions take."""
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import MofNCompleteColumn, Progress
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    bar = Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=Console(stderr=True))
+    task = bar.add_task(title, total=None)
+
+    def move(done: int, total: int) -> None:
+        bar.start()  # on the first call: input that is refused leaves no bar behind
+        bar.update(task, completed=done, total=total)
+
+    try:
+        yield move
+    finally:
+        if bar.live.is_started:
+            bar.stop()
 
 
 def _print_json(value: dict) -> None:
