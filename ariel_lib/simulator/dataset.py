@@ -1,12 +1,13 @@
-"""A simulated data set on disk: tables, truth and frames in Kaggle's layout, or light curves as calibration writes them.
+"""A simulated data set on disk: tables, truth, and frames in Kaggle's layout or light curves as calibration writes.
 
-Each planet's randomness is a child of the seed by split and number, so it does not depend on how many planets there are.
+Each planet's randomness is a child of the seed by split and number: it does not depend on how many planets there are.
 """
 
 import json
 import os
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ COMPRESSION = {"full": 1, "toy": 25}  # toy: this many times fewer reads, and an
 LEVELS = ("frames", "lightcurves")
 FAINTEST = {"full": 11.0, "toy": 8.0}  # K magnitude; toy stars are brighter because their visits are shorter
 BRIGHTEST = 6.0
+THREADS = 2  # planets at a time: drawing noise and compressing leave Python's lock free
 TRUTH_FILE = "truth.json"
 CONVERTER = Converter(ADC_GAIN, ADC_OFFSET)
 _PLANET, _VISIT, _LABELS = 0, 1, 2  # last or only key of a child of the seed
@@ -73,15 +75,18 @@ def simulate_dataset(
     _clear_previous(out)
     write_truth(out, planets, seed=seed, size=size, level=level)
     write_tables(out, planets, n_samples)
-    for done, (split, number, planet) in enumerate(planets):
-        if progress:
-            progress(done, n_planets)
-        for number_of_visit in range(planet.n_visits):
-            rng = _generator(seed, SPLITS.index(split), number, _VISIT, number_of_visit)
-            write = write_frames if level == "frames" else write_light_curves
-            write(out, split, planet, number_of_visit, n_samples, maps, rng)
-    if progress:
-        progress(n_planets, n_planets)
+    write = write_frames if level == "frames" else write_light_curves
+
+    def write_planet(place: tuple[str, int, Planet]) -> None:
+        split, number, planet = place
+        for which in range(planet.n_visits):
+            rng = _generator(seed, SPLITS.index(split), number, _VISIT, which)
+            write(out, split, planet, which, n_samples, maps, rng)
+
+    with ThreadPoolExecutor(1 if (size, level) == ("full", "frames") else THREADS) as pool:
+        for done, _ in enumerate(pool.map(write_planet, planets), start=1):
+            if progress:
+                progress(done, n_planets)
 
 
 def draw_planets(
@@ -106,7 +111,9 @@ def draw_planets(
             if labels is not None:
                 row = _label_row(shuffled, split, number, counts["test"])
                 depth, star = labels.spectra.depth[row], labels.stars[row]
-            planets.append((split, number, draw_planet(rng, planet_id, wavelengths, window, compression, magnitudes, depth, star)))
+            planets.append(
+                (split, number, draw_planet(rng, planet_id, wavelengths, window, compression, magnitudes, depth, star))
+            )
     return planets
 
 
@@ -115,11 +122,11 @@ def write_frames(
     maps: dict[str, CalibrationMaps] | None, rng: np.random.Generator,
 ) -> None:  # fmt: skip
     """Raw reads and calibration maps of one visit."""
+    maps = maps or draw_maps(rng)
     for name, scene in visit.draw_scenes(rng, planet, number, n_samples).items():
-        instrument = INSTRUMENTS[name]
-        chosen = maps[name] if maps else draw_calibration_maps(rng, instrument)
-        archive.write_calibration_maps(out, split, planet.planet_id, number, instrument, chosen)
-        archive.write_signal(out, split, planet.planet_id, number, instrument, visit.stream_counts(scene, chosen, CONVERTER, rng))
+        counts = visit.stream_counts(scene, maps[name], CONVERTER, rng)
+        archive.write_calibration_maps(out, split, planet.planet_id, number, scene.instrument, maps[name])
+        archive.write_signal(out, split, planet.planet_id, number, scene.instrument, counts)
 
 
 def write_light_curves(
@@ -127,14 +134,15 @@ def write_light_curves(
     maps: dict[str, CalibrationMaps] | None, rng: np.random.Generator,
 ) -> None:  # fmt: skip
     """What calibrate would write for one visit, at its default cadence."""
-    settings, curves = CalibrationSettings(), {}
+    maps, settings, curves = maps or draw_maps(rng), CalibrationSettings(), {}
     wanted = {FGS1.name: settings.fgs1_samples, AIRS.name: settings.airs_samples}
     for name, scene in visit.draw_scenes(rng, planet, number, n_samples).items():
-        chosen = maps[name] if maps else draw_calibration_maps(rng, INSTRUMENTS[name])
-        curve = photometry.observe(scene, chosen, CONVERTER, rng)
-        curves[name] = _round(bin_light_curve(curve, max(1, len(curve.time) // wanted[name]) if wanted[name] else 1))
-    path = light_curves_path(out / "lightcurves", split, planet.planet_id, number)
-    save_light_curves(path, LightCurves(planet.planet_id, number, curves[FGS1.name], curves[AIRS.name], {"source": "simulator"}))
+        curve = photometry.observe(scene, maps[name], CONVERTER, rng)
+        width = max(1, len(curve.time) // wanted[name]) if wanted[name] else 1
+        curves[name] = _round(bin_light_curve(curve, width))
+    provenance = {"source": "simulator"}
+    curves = LightCurves(planet.planet_id, number, curves[FGS1.name], curves[AIRS.name], provenance)
+    save_light_curves(light_curves_path(out / "lightcurves", split, planet.planet_id, number), curves)
 
 
 def write_tables(out: Path, planets: list[tuple[str, int, Planet]], n_samples: dict[str, int]) -> None:
@@ -157,9 +165,15 @@ def write_tables(out: Path, planets: list[tuple[str, int, Planet]], n_samples: d
 
 
 def write_truth(out: Path, planets: list[tuple[str, int, Planet]], **settings: int | str) -> None:
-    """truth.json: settings of the run and all parameters drawn, planet by planet. Written first: it marks the folder as ours."""
+    """truth.json: settings of the run and all parameters drawn, planet by planet.
+
+    Written first: it marks the folder as a simulation's.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    record = {**settings, "planets": {planet.planet_id: {"split": split, **asdict(planet)} for split, _, planet in planets}}
+    record = {
+        **settings,
+        "planets": {planet.planet_id: {"split": split, **asdict(planet)} for split, _, planet in planets},
+    }
     temporary = out / f".{TRUTH_FILE}.partial"
     temporary.write_text(json.dumps(record, default=lambda array: array.tolist()))
     os.replace(temporary, out / TRUTH_FILE)
@@ -177,6 +191,11 @@ def read_labels(path: Path) -> Labels:
     return Labels(spectra, tuple(folder.star(split, planet) for planet in spectra.planet_ids))
 
 
+def draw_maps(rng: np.random.Generator) -> dict[str, CalibrationMaps]:
+    """Calibration maps of one visit, by instrument name."""
+    return {name: draw_calibration_maps(rng, instrument) for name, instrument in INSTRUMENTS.items()}
+
+
 def read_maps(folder: Path) -> dict[str, CalibrationMaps]:
     """Calibration maps of the first visit of a planet's folder, by instrument name."""
     source, split, planet = Archive(folder.resolve().parents[1]), folder.resolve().parent.name, folder.resolve().name
@@ -186,7 +205,9 @@ def read_maps(folder: Path) -> dict[str, CalibrationMaps]:
 
 def _check_arguments(n_planets: int, n_test: int, size: str, level: str) -> None:
     if not 0 <= n_test <= n_planets or n_planets < 1:
-        raise ValueError(f"expected at least one planet and a test split within them, found n_planets={n_planets}, n_test={n_test}")
+        raise ValueError(
+            f"expected at least one planet and a test split within them, found n_planets={n_planets}, n_test={n_test}"
+        )
     if size not in COMPRESSION:
         raise ValueError(f"size: expected one of {', '.join(COMPRESSION)}, found {size!r}")
     if level not in LEVELS:
@@ -198,7 +219,9 @@ def _clear_previous(out: Path) -> None:
     if not out.is_dir() or not any(out.iterdir()):
         return
     if not (out / TRUTH_FILE).is_file():
-        raise ArchiveError(out, "an empty folder or an earlier simulation", f"files but no {TRUTH_FILE}", "Choose another folder.")
+        raise ArchiveError(
+            out, "an empty folder or an earlier simulation", f"files but no {TRUTH_FILE}", "Choose another folder."
+        )
     for folder in (*SPLITS, "lightcurves"):
         shutil.rmtree(out / folder, ignore_errors=True)
 
@@ -210,7 +233,8 @@ def _generator(seed: int, *key: int) -> np.random.Generator:
 def _label_row(shuffled: np.ndarray, split: str, number: int, n_test: int) -> int:
     if split == "test":
         return int(shuffled[-1 - number % len(shuffled)])
-    return int(shuffled[number % max(1, len(shuffled) - n_test)])
+    others = len(shuffled) - n_test if len(shuffled) > n_test else len(shuffled)
+    return int(shuffled[number % others])
 
 
 def _round(curve: LightCurve) -> LightCurve:

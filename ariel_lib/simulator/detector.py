@@ -1,7 +1,7 @@
-"""A detector: photon rates in, counts out. Reads come in pairs on one ramp: the second holds the first's charge and more.
+"""A detector: photon rates in, counts out. Reads come in pairs on one ramp: the second holds the first's charge, too.
 
-Step by step the inverse of calibration: flat, dark, charge, non-linearity, read noise, converter. Source of the numbers:
-calibration files of planet 342072318 of the 2025 data. Knows no star.
+Step by step the inverse of calibration: flat, dark, charge, non-linearity, read noise, converter. Source of the
+numbers: calibration files of planet 342072318 of the 2025 data. Knows no star.
 """
 
 import numba
@@ -35,11 +35,13 @@ def draw_calibration_maps(rng: np.random.Generator, instrument: Instrument) -> C
     dead.flat[rng.choice(dead.size, DEAD_PIXELS[instrument.name], replace=False)] = True
     blind = dead & (rng.random(shape) < 0.6)  # the other dead pixels look normal in the flat
     flat = np.where(blind, rng.normal(0, 0.01, shape), flat)
-    return CalibrationMaps(dark, flat, np.where(blind, 3 * read_noise, read_noise), dead, _draw_linearity(rng, instrument))
+    return CalibrationMaps(
+        dark, flat, np.where(blind, 3 * read_noise, read_noise), dead, _draw_linearity(rng, instrument)
+    )
 
 
 def _draw_linearity(rng: np.random.Generator, instrument: Instrument) -> np.ndarray:
-    """Coefficients a pixel (6, row, column). The orders above the first share one factor: independent ones could bend back."""
+    """Coefficients a pixel (6, row, column). The orders above the first share a factor: alone, some would bend back."""
     shape = (instrument.rows, instrument.columns)
     mean = LINEARITY[instrument.name][:, None, None] * np.ones(shape)
     factor = 1 + rng.normal(0, 0.1, shape)
@@ -49,7 +51,7 @@ def _draw_linearity(rng: np.random.Generator, instrument: Instrument) -> np.ndar
 
 
 def charge_rate(photon_rate: np.ndarray, maps: CalibrationMaps) -> np.ndarray:
-    """Electrons/s in each pixel, (time, row, column): light through the flat (a negative flat sees none) plus dark current.
+    """Electrons/s in each pixel, (time, row, column): light through the flat (none if negative) plus dark current.
 
     photon_rate  (time, row, column)  electrons/s before the flat
     """
@@ -64,14 +66,17 @@ def accumulate(rate: np.ndarray, integration_times: tuple[float, float], rng: np
     rng                Poisson noise of either interval; None: the expectation
     """
     first, second = integration_times
-    early, late = rate * first, rate * (second - first)
-    if rng is not None:
-        early, late = rng.poisson(early), rng.poisson(late)
-    return np.stack([early, early + late], axis=1).astype(float)
+    charge = np.empty((len(rate), 2, *rate.shape[1:]))
+    for read, interval in enumerate((first, second - first)):
+        charge[:, read] = rate * interval if rng is None else rng.poisson(rate * interval)
+    charge[:, 1] += charge[:, 0]
+    return charge
 
 
-@numba.njit(cache=True)
-def _newton(charge: np.ndarray, coefficients: np.ndarray) -> np.ndarray:  # charge (read, pixel), coefficients (6, pixel)
+@numba.njit(cache=True, nogil=True)
+def _newton(
+    charge: np.ndarray, coefficients: np.ndarray
+) -> np.ndarray:  # charge (read, pixel), coefficients (6, pixel)
     c = coefficients
     detected = charge.copy()
     for read in range(charge.shape[0]):
@@ -93,7 +98,9 @@ def detect(charge: np.ndarray, linearity: np.ndarray) -> np.ndarray:
     """
     pixels = linearity[0].size
     flat_charge = np.ascontiguousarray(charge, dtype=float).reshape(-1, pixels)
-    return _newton(flat_charge, np.ascontiguousarray(linearity, dtype=float).reshape(len(linearity), pixels)).reshape(charge.shape)
+    return _newton(flat_charge, np.ascontiguousarray(linearity, dtype=float).reshape(len(linearity), pixels)).reshape(
+        charge.shape
+    )
 
 
 def read_out(detected: np.ndarray, read_noise: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -103,4 +110,6 @@ def read_out(detected: np.ndarray, read_noise: np.ndarray, rng: np.random.Genera
 
 def digitise(electrons: np.ndarray, converter: Converter) -> np.ndarray:
     """Counts, floor((electrons − offset)·gain) within 16 bits, uint16."""
-    return np.clip(np.floor((electrons - converter.offset) * converter.gain), 0, FULL_SCALE).astype(np.uint16)
+    counts = (electrons - converter.offset) * converter.gain
+    np.floor(counts, out=counts)
+    return np.clip(counts, 0, FULL_SCALE, out=counts).astype(np.uint16)

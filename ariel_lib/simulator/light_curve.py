@@ -40,7 +40,9 @@ def transit_duration(orbit: Orbit, k: float) -> float:
     chord = (1 + k) ** 2 - orbit.impact**2
     if chord <= 0:
         return 0.0
-    return orbit.period / np.pi * np.arcsin(min(1.0, np.sqrt(chord) / (orbit.a * np.sin(np.radians(orbit.inclination)))))
+    return (
+        orbit.period / np.pi * np.arcsin(min(1.0, np.sqrt(chord) / (orbit.a * np.sin(np.radians(orbit.inclination)))))
+    )
 
 
 def transit(

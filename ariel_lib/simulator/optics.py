@@ -18,8 +18,8 @@ _AIRS_CORE, _AIRS_WING, _AIRS_HALO = 0.354, 1.085, (0.03, 8.0)  # pixel/micron, 
 _FGS1_SPOTS = ((0.52, 0.0, 0.0, 0.70, 1.03), (0.38, 1.1, 0.0, 1.70, 1.20), (0.10, 1.0, -2.0, 4.0, 4.0))
 
 JITTER_RMS = {FGS1.name: 0.11, AIRS.name: 0.013}  # pixel, either axis
-# Relative flux per pixel of motion along rows and columns, beyond what the image's own derivatives give (response inside
-# the pixels); slopes of flux on centroid in the 25 FGS1 samples of that planet.
+# Relative flux per pixel of motion along rows and columns, beyond what the image's own derivatives give (response
+# inside the pixels); slopes of flux on centroid in the 25 FGS1 samples of that planet.
 JITTER_RESPONSE = {FGS1.name: (0.006, 0.026), AIRS.name: (0.0, 0.0)}
 # Relative scatter of the gain from read to read, all pixels together: excess of the same samples over photon noise once
 # the centroid is fitted (FGS1 3470 ppm against 2130, AIRS 269 against 238).
@@ -47,8 +47,8 @@ def jitter_basis(pointing: np.ndarray, response: tuple[float, float]) -> np.ndar
 def draw_pointing(rng: np.random.Generator, n_fgs1: int, n_airs: int) -> tuple[np.ndarray, np.ndarray]:
     """Pointing of each sample, FGS1 (time, 2) and AIRS (time, 2), in pixels of either instrument.
 
-    A white part and a first-order autoregressive one. Both instruments see one telescope: AIRS averages the FGS1 samples
-    that fall into its exposure.
+    A white part and a first-order autoregressive one. Both instruments see one telescope: AIRS averages the FGS1
+    samples that fall into its exposure.
     """
     noise = rng.standard_normal((2, max(n_fgs1, n_airs), 2))
     start = rng.standard_normal((1, 2)) * (_MEMORY / np.sqrt(1 - _MEMORY**2))  # stationary from the first sample on
@@ -88,7 +88,7 @@ def _fgs1_image(rate: float) -> np.ndarray:
 
 
 def _pixel_gaussian(n: int, centre: float, sigma: np.ndarray) -> np.ndarray:
-    """A unit Gaussian integrated over pixels and its two derivatives in the centre, (3, pixel, column). sigma (column,)."""
+    """A unit Gaussian over pixels and its two derivatives in the centre, (3, pixel, column). sigma (column,)."""
     x = (np.arange(n + 1)[:, None] - 0.5 - centre) / sigma
     density = np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi) / sigma
     return np.stack([np.diff(ndtr(x), axis=0), -np.diff(density, axis=0), -np.diff(density * x / sigma, axis=0)])

@@ -1,8 +1,8 @@
 """Light curves without frames: what calibration would have extracted from a scene, signal and noise, in closed form.
 
 Calibration's estimators are linear in the pixels. Applied to the scene's mean image and its derivatives they give the
-response of flux, background and centroid to light and pointing; applied to the pixels' variances, the noise. Calibration's
-own plans are used, so that the two cannot drift apart. Writes no files.
+response of flux, background and centroid to light and pointing; applied to the pixels' variances, the noise.
+Calibration's own plans are used, so that the two cannot drift apart. Writes no files.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ariel_lib.archive import CalibrationMaps, Converter
-from ariel_lib.calibration.background import Background, BackgroundPlan, plan_background, smooth_background, subtract_background
+from ariel_lib.calibration.background import (
+    Background,
+    BackgroundPlan,
+    plan_background,
+    smooth_background,
+    subtract_background,
+)
 from ariel_lib.calibration.bad_pixels import neutralise, unusable_pixels
 from ariel_lib.calibration.extraction import ExtractionPlan, plan_extraction
 from ariel_lib.calibration.light_curves import LightCurve
@@ -56,7 +62,9 @@ def observe(scene: Scene, maps: CalibrationMaps, converter: Converter, rng: np.r
 def pixel_noise(scene: Scene, maps: CalibrationMaps, converter: Converter) -> PixelNoise:
     """Variances of one calibrated CDS sample at full starlight. maps: neutral where pixels are bad."""
     light = scene.images[0] + scene.sky
-    charge = detector.accumulate(detector.charge_rate(light[None], maps), INTEGRATION_TIMES[scene.instrument.name], None)[0]
+    charge = detector.accumulate(
+        detector.charge_rate(light[None], maps), INTEGRATION_TIMES[scene.instrument.name], None
+    )[0]
     _, slope = evaluate(maps.linearity, detector.detect(charge, maps.linearity))
     single = maps.read_noise**2 + converter.gain**-2 / 12
     ramp = scene.instrument.ramp_time
@@ -82,7 +90,9 @@ def _extract(
     brightness = scene.brightness if photometer else plan.to_wavelengths(scene.brightness)
     response = plan.to_wavelengths((images * plan.weights).sum(1))  # (6, wavelength)
     square = plan.weights**2
-    star, dark, read = (plan.to_wavelengths((square * image).sum(0)[None]) for image in (noise.star, noise.dark, noise.read))
+    star, dark, read = (
+        plan.to_wavelengths((square * image).sum(0)[None]) for image in (noise.star, noise.dark, noise.read)
+    )
     poisson = brightness * star + dark
     flux = brightness * (basis @ response) + plan.to_wavelengths((sky * plan.weights).sum(0)[None])
     flux += np.sqrt(poisson + read) * rng.standard_normal(flux.shape, dtype=np.float32)
@@ -107,5 +117,7 @@ def _measure_plane(
     covariance = np.einsum("erc,rc,frc->ef", weights, noise.total, weights, optimize=True)
     values = values + rng.multivariate_normal(np.zeros(len(weights)), covariance, len(values))
     terms = background_plan.covariance.shape
-    background = Background(values[:, 3:], np.broadcast_to(background_plan.covariance, (len(values), *terms)), np.zeros(len(values), bool))
+    background = Background(
+        values[:, 3:], np.broadcast_to(background_plan.covariance, (len(values), *terms)), np.zeros(len(values), bool)
+    )
     return values[:, 1:3] / values[:, :1], background

@@ -15,10 +15,11 @@ FGS1_REFERENCE_RATE = 2.2e6  # electrons/s on the whole detector, planet 3420723
 K_BAND = 2.16  # micron
 _HC_OVER_K = 14387.77  # micron K
 
-# Electrons/s/column of the reference star, measured on the 25 CDS samples of planet 342072318 (rows 6:26, +3 % for the rest).
+# Electrons/s/column of the reference star: 25 CDS samples of planet 342072318, rows 6:26, and 3 % for the other rows.
 _AIRS_RATE_NODES = np.array([
-    (1.633, 399), (1.680, 2080), (1.726, 6630), (1.772, 8320), (1.817, 7810), (1.862, 8300), (1.907, 12500), (1.952, 23700),
-    (1.996, 36100), (2.040, 37500), (2.126, 33700), (2.211, 31000), (2.295, 26100), (2.377, 22200), (2.458, 19900),
+    (1.633, 399), (1.680, 2080), (1.726, 6630), (1.772, 8320), (1.817, 7810), (1.862, 8300), (1.907, 12500),
+    (1.952, 23700), (1.996, 36100), (2.040, 37500), (2.126, 33700), (2.211, 31000), (2.295, 26100), (2.377, 22200),
+    (2.458, 19900),
     (2.538, 18400), (2.616, 17000), (2.731, 16300), (2.915, 11100), (3.091, 8510), (3.258, 7580), (3.416, 6310),
     (3.566, 5380), (3.680, 4690), (3.788, 3510), (3.895, 1200), (3.939, 415), (3.987, 79), (4.033, 42), (4.078, 12),
 ])  # fmt: skip
@@ -41,7 +42,7 @@ def _brightness(magnitude: float) -> float:
 
 
 def airs_rates(wavelength: np.ndarray, temperature: float, magnitude: float) -> np.ndarray:
-    """Star's electrons/s in each AIRS column, (column,). wavelength micron (column,), temperature K, magnitude K band."""
+    """Star's electrons/s in each AIRS column, (column,). wavelength (column,) micron, temperature K, K magnitude."""
     nodes = PchipInterpolator(_AIRS_RATE_NODES[:, 0], np.log(_AIRS_RATE_NODES[:, 1]))
     reference = np.exp(nodes(np.clip(wavelength, *_AIRS_RATE_NODES[[0, -1], 0])))
     return reference * _colour(wavelength, temperature) * _brightness(magnitude)
@@ -83,4 +84,6 @@ def draw_star(rng: np.random.Generator, planet_id: str) -> Star:
     period = float(rng.uniform(2.8, 7.6))
     sma = float(np.clip(4.208 * period ** (2 / 3) * mass ** (1 / 3) / radius * np.exp(rng.normal(0, 0.06)), 4.2, 20.9))
     impact = float(np.clip(abs(rng.normal(0.29, 0.21)), 0.0, 0.85))
-    return Star(planet_id, radius, mass, temperature, planet_mass, 0.0, period, sma, float(np.degrees(np.arccos(impact / sma))))
+    return Star(
+        planet_id, radius, mass, temperature, planet_mass, 0.0, period, sma, float(np.degrees(np.arccos(impact / sma)))
+    )

@@ -1,4 +1,4 @@
-"""One visit: the light of one planet on both detectors, as a stream of counts. Composes light curve, optics and detector.
+"""One visit: the light of one planet on both detectors, as a stream of counts: light curve, optics and detector.
 
 Knows no files.
 """
@@ -58,8 +58,10 @@ def sample_times(instrument: Instrument, n_samples: int) -> np.ndarray:
 
 
 def draw_scenes(rng: np.random.Generator, planet: Planet, visit: int, n_samples: dict[str, int]) -> dict[str, Scene]:
-    """Both instruments' scenes by name: pointing and background are drawn. n_samples: pairs of reads by instrument name."""
-    pointing = dict(zip((FGS1.name, AIRS.name), optics.draw_pointing(rng, n_samples[FGS1.name], n_samples[AIRS.name]), strict=True))
+    """Both instruments' scenes by name; pointing and background are drawn. n_samples: pairs of reads by name."""
+    pointing = dict(
+        zip((FGS1.name, AIRS.name), optics.draw_pointing(rng, n_samples[FGS1.name], n_samples[AIRS.name]), strict=True)
+    )
     sky = float(np.exp(rng.normal(0, 0.5)))
     scenes = {}
     for name, instrument in INSTRUMENTS.items():
@@ -79,7 +81,7 @@ def draw_scenes(rng: np.random.Generator, planet: Planet, visit: int, n_samples:
 def stream_counts(
     scene: Scene, maps: CalibrationMaps, converter: Converter, rng: np.random.Generator, block: int | None = None
 ) -> Iterator[np.ndarray]:
-    """Yield the reads of a visit in order, uint16 (time, row, column), `block` pairs at a time; nothing else is held."""
+    """Yield the reads of a visit in order, uint16 (time, row, column), `block` pairs at a time; no more is held."""
     name = scene.instrument.name
     block = block or BLOCK_SAMPLES[name]
     for start in range(0, len(scene.time), block):
@@ -107,7 +109,12 @@ def _brightness(instrument: Instrument, planet: Planet, visit: int, time: np.nda
     chosen = np.array([0]) if instrument.crop is None else _wavelength_of_column()
     unique, column = np.unique(chosen, return_inverse=True)
     transit = light_curve.transit(
-        time, instrument.ramp_time / 3600, planet.orbit, planet.mid_transits[visit], planet.depth[unique], planet.limb_darkening[unique]
+        time,
+        instrument.ramp_time / 3600,
+        planet.orbit,
+        planet.mid_transits[visit],
+        planet.depth[unique],
+        planet.limb_darkening[unique],
     )
     drift = planet.drifts[visit]
     tau = 2 * (time - time[0]) / max(time[-1] - time[0], instrument.sample_time / 3600) - 1
@@ -117,6 +124,6 @@ def _brightness(instrument: Instrument, planet: Planet, visit: int, time: np.nda
 
 
 def _wavelength_of_column() -> np.ndarray:
-    """Index into the spectrum (FGS1 first) of every AIRS column: columns beyond the crop take the nearest wavelength."""
+    """Index into the spectrum (FGS1 first) of every AIRS column: those beyond the crop take the nearest wavelength."""
     first, last = AIRS.crop
     return last - np.clip(np.arange(AIRS.columns), first, last - 1)
