@@ -13,16 +13,17 @@ from ariel_lib.calibration.frames import Frames
 MIN_FLAT = 0.25  # flats of live pixels are 0.93 to 1.07, of dead ones -0.05 to 0.06 (342072318 and 9000001)
 MAX_SATURATED = 0.01  # fraction of samples; a rarer saturation masks its own samples only
 UNSTABLE = 5.0  # scatter in time over what noise and pointing explain
+STEP_LIMIT = 30.0  # standard deviations
 
 
 @dataclass(frozen=True)
 class PixelSums:
     """What a stream of CDS samples leaves behind, pixel by pixel: all but `count` are (row, column).
 
-    signal, variance  sums over time, electrons and electrons²
-    steps             sum of squared differences between successive samples, electrons²
+    signal, variance  sums over the unmasked samples, electrons and electrons²
+    steps             sum of squared differences between successive unmasked samples, electrons²
     masked            number of samples masked
-    last              the last sample seen, electrons
+    last              the last sample of the stream
     """
 
     count: int
@@ -30,15 +31,15 @@ class PixelSums:
     variance: np.ndarray
     steps: np.ndarray
     masked: np.ndarray
-    last: np.ndarray
+    last: Frames
 
     @property
     def mean(self) -> np.ndarray:
-        return self.signal / self.count
+        return self.signal / np.maximum(self.count - self.masked, 1)
 
     @property
     def mean_variance(self) -> np.ndarray:
-        return self.variance / self.count
+        return self.variance / np.maximum(self.count - self.masked, 1)
 
     @property
     def scatter(self) -> np.ndarray:
@@ -48,20 +49,31 @@ class PixelSums:
 
 def add_samples(sums: PixelSums | None, frames: Frames) -> PixelSums:
     """The sums with another block of CDS samples (at least one) added; None starts them."""
-    steps = (np.diff(frames.signal, axis=0) ** 2).sum(0)
+    good = ~frames.mask
+    start = [] if sums is None else [sums.last]
+    steps = _squared_steps(*(
+        np.concatenate([getattr(part, name) for part in (*start, frames)]) for name in ("signal", "variance", "mask")
+    ))  # fmt: skip
     block = PixelSums(
-        len(frames), frames.signal.sum(0), frames.variance.sum(0), steps, frames.mask.sum(0), frames.signal[-1]
+        len(frames),
+        np.where(good, frames.signal, 0).sum(0),
+        np.where(good, frames.variance, 0).sum(0),
+        steps,
+        frames.mask.sum(0),
+        frames.samples(slice(-1, None)),
     )
     if sums is None:
         return block
-    return PixelSums(
-        sums.count + block.count,
-        sums.signal + block.signal,
-        sums.variance + block.variance,
-        sums.steps + block.steps + (frames.signal[0] - sums.last) ** 2,
-        sums.masked + block.masked,
-        block.last,
-    )
+    added = {
+        name: getattr(sums, name) + getattr(block, name) for name in ("count", "signal", "variance", "steps", "masked")
+    }
+    return PixelSums(**added, last=block.last)
+
+
+def _squared_steps(signal: np.ndarray, variance: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Σ (Sᵢ₊₁ − Sᵢ)², no single step counting for more than STEP_LIMIT sigma: one outlier must not condemn a pixel."""
+    limit = STEP_LIMIT**2 * (variance[1:] + variance[:-1])
+    return np.where(mask[1:] | mask[:-1], 0, np.minimum(np.diff(signal, axis=0) ** 2, limit)).sum(0)
 
 
 def unusable_pixels(maps: CalibrationMaps) -> np.ndarray:

@@ -16,7 +16,7 @@ from ariel_lib.calibration.frames import Frames
 from ariel_lib.calibration.light_curves import LightCurve
 from ariel_lib.instrument import Instrument
 
-POINTING = 0.1  # pixel rms allowed for: FGS1 moves by 0.11 on planet 342072318, AIRS by 0.013, where 0.1 costs no photons
+POINTING = 0.1  # pixel rms allowed for: FGS1 moves by 0.11 on planet 342072318; AIRS by 0.013, and 0.1 costs it no light
 MIN_LIGHT = 0.2  # a column whose good pixels hold less of its light is masked
 FILL_REACH = 4  # columns on either side from which a bad pixel's share of the light is taken
 
@@ -62,7 +62,7 @@ def plan_extraction(mean: np.ndarray, variance: np.ndarray, bad: np.ndarray, ins
     if not usable.any():
         raise ValueError(f"{instrument.name}: expected starlight in rows {instrument.trace_rows}, found none")
     inverse = np.divide(1, variance, out=np.zeros_like(mean, float), where=good & usable)
-    slopes = [_slope(image, axis) for axis in (0, 1)]
+    slopes = [_slope(image, axis, instrument) for axis in (0, 1)]
     weights = _optimal_weights(profile, slopes[:1] if instrument.crop else slopes, inverse, instrument)
     return ExtractionPlan(instrument, weights, _centroid_weights(image, slopes, inverse), usable)
 
@@ -93,7 +93,7 @@ def extract(frames: Frames, plan: ExtractionPlan, time: np.ndarray) -> LightCurv
 def aperture(instrument: Instrument) -> np.ndarray:
     """Pixels whose light is extracted: trace rows of the cropped columns; a square of a photometer: (row, column)."""
     inside = np.zeros((instrument.rows, instrument.columns), bool)
-    inside[slice(*instrument.trace_rows), slice(*(instrument.crop or instrument.trace_rows))] = True
+    inside[_box(instrument)] = True
     return inside
 
 
@@ -146,7 +146,19 @@ def _centroid_weights(image: np.ndarray, slopes: list[np.ndarray], inverse_varia
     return (np.linalg.pinv(weighted @ model.T, hermitian=True) @ weighted)[:3].reshape(3, *image.shape)
 
 
-def _slope(image: np.ndarray, axis: int) -> np.ndarray:
-    """Derivative along rows (axis 0) or columns: of a spline, as differences are too shallow for so narrow a trace."""
-    pixels = np.arange(image.shape[axis])
-    return CubicSpline(pixels, image, axis=axis)(pixels, 1)
+def _slope(image: np.ndarray, axis: int, instrument: Instrument) -> np.ndarray:
+    """Derivative along rows (axis 0) or columns: of a spline, as differences are too shallow for so narrow a trace.
+
+    The spline ends where the aperture does: beyond it the image is 0, a cliff that is not the star's.
+    """
+    inside = _box(instrument)
+    light = image[inside]
+    pixels = np.arange(light.shape[axis])
+    slope = np.zeros_like(image)
+    slope[inside] = CubicSpline(pixels, light, axis=axis)(pixels, 1)
+    return slope
+
+
+def _box(instrument: Instrument) -> tuple[slice, slice]:
+    """Rows and columns of the aperture."""
+    return slice(*instrument.trace_rows), slice(*(instrument.crop or instrument.trace_rows))

@@ -31,7 +31,11 @@ def draw_maps(rng: np.random.Generator, instrument: Instrument) -> CalibrationMa
     linearity[3] = 1.2e-11 * rng.normal(1, 0.1, shape)
     linearity[4], linearity[5] = -6e-17, 1.35e-22
     return CalibrationMaps(
-        rng.uniform(0, 0.02, shape), rng.normal(1, 0.02, shape), rng.normal(13, 0.3, shape), np.zeros(shape, bool), linearity
+        rng.uniform(0, 0.02, shape),
+        rng.normal(1, 0.02, shape),
+        rng.normal(13, 0.3, shape),
+        np.zeros(shape, bool),
+        linearity,
     )
 
 
@@ -75,7 +79,7 @@ def make_visit():
         image = star_image(instrument, brightness) * np.ones((n_samples, 1, 1))
         if jitter:
             shift = rng.normal(0, jitter, (n_samples, 1, 1))
-            image = image - shift * np.gradient(image, axis=1)
+            image = np.maximum(image - shift * np.gradient(image, axis=1), 0)
         light = image * curve.reshape(n_samples, 1, -1) if curve.ndim == 2 else image * curve[:, None, None]
         ramp = (light + sky) * maps.flat + maps.dark * instrument.ramp_time
         start = 0.02 * ramp + maps.dark * 0.1
@@ -110,3 +114,8 @@ def spectrometer() -> Instrument:
 @pytest.fixture
 def photometer() -> Instrument:
     return PHOTOMETER
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(11)

@@ -1,0 +1,59 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ariel_lib.calibration.bad_pixels import add_samples, neutralise, unstable_pixels, unusable_pixels
+from ariel_lib.calibration.frames import Frames
+from ariel_lib.calibration.pipeline import reduce_reads
+
+
+def test_dead_flat_and_not_a_number_are_unusable(make_visit, spectrometer, rng):
+    maps = make_visit(spectrometer, 1, rng).detector.maps
+    dead, flat, dark = maps.dead.copy(), maps.flat.copy(), maps.dark.copy()
+    dead[1, 2], flat[3, 4], flat[5, 6], dark[7, 8] = True, -0.02, 0.05, np.nan
+    maps = replace(maps, dead=dead, flat=flat, dark=dark)
+    bad = unusable_pixels(maps)
+    assert [tuple(pixel) for pixel in np.argwhere(bad)] == [(1, 2), (3, 4), (5, 6), (7, 8)]
+    neutral = neutralise(maps, bad)
+    assert all(np.isfinite(array).all() for array in (neutral.dark, neutral.flat, neutral.linearity))
+    np.testing.assert_array_equal(neutral.linearity[:, 7, 8], [0, 1, 0, 0, 0, 0])
+    np.testing.assert_array_equal(neutral.linearity[:, ~bad], maps.linearity[:, ~bad])
+
+
+def test_sums_do_not_depend_on_the_blocks(make_visit, spectrometer, rng):
+    visit = make_visit(spectrometer, 9, rng)
+    frames = reduce_reads(visit.counts, visit.detector, 0)
+    whole = add_samples(None, frames)
+    pieces = None
+    for part in (slice(0, 1), slice(1, 5), slice(5, 9)):
+        pieces = add_samples(pieces, frames.samples(part))
+    for name in ("mean", "mean_variance", "scatter", "masked"):
+        np.testing.assert_allclose(getattr(pieces, name), getattr(whole, name), rtol=1e-12)
+    np.testing.assert_allclose(whole.mean, frames.signal.mean(0))
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.04])
+def test_only_the_unstable_pixel_is_found_however_much_the_star_moves(make_visit, instrument, rng, jitter):
+    visit = make_visit(instrument, 200, rng, jitter=jitter)
+    frames = reduce_reads(visit.counts, visit.detector, 0)
+    signal = frames.signal.copy()
+    signal[:, 6, 5] += 20_000 * rng.integers(0, 2, 200)  # telegraph noise
+    frames = replace(frames, signal=signal)
+    found = unstable_pixels(add_samples(None, frames), np.zeros(signal.shape[1:], bool))
+    assert np.argwhere(found).tolist() == [[6, 5]]
+
+
+def test_a_pixel_that_is_often_saturated_is_bad_and_a_rare_one_is_not(make_visit, spectrometer, rng):
+    visit = make_visit(spectrometer, 300, rng)
+    frames = reduce_reads(visit.counts, visit.detector, 0)
+    mask = frames.mask.copy()
+    mask[:, 7, 7], mask[3, 8, 8] = True, True
+    found = unstable_pixels(add_samples(None, replace(frames, mask=mask)), np.zeros(mask.shape[1:], bool))
+    assert np.argwhere(found).tolist() == [[7, 7]]
+
+
+def test_a_single_sample_condemns_no_pixel():
+    ones = np.ones((1, 4, 5))
+    sums = add_samples(None, Frames(ones, ones, ones, np.zeros(ones.shape, bool)))
+    assert not unstable_pixels(sums, np.zeros((4, 5), bool)).any()

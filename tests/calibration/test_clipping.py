@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+
+from ariel_lib.calibration.clipping import clip_outliers
+from ariel_lib.calibration.light_curves import LightCurve
+
+
+def curve_of(flux: np.ndarray, variance: float) -> LightCurve:
+    n = len(flux)
+    full = np.full(flux.shape, variance)
+    return LightCurve(
+        np.arange(n) / 3600, flux, full, 0 * full, np.zeros((n, 2)), np.zeros(n), np.zeros(flux.shape, bool)
+    )
+
+
+def test_ingress_is_never_clipped_however_steep():
+    steps = np.interp(np.arange(100), [0, 40, 42, 60, 63, 99], [1e5, 1e5, 9e4, 9e4, 1e5, 1e5])
+    assert not clip_outliers(curve_of(steps[:, None], 1.0), 8).mask.any()
+
+
+def test_outliers_go_and_gaussian_noise_stays(rng):
+    flux = 1e5 + rng.normal(0, 300, (400, 20))
+    flux[17, 3] += 12 * 300
+    flux[250, 8] -= 12 * 300
+    clipped = clip_outliers(curve_of(flux, 300.0**2), 8)
+    assert np.argwhere(clipped.mask).tolist() == [[17, 3], [250, 8]]
+    np.testing.assert_array_equal(clipped.flux, flux)
+
+
+@pytest.mark.parametrize("excess", [1, 4])
+def test_jitter_above_the_photon_noise_is_no_outlier(rng, excess):
+    flux = 1e5 + rng.normal(0, 100 * excess, 5000)
+    assert not clip_outliers(curve_of(flux, 100.0**2), 8).mask.any()
+
+
+def test_masks_are_kept():
+    curve = curve_of(np.full((30, 2), 5.0), 1.0)
+    curve.mask[4, 1] = True
+    assert np.argwhere(clip_outliers(curve, 8).mask).tolist() == [[4, 1]]

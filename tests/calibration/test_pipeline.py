@@ -1,0 +1,164 @@
+"""The composed pipeline: end to end on made-up reads, and on the real and third-party frames where they are at hand."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ariel_lib.archive import Archive
+from ariel_lib.calibration.bad_pixels import neutralise, unusable_pixels
+from ariel_lib.calibration.light_curves import LightCurve
+from ariel_lib.calibration.pipeline import (
+    CalibrationSettings,
+    calibrate_visit,
+    extract_visit,
+    finish,
+    plan_step,
+    plan_visit,
+)
+from ariel_lib.instrument import FULL_SCALE
+
+DATA = Path(__file__).parents[2] / "../shared/data"
+NATIVE = CalibrationSettings(airs_samples=None)
+
+
+def calibrate(counts, detector, settings=NATIVE, block=16) -> LightCurve:
+    bad = detector.bad | unusable_pixels(detector.maps)
+    detector = replace(detector, bad=bad, maps=neutralise(detector.maps, bad))
+
+    def blocks():
+        return (counts[first : first + block] for first in range(0, len(counts), block))
+
+    plan = plan_visit(detector, blocks())
+    return finish(*extract_visit(detector, plan, blocks()), detector, plan, settings)
+
+
+def light_of(visit, instrument) -> np.ndarray:
+    if instrument.crop is None:
+        return visit.light.sum(1)
+    first, last = instrument.crop
+    return visit.light[:, first:last][:, ::-1]
+
+
+def test_a_noiseless_visit_comes_back(make_visit, instrument, rng):
+    curve = 1 - 0.02 * (np.abs(np.arange(80) - 40) < 15)
+    visit = make_visit(instrument, 80, rng, noise=False, curve=curve, sky=7.0)
+    found = calibrate(visit.counts, visit.detector)
+    np.testing.assert_allclose(found.flux, light_of(visit, instrument), rtol=2e-6)
+    np.testing.assert_allclose(found.background, 7.0, rtol=1e-4)
+    assert not found.mask.any()
+
+
+def test_scatter_is_the_propagated_variance(make_visit, instrument, rng):
+    n = 600
+    visit = make_visit(instrument, n, rng)
+    found = calibrate(visit.counts, visit.detector)
+    ratio = found.flux.astype(float).var(0, ddof=1) / found.variance.mean(0)
+    assert np.mean(ratio) == pytest.approx(1, abs=4 * np.sqrt(2 / n / ratio.size) + 0.01)
+    bias = (found.flux - light_of(visit, instrument)).mean(0) / np.sqrt(found.variance.mean(0) / n)
+    assert np.abs(bias).max() < 5
+
+
+@pytest.mark.parametrize("row", [7, 8])
+def test_a_dead_pixel_moves_neither_scatter_nor_depth(make_visit, spectrometer, rng, row):
+    n, column = 400, 12
+    transit = np.where(np.arange(n) < n // 2, 1.0, 0.98)
+    visit = make_visit(spectrometer, n, rng, curve=transit, jitter=0.02, brightness=200_000.0)
+    dead, flat, counts = visit.detector.maps.dead.copy(), visit.detector.maps.flat.copy(), visit.counts.copy()
+    dead[row, column], flat[row, column] = True, -0.01
+    counts[:, row, column] = rng.integers(0, FULL_SCALE, 2 * n)
+    ruined = replace(visit.detector, maps=replace(visit.detector.maps, dead=dead, flat=flat))
+    found = calibrate(counts, ruined)
+    w = spectrometer.crop[1] - 1 - column
+    flux, sigma = found.flux[:, w].astype(float), np.sqrt(found.variance[:, w].mean())
+    depth = 1 - flux[n // 2 :].mean() / flux[: n // 2].mean()
+    assert depth == pytest.approx(0.02, abs=4 * sigma * np.sqrt(4 / n) / flux.mean())
+    assert np.std(np.diff(flux)) / np.sqrt(2) == pytest.approx(sigma, rel=0.2)
+    assert not found.mask[:, w].any()
+
+
+def test_an_odd_last_read_is_dropped_and_blocks_do_not_matter(make_visit, instrument, rng):
+    visit = make_visit(instrument, 21, rng)
+    whole = calibrate(visit.counts, visit.detector, block=64)
+    odd = calibrate(np.concatenate([visit.counts, visit.counts[:1]]), visit.detector, block=6)
+    for name in ("time", "flux", "variance_poisson", "variance_read", "centroid", "background", "mask"):
+        np.testing.assert_allclose(getattr(odd, name), getattr(whole, name), rtol=1e-5, atol=1e-6)
+
+
+def test_a_single_pair_is_calibrated(make_visit, instrument, rng):
+    found = calibrate(make_visit(instrument, 1, rng).counts, make_visit(instrument, 1, rng).detector)
+    assert len(found.time) == 1 and np.isfinite(found.flux).all() and np.isfinite(found.variance).all()
+
+
+def test_an_all_dead_column_is_masked_not_nan(make_visit, spectrometer, rng):
+    visit = make_visit(spectrometer, 20, rng)
+    dead = visit.detector.maps.dead.copy()
+    dead[:, 9] = True
+    found = calibrate(visit.counts, replace(visit.detector, maps=replace(visit.detector.maps, dead=dead)))
+    assert found.mask.all(0).nonzero()[0].tolist() == [spectrometer.crop[1] - 1 - 9]
+    assert np.isfinite(found.flux).all() and np.isfinite(found.variance).all()
+
+
+def test_a_saturated_sample_is_masked_in_its_column(make_visit, spectrometer, rng):
+    visit = make_visit(spectrometer, 200, rng)
+    counts = visit.counts.copy()
+    counts[81, 8, 10] = FULL_SCALE
+    found = calibrate(counts, visit.detector)
+    assert np.argwhere(found.mask).tolist() == [[40, spectrometer.crop[1] - 1 - 10]]
+
+
+def test_a_faint_star_with_negative_charges_stays_unbiased(make_visit, spectrometer, rng):
+    n = 1000
+    visit = make_visit(spectrometer, n, rng, brightness=600.0)
+    found = calibrate(visit.counts, visit.detector)
+    light = light_of(visit, spectrometer)[0]
+    scale = found.flux.mean(0) / light  # weights from a noisy profile: a constant of each column
+    np.testing.assert_allclose(scale, 1, atol=0.1)
+    assert np.all(found.variance_poisson >= 0)
+    assert np.mean(found.flux.var(0, ddof=1) / found.variance.mean(0)) == pytest.approx(1, abs=0.06)
+
+
+def test_bins_are_a_view_of_the_same_run(make_visit, spectrometer, rng):
+    visit = make_visit(spectrometer, 40, rng)
+    native = calibrate(visit.counts, visit.detector)
+    binned = calibrate(visit.counts, visit.detector, CalibrationSettings(airs_samples=10))
+    np.testing.assert_allclose(binned.flux, native.flux.reshape(10, 4, -1).mean(1), rtol=1e-6)
+
+
+def test_plan_step_looks_at_a_thousand_samples_or_all():
+    assert [plan_step(n) for n in (1, 1024, 5625, 67500)] == [1, 1, 5, 65]
+
+
+# Frames that this project did not make
+
+
+@pytest.fixture(scope="module")
+def real():
+    if not (DATA / "adc2025/train/342072318").is_dir():
+        pytest.skip("no real sample at hand")
+    return calibrate_visit(Archive(DATA / "adc2025"), "train", "342072318", 0, NATIVE)
+
+
+def test_real_airs_scatter_is_the_propagated_sigma(real):
+    flux = real.airs.flux.astype(float)
+    white = flux.sum(1)
+    sigma = np.sqrt(real.airs.variance.sum(1).mean())
+    assert white.std(ddof=1) == pytest.approx(sigma, rel=0.15)
+    ratio = flux.std(0, ddof=1) / np.sqrt(real.airs.variance.mean(0))
+    assert np.median(ratio) == pytest.approx(1, abs=0.05)
+    assert ratio.max() < 1 + 5 / np.sqrt(2 * len(flux))  # no column ruined: all within sampling error of 25 samples
+
+
+def test_real_fgs1_excess_is_pointing(real):
+    flux, centroid = real.fgs1.flux.astype(float), real.fgs1.centroid.astype(float)
+    sigma = np.sqrt(real.fgs1.variance.mean())
+    moves = np.column_stack([np.ones(len(flux)), centroid, centroid**2])
+    left = flux - moves @ np.linalg.lstsq(moves, flux, rcond=None)[0]
+    assert flux.std(ddof=1) / sigma > 1.4
+    assert np.sqrt((left**2).sum() / (len(flux) - 5)) / sigma < 1.35
+
+
+def test_real_times_are_mid_exposure(real):
+    np.testing.assert_allclose(real.airs.time[:2] * 3600, [0.2 + 2.2, 5.0 + 2.2], atol=0.01)
+    np.testing.assert_allclose(real.fgs1.time[:2] * 3600, [0.2 + 0.05, 0.6 + 0.05], atol=0.01)
