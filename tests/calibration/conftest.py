@@ -59,7 +59,7 @@ def detect(charge: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
     return signal
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_visit():
     def make(
         instrument: Instrument,

@@ -1,0 +1,136 @@
+"""Many visits: which are to be calibrated, by how many processes, and what became of each.
+
+What is done stays done: a visit's file names what it was made from, a rerun does only what is missing or stale. A visit
+that fails is listed with its reason and stops no other. Knows nothing of how a visit is calibrated.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from ariel_lib import __version__
+from ariel_lib.archive import Archive, ArchiveError
+from ariel_lib.calibration.light_curves import light_curves_path, load_provenance, save_light_curves
+from ariel_lib.calibration.pipeline import CalibrationSettings, calibrate_visit
+from ariel_lib.calibration.workers import run_tasks
+from ariel_lib.storage import StorageError, write_atomically
+
+DATA_ERRORS = (ArchiveError, StorageError, OSError, ValueError)  # of one visit; anything else is a defect and stops all
+
+
+@dataclass(frozen=True)
+class Task:
+    """One visit to calibrate. inputs: sizes of its signal files, bytes."""
+
+    root: str
+    split: str
+    planet_id: str
+    visit: int
+    out: str
+    settings: CalibrationSettings
+    inputs: tuple[int, ...]
+
+    @property
+    def path(self) -> Path:
+        return light_curves_path(self.out, self.split, self.planet_id, self.visit)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that the result depends on: settings, version, size of the input files."""
+        content = {"settings": asdict(self.settings), "version": __version__, "inputs": self.inputs}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A visit that could not be calibrated; visit is None where not even the planet's visits could be listed."""
+
+    planet_id: str
+    visit: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class CalibrationReport:
+    """What became of each visit: (planet, visit) done now, skipped as current, and failures."""
+
+    split: str
+    done: tuple[tuple[str, int], ...]
+    skipped: tuple[tuple[str, int], ...]
+    failed: tuple[Failure, ...]
+
+
+def calibrate_split(
+    archive: Archive,
+    split: str,
+    out: Path | str,
+    settings: CalibrationSettings,
+    *,
+    workers: int = 1,
+    planets: Sequence[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> CalibrationReport:
+    """Calibrate every visit of a split into {out}/{split}/, and write {out}/{split}/calibration_report.json.
+
+    workers   processes; 1: this one
+    planets   only these; None: all planets of the split
+    progress  called with the number of visits settled and their total
+    """
+    tasks, failed = _list_tasks(archive, split, out, settings, archive.planets(split) if planets is None else planets)
+    skipped = [task for task in tasks if _is_current(task)]
+    waiting = [task for task in tasks if task not in skipped]
+    total = len(tasks) + len(failed)
+    done: list[Task] = []
+    if progress:
+        progress(total - len(waiting), total)
+    for task, reason in run_tasks(waiting, calibrate_task, workers):
+        if reason is None:
+            done.append(task)
+        else:
+            failed.append(Failure(task.planet_id, task.visit, reason))
+        if progress:
+            progress(len(skipped) + len(done) + len(failed), total)
+    report = CalibrationReport(split, _visits(done), _visits(skipped), tuple(sorted(failed, key=str)))
+    content = json.dumps(asdict(report) | {"version": __version__, "settings": asdict(settings)}, indent=1)
+    write_atomically(Path(out) / split / "calibration_report.json", content.encode())
+    return report
+
+
+def calibrate_task(task: Task) -> str | None:
+    """Calibrate one visit and save it; the reason where its data do not allow that."""
+    try:
+        curves = calibrate_visit(Archive(task.root), task.split, task.planet_id, task.visit, task.settings)
+        provenance = {"fingerprint": task.fingerprint, "version": __version__}
+        save_light_curves(task.path, replace(curves, provenance=provenance))
+    except DATA_ERRORS as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def _list_tasks(
+    archive: Archive, split: str, out: Path | str, settings: CalibrationSettings, planets: Iterable[str]
+) -> tuple[list[Task], list[Failure]]:
+    tasks, failed = [], []
+    for planet in planets:
+        try:
+            for visit in archive.visits(split, planet):
+                inputs = archive.signal_bytes(split, planet, visit)
+                tasks.append(Task(str(archive.root), split, planet, visit, str(out), settings, inputs))
+        except DATA_ERRORS as error:
+            failed.append(Failure(planet, None, f"{type(error).__name__}: {error}"))
+    return tasks, failed
+
+
+def _is_current(task: Task) -> bool:
+    if not task.path.is_file():
+        return False
+    try:
+        return load_provenance(task.path).get("fingerprint") == task.fingerprint
+    except (ArchiveError, StorageError):  # damaged: as good as missing
+        return False
+
+
+def _visits(tasks: Iterable[Task]) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted((task.planet_id, task.visit) for task in tasks))

@@ -1,0 +1,24 @@
+import pytest
+
+from ariel_lib.calibration.workers import run_tasks
+
+# Tasks are Python expressions and the work is eval: both reach a spawned process without this file.
+DIE = "__import__('os')._exit(9)"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_task_settles_once(workers):
+    settled = list(run_tasks(["None", "'no file'", "str(3)"], eval, workers))
+    assert sorted(settled) == [("'no file'", "no file"), ("None", None), ("str(3)", "3")]
+
+
+def test_only_the_task_that_kills_its_worker_is_given_up():
+    tasks = [f"str({n})" for n in range(4)]
+    settled = dict(run_tasks([*tasks[:2], DIE, *tasks[2:]], eval, 2))
+    assert "died 2 times" in settled.pop(DIE)
+    assert settled == {task: str(n) for n, task in enumerate(tasks)}
+
+
+def test_a_defect_is_raised_not_reported():
+    with pytest.raises(ZeroDivisionError):
+        list(run_tasks(["1 / 0", "None"], eval, 2))
