@@ -59,14 +59,15 @@ def transit(
     if duration == 0 or not near.any():
         return flux.T
     supersample = max(3, int(np.ceil(1000 * exposure / duration)))
+    offsets = exposure * ((np.arange(supersample) + 0.5) / supersample - 0.5)  # batman's own would include both ends
     parameters = batman.TransitParams()
     parameters.t0, parameters.per, parameters.a, parameters.inc = t0, orbit.period, orbit.a, orbit.inclination
     parameters.ecc, parameters.w, parameters.limb_dark = 0.0, 90.0, "quadratic"
     parameters.rp, parameters.u = float(np.sqrt(depth[0])), list(limb_darkening[0])
-    model = batman.TransitModel(parameters, time[near], supersample_factor=supersample, exp_time=exposure)
+    model = batman.TransitModel(parameters, (time[near][:, None] + offsets).ravel())
     for row, k, u in zip(flux, np.sqrt(depth), limb_darkening, strict=True):
         parameters.rp, parameters.u = float(k), list(u)
-        row[near] = model.light_curve(parameters)
+        row[near] = model.light_curve(parameters).reshape(-1, supersample).mean(axis=1)
     return flux.T
 
 

@@ -50,7 +50,7 @@ def observe(scene: Scene, maps: CalibrationMaps, converter: Converter, rng: np.r
     images, sky = scene.images * scene.instrument.ramp_time, scene.sky * scene.instrument.ramp_time
     noise = pixel_noise(scene, neutralise(maps, bad), converter)
     background_plan = plan_background(noise.total, bad, scene.instrument)
-    mean = images[0] * scene.brightness.mean(0) + sky
+    mean = np.tensordot(scene.basis.mean(0), images, 1) * scene.brightness.mean(0) + sky  # jitter blurs it a little
     level = np.tensordot(background_plan.weights, mean, 2) @ background_plan.basis
     plan = plan_extraction(mean - level, noise.total, bad, scene.instrument)
     basis = scene.basis * (1 + _gain_scatter(scene.instrument.name, len(scene.time), rng))[:, None]

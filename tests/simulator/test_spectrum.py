@@ -1,0 +1,45 @@
+"""spectrum.py: molecules, haze and cloud over a scale height."""
+
+import numpy as np
+import pytest
+
+from ariel_lib.instrument import spectrum_wavelengths
+from ariel_lib.simulator.spectrum import cross_section, draw_spectrum, transmission_spectrum
+from ariel_lib.simulator.star import draw_star
+
+WAVELENGTH = spectrum_wavelengths()
+
+
+@pytest.mark.parametrize(
+    ("molecule", "peak"), [("H2O", 2.6), ("CO2", 2.75), ("CH4", 3.31), ("CO", 2.35), ("NH3", 2.98)]
+)
+def test_cross_section_peaks_at_the_molecules_band(molecule, peak):
+    near = WAVELENGTH[np.argmax(cross_section(molecule, WAVELENGTH))]
+    assert near == pytest.approx(peak, abs=0.1)
+
+
+def test_transmission_spectrum_of_a_thick_grey_cloud_is_flat():
+    depth = transmission_spectrum(WAVELENGTH, 0.1, 0.001, {"H2O": 1e-6}, haze=1.0, cloud=1.0)
+    np.testing.assert_allclose(depth, 0.01, rtol=1e-6)
+
+
+def test_transmission_spectrum_of_rayleigh_scattering_falls_by_four_scale_heights_an_e_fold():
+    height = 1e-3
+    radius = np.sqrt(transmission_spectrum(WAVELENGTH, 0.1, height, {}, haze=1.0, cloud=0.0))
+    slope = (radius[-1] - radius[0]) / np.log(WAVELENGTH[-1] / WAVELENGTH[0])
+    assert slope == pytest.approx(-4 * height)  # Lecavelier des Etangs et al. 2008, eq. 2
+
+
+def test_transmission_spectrum_features_grow_with_the_scale_height():
+    def spread(height):
+        return np.sqrt(transmission_spectrum(WAVELENGTH, 0.1, height, {"H2O": 1e-4}, 1.0, 1e-26)).std()
+
+    assert spread(2e-3) == pytest.approx(2 * spread(1e-3))
+
+
+def test_draw_spectrum_spans_flat_and_structured_planets():
+    rng = np.random.default_rng(2)
+    depth = np.array([draw_spectrum(rng, WAVELENGTH, draw_star(rng, "1")) for _ in range(300)])
+    assert (depth > 0).all()
+    spread = np.percentile(depth[:, 1:].std(axis=1) * 1e6, [25, 50, 75])
+    assert 3 < spread[0] < 40 and 20 < spread[1] < 110 and 70 < spread[2] < 280  # labels of 2025: 20, 54, 137 ppm
