@@ -67,21 +67,22 @@ def simulate_dataset(
     """
     out, n_test = Path(out), n_planets // 4 if n_test is None else n_test
     _check_arguments(n_planets, n_test, size, level)
-    counts = {"train": n_planets - n_test, "test": n_test}
-    source = None if labels is None else read_labels(Path(labels))
-    maps = None if calibration_from is None else read_maps(Path(calibration_from))
-    planets = draw_planets(seed, counts, COMPRESSION[size], (BRIGHTEST, FAINTEST[size]), source)
+    source = read_labels(Path(labels)) if labels else None
+    maps = read_maps(Path(calibration_from)) if calibration_from else None
+    counts, magnitudes = {"train": n_planets - n_test, "test": n_test}, (BRIGHTEST, FAINTEST[size])
+    planets = draw_planets(seed, counts, COMPRESSION[size], magnitudes, source)
     n_samples = {name: samples // COMPRESSION[size] for name, samples in FULL_SAMPLES.items()}
     _clear_previous(out)
     write_truth(out, planets, seed=seed, size=size, level=level)
     write_tables(out, planets, n_samples)
     write = write_frames if level == "frames" else write_light_curves
 
-    def write_planet(place: tuple[str, int, Planet]) -> None:
-        split, number, planet = place
+    def write_planet(drawn: tuple[str, int, Planet]) -> None:
+        split, number, planet = drawn
         for which in range(planet.n_visits):
-            rng = _generator(seed, SPLITS.index(split), number, _VISIT, which)
-            write(out, split, planet, which, n_samples, maps, rng)
+            write(
+                out, split, planet, which, n_samples, maps, _generator(seed, SPLITS.index(split), number, _VISIT, which)
+            )
 
     with ThreadPoolExecutor(1 if (size, level) == ("full", "frames") else THREADS) as pool:
         for done, _ in enumerate(pool.map(write_planet, planets), start=1):
