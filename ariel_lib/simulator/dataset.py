@@ -84,10 +84,8 @@ def simulate_dataset(
                 out, split, planet, which, n_samples, maps, _generator(seed, SPLITS.index(split), number, _VISIT, which)
             )
 
-    with ThreadPoolExecutor(1 if (size, level) == ("full", "frames") else THREADS) as pool:
-        for done, _ in enumerate(pool.map(write_planet, planets), start=1):
-            if progress:
-                progress(done, n_planets)
+    threads = 1 if (size, level) == ("full", "frames") else THREADS
+    _run(write_planet, planets, threads, progress)
 
 
 def draw_planets(
@@ -202,6 +200,13 @@ def read_maps(folder: Path) -> dict[str, CalibrationMaps]:
     source, split, planet = Archive(folder.resolve().parents[1]), folder.resolve().parent.name, folder.resolve().name
     first = source.visits(split, planet)[0]
     return {name: source.calibration_maps(split, planet, first, instrument) for name, instrument in INSTRUMENTS.items()}
+
+
+def _run(task: Callable, items: list, threads: int, progress: Callable[[int, int], None] | None) -> None:
+    with ThreadPoolExecutor(threads) as pool:
+        for done, _ in enumerate(pool.map(task, items), start=1):
+            if progress:
+                progress(done, len(items))
 
 
 def _check_arguments(n_planets: int, n_test: int, size: str, level: str) -> None:
