@@ -2,7 +2,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 TOY := build/toy
-TOY_TRAIN ?= +data=toy training.out=$(TOY)/model
 .DEFAULT_GOAL := help
 .PHONY: help setup toy test deep wheels kernel lint bench clean
 
@@ -16,7 +15,7 @@ setup: .venv/.stamp ## .venv with everything that the other targets use
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[simulator,kernel,dev]' && touch $@
 
 toy: setup $(TOY)/simulated kernel ## simulate, train, run the submission notebook, score: build/toy/
-	$(BIN)/spectramind train --config configs/train.yaml $(TOY_TRAIN) > $(TOY)/train.json
+	$(BIN)/spectramind train --config configs/toy.yaml > $(TOY)/train.json
 	$(BIN)/python build_kernel.py --run submission --executed $(TOY)/submission.ipynb -p data=$(TOY)/data -p truth=$(TOY)/data/test.csv -p weights=$(TOY)/model/weights.safetensors -p out=$(TOY)/submission.csv -p report=$(TOY)/report.html -p workers=2
 	$(BIN)/spectramind score --truth $(TOY)/data/test.csv --train-labels $(TOY)/data/train.csv --submission $(TOY)/submission.csv
 

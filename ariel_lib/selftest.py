@@ -20,7 +20,7 @@ import numpy as np
 
 import ariel_lib
 
-DEEP_PLANETS, DEEP_TEST_PLANETS, DEEP_EPOCHS = 8, 2, 2
+DEEP_PLANETS, DEEP_TEST_PLANETS, DEEP_EPOCHS, DEEP_BIN_WIDTH = 8, 2, 2, 20
 SIMULATOR_NEEDS = "batman"  # the one import that an installation without the extra [simulator] lacks
 
 
@@ -146,7 +146,7 @@ def run_road(*, log: Callable[[str], None] = print) -> dict[str, float]:
     from ariel_lib.archive import Archive
     from ariel_lib.calibration.engine import calibrate_split
     from ariel_lib.calibration.pipeline import CalibrationSettings
-    from ariel_lib.config import Config, DataConfig, TrainingConfig
+    from ariel_lib.config import Config, DataConfig, ModelConfig, TrainingConfig
     from ariel_lib.evaluation import evaluate_submission
     from ariel_lib.inference import predict
     from ariel_lib.simulator.dataset import simulate_dataset
@@ -165,7 +165,8 @@ def run_road(*, log: Callable[[str], None] = print) -> dict[str, float]:
         log("deep: training")
         config = Config(
             data=DataConfig(root=str(data), light_curves=str(curves)),
-            training=TrainingConfig(epochs=DEEP_EPOCHS, batch_size=4, out=str(folder / "model")),
+            model=ModelConfig(bin_width=DEEP_BIN_WIDTH),
+            training=TrainingConfig(epochs=DEEP_EPOCHS, threads=1, out=str(folder / "model")),
         )
         weights = train(config, log=log)["weights"]
         log("deep: predicting")

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ariel_lib"
 MODULES = sorted(path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in PACKAGE.rglob("*.py"))
 TORCH_FREE = ("instrument", "archive", "simulator", "calibration", "transit", "metrics", "uncertainty", "submission")
-TORCH_FREE += ("evaluation", "mounts", "config", "diagnostics", "storage")
+TORCH_FREE += ("evaluation", "mounts", "config", "diagnostics", "storage", "survey")
 ONLY_IN = {
     "hydra": ("config",),
     "omegaconf": ("config",),
@@ -31,11 +31,12 @@ MAY_IMPORT = {
     "simulator": {"instrument", "archive", "calibration"},
     "transit": {"instrument", "archive", "calibration"},
     "metrics": {"instrument"},
-    "models": {"instrument"},
+    "models": {"instrument", "archive", "calibration", "transit"},
     "symbolic": {"instrument"},
     "uncertainty": {"instrument", "metrics"},
     "submission": {"instrument", "archive"},
     "evaluation": {"archive", "submission", "metrics"},
+    "survey": {"archive", "calibration", "transit"},
     "diagnostics": {"instrument", "archive", "submission", "metrics", "uncertainty", "calibration"},
     "mounts": {"archive"},
     "config": set(),
