@@ -3,6 +3,7 @@
 Knows nothing of what the arrays mean.
 """
 
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
+
+_TEXT = "spectramind"
 
 
 class StorageError(ValueError):
@@ -35,19 +38,25 @@ def write_atomically(path: Path | str, content: bytes) -> Path:
 
 def save_arrays(path: Path | str, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> Path:
     """Write named arrays, dtype and shape kept, and text beside them."""
-    return write_atomically(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata))
+    # safetensors writes several keys of text in an order that changes from run to run: one key keeps the bytes the same.
+    text = {_TEXT: json.dumps(metadata, sort_keys=True)}
+    return write_atomically(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, text))
 
 
 def load_arrays(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays and the text of a file. Raises StorageError where it is missing or damaged."""
     with _opened(path) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118 (no mapping)
+        return {name: file.get_tensor(name) for name in file.keys()}, _text(file)  # noqa: SIM118 (no mapping)
 
 
 def load_metadata(path: Path | str) -> dict[str, str]:
     """The text alone: cheap, whatever the size of the arrays."""
     with _opened(path) as file:
-        return dict(file.metadata() or {})
+        return _text(file)
+
+
+def _text(file) -> dict[str, str]:
+    return json.loads((file.metadata() or {}).get(_TEXT, "{}"))
 
 
 def _opened(path: Path | str):

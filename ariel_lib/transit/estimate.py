@@ -14,15 +14,27 @@ from ariel_lib.archive import ArchiveError, Star
 from ariel_lib.calibration.light_curves import LightCurves
 from ariel_lib.instrument import FGS1
 from ariel_lib.storage import load_arrays, save_arrays
-from ariel_lib.transit.fit import B_SQUARED, DRIFT_PRIOR, LOG_A, N_PHYSICAL, TREND_ORDER, Problem, Solution, drift_orders, solve
+from ariel_lib.transit.fit import (
+    B_SQUARED,
+    DRIFT_PRIOR,
+    LOG_A,
+    N_PHYSICAL,
+    TREND_ORDER,
+    Problem,
+    Solution,
+    drift_orders,
+    solve,
+)
 from ariel_lib.transit.limb_darkening import limb_darkening_prior
 from ariel_lib.transit.orbit import OrbitPrior, orbit_prior, transit_duration
-from ariel_lib.transit.search import Candidate, find_transit
+from ariel_lib.transit.search import TEMPLATE_K, Candidate, find_transit
 from ariel_lib.transit.segments import Segment, make_segments, merge_channels
 
 N_BANDS = 8
 CLIP_SIGMA = 8.0
-SMALLEST_EXCESS = 0.5  # variance ratio: propagated variances are not taken to be wrong by more than this on the low side
+SMALLEST_EXCESS = (
+    0.5  # variance ratio: propagated variances are not taken to be wrong by more than this on the low side
+)
 EXCESS_STRENGTH = 100  # samples that the segment's median excess counts for beside a channel's own
 # 2024 lists no orbit: medians of the 2025 star table, with widths that cover it.
 UNKNOWN_ORBIT = OrbitPrior(24 * 4.5, (np.log(10.0), 0.5), (0.15, 0.4))
@@ -85,7 +97,9 @@ def estimate_depths(visits: list[LightCurves], star: Star | None, wavelength: np
     """
     segments = make_segments(visits, wavelength)
     if not segments:
-        raise ArchiveError(f"light curves of planet {visits[0].planet_id}", "usable samples", "none: every channel is masked or dark")
+        raise ArchiveError(
+            f"light curves of planet {visits[0].planet_id}", "usable samples", "none: every channel is masked or dark"
+        )
     prior = UNKNOWN_ORBIT if star is None else orbit_prior(star.P, star.sma, star.i)
     temperature = UNKNOWN_TEMPERATURE if star is None else star.Ts
     white = [merge_channels(segment, 1) for segment in segments]
@@ -98,17 +112,26 @@ def estimate_depths(visits: list[LightCurves], star: Star | None, wavelength: np
     return _summarise(visits[0].planet_id, segments, problem, solution, candidate)
 
 
-def make_problem(segments: list[Segment], n_channels: int, prior: OrbitPrior, temperature: float, candidate: Candidate) -> Problem:
+def make_problem(
+    segments: list[Segment], n_channels: int, prior: OrbitPrior, temperature: float, candidate: Candidate
+) -> Problem:
     """Priors and start of the shared parameters; the start is the prior's mean."""
     u_mean, u_sigma = limb_darkening_prior(temperature)
     window = max(s.time[-1] - s.time[0] for s in segments)
     n_drift = sum(TREND_ORDER * drift_orders(s) for s in segments)
-    mean = np.concatenate([[prior.log_a[0], prior.b_squared[0]], u_mean, [candidate.t0[s.visit] for s in segments], np.zeros(n_drift)])
-    sigma = np.concatenate([[prior.log_a[1], prior.b_squared[1]], u_sigma, np.full(len(segments), window), np.full(n_drift, DRIFT_PRIOR)])
-    return Problem(tuple(segments), n_channels, prior.period, mean, sigma)
+    mean = np.concatenate(
+        [[prior.log_a[0], prior.b_squared[0]], u_mean, [candidate.t0[s.visit] for s in segments], np.zeros(n_drift)]
+    )
+    sigma = np.concatenate(
+        [[prior.log_a[1], prior.b_squared[1]], u_sigma, np.full(len(segments), window), np.full(n_drift, DRIFT_PRIOR)]
+    )
+    duration = transit_duration(prior.period, candidate.log_a, min(prior.b_squared[0], 0.9), TEMPLATE_K)
+    return Problem(tuple(segments), n_channels, prior.period, duration, mean, sigma)
 
 
-def _solve_bands(segments: list[Segment], prior: OrbitPrior, temperature: float, candidate: Candidate) -> tuple[list[Segment], Solution]:
+def _solve_bands(
+    segments: list[Segment], prior: OrbitPrior, temperature: float, candidate: Candidate
+) -> tuple[list[Segment], Solution]:
     bands = [merge_channels(segment, N_BANDS) for segment in segments]
     problem = make_problem(bands, 1 + N_BANDS, prior, temperature, candidate)
     start = problem.prior_mean.copy()
@@ -142,10 +165,15 @@ def _excess(segment: Segment, residual: np.ndarray) -> np.ndarray:
     return np.maximum(shrunk, SMALLEST_EXCESS)
 
 
-def _summarise(planet_id: str, segments: list[Segment], problem: Problem, solution: Solution, candidate: Candidate) -> DepthEstimate:
+def _summarise(
+    planet_id: str, segments: list[Segment], problem: Problem, solution: Solution, candidate: Candidate
+) -> DepthEstimate:
     covariance = solution.covariance()
     airs = np.arange(problem.n_channels) > 0
-    for rows, inflation in ((~airs, _white_inflation(problem, solution, fgs1=True)), (airs, _white_inflation(problem, solution, fgs1=False))):
+    for rows, inflation in (
+        (~airs, _white_inflation(problem, solution, fgs1=True)),
+        (airs, _white_inflation(problem, solution, fgs1=False)),
+    ):
         common = inflation / np.sum(solution.h[rows])
         covariance[np.ix_(rows, rows)] += common
     level, excess = np.zeros(problem.n_channels), np.ones(problem.n_channels)
@@ -227,8 +255,15 @@ def save_estimate(path: Path | str, estimate: DepthEstimate, source: str) -> Non
     arrays = {name: getattr(estimate, name) for name in _ARRAYS}
     for n, curve in enumerate(estimate.white):
         arrays |= {f"white.{n}.{name}": getattr(curve, name) for name in _WHITE_ARRAYS}
-    scalars = [{f.name: getattr(c, f.name) for f in fields(WhiteCurve) if f.name not in _WHITE_ARRAYS} for c in estimate.white]
-    text = {"planet_id": estimate.planet_id, "flags": json.dumps(estimate.flags), "white": json.dumps(scalars), "source": source}
+    scalars = [
+        {f.name: getattr(c, f.name) for f in fields(WhiteCurve) if f.name not in _WHITE_ARRAYS} for c in estimate.white
+    ]
+    text = {
+        "planet_id": estimate.planet_id,
+        "flags": json.dumps(estimate.flags),
+        "white": json.dumps(scalars),
+        "source": source,
+    }
     save_arrays(path, arrays, text)
 
 
@@ -239,7 +274,12 @@ def load_estimate(path: Path | str) -> DepthEstimate:
         WhiteCurve(**scalars, **{name: arrays[f"white.{n}.{name}"] for name in _WHITE_ARRAYS})
         for n, scalars in enumerate(json.loads(text["white"]))
     )
-    return DepthEstimate(text["planet_id"], **{name: arrays[name] for name in _ARRAYS}, white=white, flags=tuple(json.loads(text["flags"])))
+    return DepthEstimate(
+        text["planet_id"],
+        **{name: arrays[name] for name in _ARRAYS},
+        white=white,
+        flags=tuple(json.loads(text["flags"])),
+    )
 
 
 _ARRAYS = ("depth", "covariance", "independent", "level", "excess", "orbit")

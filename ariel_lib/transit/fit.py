@@ -16,7 +16,7 @@ from ariel_lib.transit.occultation import transit_flux
 from ariel_lib.transit.orbit import separation
 from ariel_lib.transit.segments import TREND_ORDER, Segment
 
-EXPOSURE_PARTS = 3  # sub-exposures a sample
+PART_OF_DURATION = 0.004  # of the transit: longest sub-exposure; curvature inside one stays below 1 ppm of flux
 DRIFT_ORDERS = 4  # Legendre polynomials of wavelength (orders 0–3) that each power of the drift may follow
 DRIFT_PRIOR = 0.05  # relative: far above any drift of a photometer, keeps the solve regular where the data are silent
 DEPTH_PRIOR = (0.0147, 0.05)  # mean of the 2025 labels; five times their spread
@@ -27,11 +27,12 @@ N_PHYSICAL = 8
 
 @dataclass(frozen=True)
 class Problem:
-    """Segments and priors. shared = (log_a, b², FGS1 u ×2, AIRS u ×4, t0 of each segment, drift of each segment)."""
+    """Segments and priors; period and expected transit duration in h. shared = (log_a, b², FGS1 u ×2, AIRS u ×4, t0 of each segment, drift of each segment)."""
 
     segments: tuple[Segment, ...]
     n_channels: int
     period: float
+    duration: float
     prior_mean: np.ndarray
     prior_sigma: np.ndarray
 
@@ -67,9 +68,14 @@ class Solution:
     converged: bool = False
 
     def step(self) -> tuple[np.ndarray, np.ndarray]:
-        """The Gauss–Newton step of (depth, shared)."""
+        """The Gauss–Newton step of (depth, shared); b² stays where it is when it stands at zero and would leave the sky."""
         left = self.g / self.h[:, None]
-        step_shared = np.linalg.solve(self.k - self.g.T @ left, self.pull_shared - left.T @ self.pull_depth)
+        schur, pull = self.k - self.g.T @ left, self.pull_shared - left.T @ self.pull_depth
+        step_shared = np.linalg.solve(schur, pull)
+        if self.shared[B_SQUARED] == 0 and step_shared[B_SQUARED] < 0:
+            free = np.arange(len(pull)) != B_SQUARED
+            step_shared = np.zeros(len(pull))
+            step_shared[free] = np.linalg.solve(schur[np.ix_(free, free)], pull[free])
         return (self.pull_depth - self.g @ step_shared) / self.h, step_shared
 
     def covariance(self) -> np.ndarray:
@@ -86,7 +92,9 @@ def drift_orders(segment: Segment) -> int:
     return 1 if segment.instrument == FGS1.name else min(DRIFT_ORDERS, len(segment.channels))
 
 
-def solve(problem: Problem, depth: np.ndarray, shared: np.ndarray, *, steps: int = 12, tolerance: float = 0.01) -> Solution:
+def solve(
+    problem: Problem, depth: np.ndarray, shared: np.ndarray, *, steps: int = 12, tolerance: float = 0.01
+) -> Solution:
     """Gauss–Newton from a start, the step halved while the objective rises; converged when it falls by less than tolerance."""
     solution = linearise(problem, depth, shared)
     for _ in range(steps):
@@ -142,7 +150,9 @@ def linearise(problem: Problem, depth: np.ndarray, shared: np.ndarray) -> Soluti
         models.append(model)
         smooth.append(own[..., 0] * coefficients[:, :1])
         residuals.append(residual)
-    return Solution(depth, shared, objective, h, g, k, pull_depth, pull_shared, tuple(models), tuple(smooth), tuple(residuals))
+    return Solution(
+        depth, shared, objective, h, g, k, pull_depth, pull_shared, tuple(models), tuple(smooth), tuple(residuals)
+    )
 
 
 @dataclass(frozen=True)
@@ -155,7 +165,8 @@ class _Transit:
 
 def _transit(problem: Problem, index: int, depth: np.ndarray, shared: np.ndarray) -> _Transit:
     segment = problem.segments[index]
-    parts = (np.arange(EXPOSURE_PARTS) + 0.5) / EXPOSURE_PARTS - 0.5
+    n_parts = max(1, int(np.ceil(segment.exposure / (PART_OF_DURATION * problem.duration))))
+    parts = (np.arange(n_parts) + 0.5) / n_parts - 0.5
     times = segment.time[:, None] + parts * segment.exposure
     z, dz = separation(times, shared[problem.t0_index(index)], problem.period, shared[LOG_A], shared[B_SQUARED])
     if segment.instrument == AIRS.name:
@@ -191,7 +202,9 @@ def _solve_own(segment: Segment, own: np.ndarray) -> np.ndarray:
     return np.linalg.solve(gram, right)[..., 0]
 
 
-def _columns(problem: Problem, index: int, transit: _Transit, gain: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _columns(
+    problem: Problem, index: int, transit: _Transit, gain: np.ndarray, level: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """∂model/∂(depth, shared parameters of this segment), (wavelength, time, 1 + parameter), and where those parameters stand."""
     segment = problem.segments[index]
     drift = np.einsum("cn,nj,cm->cnjm", level[:, None] * transit.flux, segment.trend, _drift_basis(segment))
@@ -205,11 +218,19 @@ def _columns(problem: Problem, index: int, transit: _Transit, gain: np.ndarray, 
         axis=-1,
     )
     u = FGS1_U if segment.instrument == FGS1.name else AIRS_U
-    where = [LOG_A, B_SQUARED, problem.t0_index(index), *range(u.start, u.stop), *range(*problem.drift_index(index).indices(10**6))]
+    where = [
+        LOG_A,
+        B_SQUARED,
+        problem.t0_index(index),
+        *range(u.start, u.stop),
+        *range(*problem.drift_index(index).indices(10**6)),
+    ]
     return columns, np.array(where)
 
 
-def _eliminate(weight: np.ndarray, own: np.ndarray, columns: np.ndarray, residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _eliminate(
+    weight: np.ndarray, own: np.ndarray, columns: np.ndarray, residual: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Normal equations of the columns, (wavelength, p, p) and (wavelength, p), after each channel's own columns are projected out."""
     root = np.sqrt(weight)[..., None]
     both = np.concatenate([own, columns], axis=-1) * root

@@ -9,10 +9,16 @@ derivatives are integrals along the planet's limb. Knows nothing of orbits, inst
 import numba
 import numpy as np
 
-_ROOTS, _WEIGHTS = np.polynomial.legendre.leggauss(16)
-_ANGLE = 0.5 * np.pi * (_ROOTS + 1)  # θ in (0, π): r = middle − half · cos θ
-_COS = np.cos(_ANGLE)
-_SIN_WEIGHT = 0.5 * np.pi * _WEIGHTS * np.sin(_ANGLE)
+
+def _nodes(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """cos θ and weight · sin θ of n Gauss–Legendre nodes θ in (0, π), for x = middle − half · cos θ."""
+    roots, weights = np.polynomial.legendre.leggauss(n)
+    angle = 0.5 * np.pi * (roots + 1)
+    return np.cos(angle), 0.5 * np.pi * weights * np.sin(angle)
+
+
+_COS, _SIN_WEIGHT = _nodes(16)  # flux: 0.03 ppm from batman at worst
+_LIMB_COS, _LIMB_WEIGHT = _nodes(8)  # derivatives only steer the fit: 1e-4 relative is plenty
 
 
 @numba.njit(cache=True, fastmath=False)
@@ -44,9 +50,9 @@ def _moments(z: float, k: float, out: np.ndarray) -> None:
     if z + k > 1.0:
         first = np.arccos(min(1.0, max(-1.0, (1.0 - z * z - k * k) / (2.0 * z * k))))
     middle, half = 0.5 * (np.pi + first), 0.5 * (np.pi - first)
-    for node in range(_COS.size):
-        cosine = np.cos(middle - half * _COS[node])
-        length = 2.0 * k * half * _SIN_WEIGHT[node]
+    for node in range(_LIMB_COS.size):
+        cosine = np.cos(middle - half * _LIMB_COS[node])
+        length = 2.0 * k * half * _LIMB_WEIGHT[node]
         mu2 = max(0.0, 1.0 - z * z - k * k - 2.0 * z * k * cosine)
         mu = np.sqrt(mu2)
         out[3] += length
@@ -75,7 +81,9 @@ def _flux(z, dz, k, u1, u2, flux, d_k, d_u, d_orbit):
                 flux[channel, sample] -= hidden / parts
                 d_k[channel, sample] -= (c0 * moments[3] + c1 * moments[4] + c2 * moments[5]) / norm / parts
                 d_u[channel, sample, 0] += (moments[0] - moments[1] - hidden * np.pi / 3.0) / norm / parts
-                d_u[channel, sample, 1] += (moments[0] - 2.0 * moments[1] + moments[2] - hidden * np.pi / 6.0) / norm / parts
+                d_u[channel, sample, 1] += (
+                    (moments[0] - 2.0 * moments[1] + moments[2] - hidden * np.pi / 6.0) / norm / parts
+                )
                 for n in range(dz.shape[2]):
                     d_orbit[channel, sample, n] += slope * dz[sample, part, n]
 
@@ -97,5 +105,7 @@ def transit_flux(z: np.ndarray, k: np.ndarray, u1: np.ndarray, u2: np.ndarray, d
     shape = (k.size, z.shape[0])
     flux, d_k = np.ones(shape), np.zeros(shape)
     d_u, d_orbit = np.zeros((*shape, 2)), np.zeros((*shape, dz.shape[2]))
-    _flux(np.ascontiguousarray(z, dtype=float), np.ascontiguousarray(dz, dtype=float), k, u1, u2, flux, d_k, d_u, d_orbit)
+    _flux(
+        np.ascontiguousarray(z, dtype=float), np.ascontiguousarray(dz, dtype=float), k, u1, u2, flux, d_k, d_u, d_orbit
+    )
     return flux, d_k, d_u, d_orbit

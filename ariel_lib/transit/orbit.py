@@ -38,7 +38,9 @@ def orbit_prior(period_days: float, a_over_rs: float, inclination_deg: float) ->
     )
 
 
-def separation(time: np.ndarray, t0: float, period: float, log_a: float, b_squared: float) -> tuple[np.ndarray, np.ndarray]:
+def separation(
+    time: np.ndarray, t0: float, period: float, log_a: float, b_squared: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Distance z of the centres in stellar radii (any shape) and ∂z/∂(log_a, b_squared, t0) on a last axis of 3.
 
     time, t0, period in h. Behind the star (secondary eclipse) z is infinite: the planet hides nothing.
@@ -47,7 +49,9 @@ def separation(time: np.ndarray, t0: float, period: float, log_a: float, b_squar
     a_squared = np.exp(2 * log_a)
     sine, cosine = np.sin(phase), np.cos(phase)
     z = np.sqrt(a_squared * sine**2 + b_squared * cosine**2)
-    with np.errstate(divide="ignore", invalid="ignore"):  # z = 0 exactly at a central transit: the derivative is 0 by symmetry
+    with np.errstate(
+        divide="ignore", invalid="ignore"
+    ):  # z = 0 exactly at a central transit: the derivative is 0 by symmetry
         slope_phase = np.where(z > 0, (a_squared - b_squared) * sine * cosine / z, 0.0)
         slope_log_a = np.where(z > 0, a_squared * sine**2 / z, 0.0)
         slope_b_squared = np.where(z > 0, 0.5 * cosine**2 / z, 0.0)

@@ -32,7 +32,10 @@ def find_transit(segments: list[Segment], period: float, log_a: float, b_squared
     best = None
     for stretch in STRETCHES:
         trial = log_a + np.log(stretch)
-        found = [_scan_visit([s for s in segments if s.visit == visit], period, trial, b_squared) for visit in sorted({s.visit for s in segments})]
+        found = [
+            _scan_visit([s for s in segments if s.visit == visit], period, trial, b_squared)
+            for visit in sorted({s.visit for s in segments})
+        ]
         gain = sum(f[1] for f in found)
         if best is None or gain > best.significance:
             weight = np.array([max(f[1], 1e-300) for f in found])

@@ -60,13 +60,20 @@ def make_segments(visits: list[LightCurves], wavelength: np.ndarray) -> list[Seg
     return segments
 
 
-def _make_segment(instrument: str, visit: int, curve: LightCurve, channels: np.ndarray, wavelength: np.ndarray) -> Segment | None:
+def _make_segment(
+    instrument: str, visit: int, curve: LightCurve, channels: np.ndarray, wavelength: np.ndarray
+) -> Segment | None:
     curve = replace(curve, centroid=_regressors(instrument, curve))
     curve = bin_light_curve(curve, max(1, len(curve.time) // MAX_SAMPLES))
     n = len(curve.time)
     flux = curve.flux.reshape(n, -1).T.astype(float)
     variance = curve.variance.reshape(n, -1).T.astype(float)
-    usable = ~curve.mask.reshape(n, -1).T & np.isfinite(flux) & np.isfinite(variance) & np.isfinite(curve.centroid).all(axis=1)
+    usable = (
+        ~curve.mask.reshape(n, -1).T
+        & np.isfinite(flux)
+        & np.isfinite(variance)
+        & np.isfinite(curve.centroid).all(axis=1)
+    )
     level = np.array([np.median(f[u]) if u.any() else 0.0 for f, u in zip(flux, usable)])
     spread = np.array([np.median(v[u]) if u.any() else 0.0 for v, u in zip(variance, usable)])
     alive = (usable.sum(axis=1) >= MIN_SAMPLES) & (level > 0) & (spread > 0)

@@ -1,0 +1,102 @@
+"""From physical arrays to what V50 sees: fixed scalings, so that a checkpoint carries no statistics of its training set.
+
+Knows estimates and light curves as arrays; knows no truth.
+"""
+
+import numpy as np
+import torch
+
+from ariel_lib.archive import Star
+from ariel_lib.calibration.light_curves import LightCurves
+from ariel_lib.instrument import FGS1
+from ariel_lib.models.inputs import Inputs
+from ariel_lib.transit.estimate import DepthEstimate
+
+FGS1_CHANNELS = (
+    "residual in sigma",
+    "log relative sigma",
+    "centroid row",
+    "centroid column",
+    "phase in transit durations",
+)
+NODE_FEATURES = 7
+STAR_FEATURES = 11
+DEPTH_SCALE = 1e-4  # 100 ppm: the median spread of a spectrum is half of it
+CENTROID_SCALE = 0.1  # pixel: FGS1's pointing jitter
+
+
+def fgs1_channels(estimate: DepthEstimate, visits: list[LightCurves]) -> tuple[np.ndarray, np.ndarray]:
+    """FGS1 at its own cadence: (time, channel) and the mask (time,), True where unusable; all visits in a row."""
+    channels, masks = [np.zeros((0, len(FGS1_CHANNELS)))], [np.zeros(0, bool)]
+    fitted = {curve.visit: curve for curve in estimate.white if curve.instrument == FGS1.name}
+    for curves in visits:
+        curve, fit = curves.fgs1, fitted.get(curves.visit)
+        if fit is None:
+            continue
+        flux, variance = curve.flux.ravel().astype(float), curve.variance.ravel().astype(float)
+        mask = curve.mask.ravel() | ~(variance > 0) | ~np.isfinite(flux) | ~np.isfinite(curve.centroid).all(axis=1)
+        expected = np.median(flux[~mask]) * np.interp(curve.time, fit.time, fit.smooth)
+        sigma = np.sqrt(np.where(mask, 1.0, variance))
+        columns = [
+            np.clip((flux - expected) / sigma, -8, 8),
+            np.log10(sigma / np.abs(expected)) + 2.5,
+            *(np.clip(curve.centroid.T / CENTROID_SCALE, -8, 8)),
+            np.clip((curve.time - fit.t0) / max(fit.duration, 1e-3), -3, 3),
+        ]
+        channels.append(np.where(mask[:, None], 0.0, np.stack(columns, axis=1)))
+        masks.append(mask)
+    if len(masks) == 1:  # no FGS1 at all: one masked sample
+        return np.zeros((1, len(FGS1_CHANNELS))), np.ones(1, bool)
+    return np.concatenate(channels), np.concatenate(masks)
+
+
+def node_features(depth: np.ndarray, estimate: DepthEstimate, mean: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+    """(wavelength, feature) of one planet: measured depth, its noise, the posterior (mean, sigma) and the brightness."""
+    white = mean[1:].mean()
+    level = np.where(estimate.level > 0, estimate.level, np.nan)
+    brightness = np.log10(level / np.nanmedian(level))
+    slope = np.concatenate([[0.0], np.gradient(mean[1:])])
+    return np.stack(
+        [
+            np.clip((depth - mean) / estimate.independent, -5, 5),
+            np.arcsinh((depth - white) / DEPTH_SCALE),
+            np.arcsinh((mean - white) / DEPTH_SCALE),
+            np.arcsinh(slope / (0.1 * DEPTH_SCALE)),
+            np.log10(sigma / DEPTH_SCALE),
+            np.log10(estimate.independent / DEPTH_SCALE),
+            np.where(np.isfinite(brightness), brightness, -2.0),
+        ],
+        axis=-1,
+    )
+
+
+def star_features(star: Star | None, estimate: DepthEstimate, amplitude: float) -> np.ndarray:
+    """(star_feature,): catalogue (zeros and a flag where there is none), white depth, inferred spectral amplitude, fit."""
+    white = max(float(np.average(estimate.depth, weights=estimate.independent**-2)), 1e-5)
+    catalogue = np.zeros(6)
+    if star is not None:
+        catalogue = np.array(
+            [
+                (star.Ts - 5500) / 700,
+                np.log(star.Rs),
+                np.log10(star.P / 4.5),
+                np.log(star.sma / 10),
+                np.log10(max(star.Mp, 1e-3)),
+                1.0,
+            ]
+        )
+    fit = [
+        np.log10(white / 0.0147),
+        np.log10(amplitude / 6e-5),
+        estimate.orbit[1],
+        np.log10(np.median(estimate.independent) / DEPTH_SCALE),
+    ]
+    return np.concatenate([catalogue, fit, [np.log10(np.median(estimate.excess))]])
+
+
+def make_inputs(
+    fgs1: np.ndarray, fgs1_mask: np.ndarray, mean: np.ndarray, sigma: np.ndarray, nodes: np.ndarray, star: np.ndarray
+) -> Inputs:
+    """One planet as Inputs, float32, with the planet axis in front."""
+    tensors = [torch.from_numpy(np.asarray(x, dtype=np.float32))[None] for x in (fgs1, mean, sigma, nodes, star)]
+    return Inputs(tensors[0], torch.from_numpy(fgs1_mask)[None], *tensors[1:])

@@ -1,0 +1,160 @@
+"""Many planets through the physical stages: light curves found or made, transits fitted, results kept on disk.
+
+What is done stays done (one file a planet, named by what it was made from); a planet that fails is listed with its reason
+and stops nobody. Knows no network and no truth.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ariel_lib.archive import Archive, ArchiveError, Star
+from ariel_lib.calibration.engine import calibrate_split
+from ariel_lib.calibration.light_curves import (
+    LightCurves,
+    light_curves_path,
+    list_light_curves,
+    load_light_curves,
+    load_provenance,
+)
+from ariel_lib.calibration.pipeline import CalibrationSettings
+from ariel_lib.calibration.workers import run_tasks
+from ariel_lib.storage import StorageError, load_metadata
+from ariel_lib.transit.estimate import DepthEstimate, estimate_depths, load_estimate, save_estimate
+
+ESTIMATE_VERSION = 1  # raise it when the fit changes, so that kept estimates are made anew
+DATA_ERRORS = (ArchiveError, StorageError, OSError, np.linalg.LinAlgError, FloatingPointError)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One planet's physical estimate, the star it was fitted with (None in 2024) and where its light curves lie."""
+
+    estimate: DepthEstimate
+    star: Star | None
+    paths: tuple[Path, ...]
+
+    def visits(self) -> list[LightCurves]:
+        return [load_light_curves(path) for path in self.paths]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Observations by planet id, and the reason for every planet that has none."""
+
+    observations: dict[str, Observation]
+    failures: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One planet to fit: its star, light-curve files, wavelengths (micron) and where the estimate is kept."""
+
+    planet_id: str
+    star: Star | None
+    paths: tuple[Path, ...]
+    wavelength: tuple[float, ...]
+    kept: Path
+
+    @property
+    def source(self) -> str:
+        """Digest of all that the estimate depends on."""
+        files = [(path.name, path.stat().st_size, load_provenance(path)) for path in self.paths]
+        star = None if self.star is None else asdict(self.star)
+        text = json.dumps([ESTIMATE_VERSION, star, files, self.wavelength], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def survey_planets(
+    archive: Archive,
+    split: str,
+    *,
+    scratch: Path | str,
+    light_curves: Path | str | None = None,
+    planets: Sequence[str] | None = None,
+    settings: CalibrationSettings | None = None,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Survey:
+    """Light curves and depth estimates of a split.
+
+    light_curves    folder that calibrate wrote; default: {data}/lightcurves where it exists, else {scratch}/lightcurves,
+                    where missing visits are calibrated
+    planets         which; default: all that have light curves or frames
+    scratch         where estimates (and light curves) are kept between runs
+    """
+    scratch = Path(scratch)
+    folder, report = _light_curve_folder(archive, split, scratch, light_curves, planets, settings, workers)
+    present = list_light_curves(folder, split)
+    failures = dict(report)
+    for planet in planets or ():
+        if planet not in present:
+            failures.setdefault(planet, f"no light curves under {folder / split}")
+    wanted = [planet for planet in planets or present if planet in present]
+    wavelength = tuple(archive.wavelengths().tolist())
+    tasks, observations = [], {}
+    for planet in wanted:
+        paths = tuple(light_curves_path(folder, split, planet, visit) for visit in present[planet])
+        try:
+            tasks.append(
+                Task(
+                    planet,
+                    archive.star(split, planet),
+                    paths,
+                    wavelength,
+                    scratch / "estimates" / split / f"{planet}.safetensors",
+                )
+            )
+        except ArchiveError as error:
+            failures[planet] = str(error)
+    for done, (task, reason) in enumerate(run_tasks(tasks, estimate_task, workers), 1):
+        if reason is None:
+            # Another visit may have failed to calibrate: one is enough.
+            observations[task.planet_id] = Observation(load_estimate(task.kept), task.star, task.paths)
+            failures.pop(task.planet_id, None)
+        else:
+            failures[task.planet_id] = reason
+        if progress:
+            progress(done, len(tasks))
+    return Survey({planet: observations[planet] for planet in wanted if planet in observations}, failures)
+
+
+def _light_curve_folder(
+    archive, split, scratch, light_curves, planets, settings, workers
+) -> tuple[Path, dict[str, str]]:
+    """The folder to read from, and what calibration could not do (planet → reason)."""
+    if light_curves is not None:
+        return Path(light_curves), {}
+    simulated = archive.root / "lightcurves"
+    if (simulated / split).is_dir():
+        return simulated, {}
+    folder = scratch / "lightcurves"
+    on_disk = set(archive.planets(split))
+    report = calibrate_split(
+        archive, split, folder, settings or CalibrationSettings(), workers=workers,
+        planets=None if planets is None else [planet for planet in planets if planet in on_disk],
+    )  # fmt: skip
+    return folder, {failure.planet_id: failure.reason for failure in report.failed}
+
+
+def estimate_task(task: Task) -> str | None:
+    """Fit one planet and keep the estimate, unless one of the same source is kept already; the reason where that fails."""
+    try:
+        if task.kept.is_file() and load_metadata(task.kept).get("source") == task.source:
+            return None
+        visits, damaged = [], []
+        for path in task.paths:
+            try:
+                visits.append(load_light_curves(path))
+            except StorageError as error:
+                damaged.append(str(error))
+        if not visits:
+            return "; ".join(damaged)
+        save_estimate(task.kept, estimate_depths(visits, task.star, np.array(task.wavelength)), task.source)
+    except DATA_ERRORS as error:
+        return f"{type(error).__name__}: {error}"
+    return None
