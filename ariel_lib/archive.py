@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from ariel_lib.instrument import AIRS, FGS1, FGS1_INTEGRATION_TIMES, INSTRUMENTS, LINEARITY_ORDERS, Instrument
 
 SPLITS = ("train", "test")
-ROW_GROUP_BYTES = 256_000_000  # one row group of a full visit; bounds what a streaming reader or writer holds
+ROW_GROUP_BYTES = 280_000_000  # a full visit is one row group (FGS1: 276 MB); bounds what a streaming reader or writer holds
 _STAR_COLUMNS = ("planet_id", "Rs", "Ms", "Ts", "Mp", "e", "P", "sma", "i")
 
 
@@ -292,6 +292,7 @@ class Signal:
         self.path, self.instrument = path, instrument
         self._file = _open_parquet(path)
         schema = self._file.schema_arrow
+        self._names = schema.names
         if len(schema.names) != instrument.pixels:
             raise ArchiveError(path, f"{instrument.pixels} pixel columns ({instrument.rows} x {instrument.columns})", f"{len(schema.names)}")
         if set(schema.types) != {pa.uint16()}:
@@ -305,7 +306,7 @@ class Signal:
         inst = self.instrument
         first, last = columns or (0, inst.columns)
         pixels = (np.arange(inst.rows)[:, None] * inst.columns + np.arange(first, last)).ravel()
-        names = self._file.schema_arrow.names
+        names = self._names
         try:
             for batch in self._file.iter_batches(batch_size=reads, columns=[names[pixel] for pixel in pixels]):
                 counts = np.empty((len(pixels), batch.num_rows), np.uint16)
@@ -316,6 +317,25 @@ class Signal:
                 yield counts.T.reshape(batch.num_rows, inst.rows, last - first)
         except (pa.ArrowException, OSError) as error:
             raise ArchiveError(self.path, "a readable parquet file", f"{type(error).__name__}: {error}") from error
+
+    def series(self, pixels: np.ndarray) -> np.ndarray:
+        """All reads of the given pixels, (pixel, time), uint16: pixel by pixel, as the file stores them.
+
+        pixels  numbers in the detector, row · columns + column, ascending
+        """
+        names = [self._names[pixel] for pixel in pixels]
+        counts = np.empty((len(names), self.n_reads), np.uint16)
+        first = 0
+        try:
+            for group in range(self._file.num_row_groups):
+                for batch in self._file.read_row_group(group, columns=names).to_batches():
+                    counts[:, first : first + batch.num_rows] = batch.to_tensor(row_major=False).to_numpy().T
+                    first += batch.num_rows
+        except pa.ArrowTypeError as error:
+            raise ArchiveError(self.path, "counts without gaps", f"{error}") from error
+        except (pa.ArrowException, OSError) as error:
+            raise ArchiveError(self.path, "a readable parquet file", f"{type(error).__name__}: {error}") from error
+        return counts
 
 
 def read_spectra(path: Path | str) -> Spectra:
@@ -351,7 +371,7 @@ def write_signal(root: Path, split: str, planet_id: str, visit: int, instrument:
     schema = pa.schema([(f"column_{n}", pa.uint16()) for n in range(instrument.pixels)])
     per_group = max(1, ROW_GROUP_BYTES // (2 * instrument.pixels))
     temporary = path.with_suffix(".partial")
-    with pq.ParquetWriter(temporary, schema, compression="zstd", compression_level=1, use_dictionary=False) as writer:
+    with pq.ParquetWriter(temporary, schema, compression="snappy") as writer:  # with dictionaries, as Kaggle's files
         for group in _regroup(blocks, per_group, instrument.pixels):
             writer.write_table(pa.table([pa.array(pixel) for pixel in group], schema=schema))
     os.replace(temporary, path)
