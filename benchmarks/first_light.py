@@ -1,0 +1,78 @@
+"""What each stage is worth on planets nobody has seen: simulate, train, predict, and score four answers side by side.
+
+    python benchmarks/first_light.py --labels LABELS.csv [--train 60 --test 20 --level lightcurves --seed 0]
+
+constant   one white-light depth for all wavelengths, one sigma (the public notebooks' kind)
+physical   the transit fit alone
+posterior  the transit fit met with the spectral prior, in closed form
+v50        the network on top, with its temperature
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+
+from ariel_lib.archive import read_spectra
+from ariel_lib.config import load_config
+from ariel_lib.inference import predict
+from ariel_lib.metrics import naive_statistics, summary
+from ariel_lib.models.rivals import ConstantSpectrum, white_depth
+from ariel_lib.simulator.dataset import simulate_dataset
+from ariel_lib.storage import load_arrays
+from ariel_lib.submission import read_submission
+from ariel_lib.survey import load_estimate
+from ariel_lib.training import train
+
+
+def main() -> None:
+    """Run the road and print one table as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--labels", type=Path, required=True, help="csv of spectra to draw from")
+    parser.add_argument("--train", type=int, default=60)
+    parser.add_argument("--test", type=int, default=20)
+    parser.add_argument("--level", choices=("lightcurves", "frames"), default="lightcurves")
+    parser.add_argument("--size", choices=("toy", "full"), default="full")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("build/first_light"))
+    parser.add_argument("overrides", nargs="*", help="settings of the training, as for spectramind train")
+    options = parser.parse_args()
+    data, model, started = options.out / "data", options.out / "model", time.monotonic()
+    simulate_dataset(
+        data, n_planets=options.train + options.test, n_test=options.test, seed=options.seed,
+        size=options.size, labels=options.labels, level=options.level,
+    )  # fmt: skip
+    trained = train(load_config(None, [f"data.root={data}", f"training.out={model}", *options.overrides]))
+    predicted = predict(data=data, split="test", weights=trained["weights"], out=options.out / "submission.csv", workers=2)
+    result = {name: trained[name] for name in ("epochs", "planets", "parameters", "temperature")}
+    result |= {"fallbacks": predicted["fallbacks"], "seconds": round(time.monotonic() - started), "test": score_answers(options.out)}
+    print(json.dumps(result, indent=1))
+
+
+def score_answers(out: Path) -> dict[str, dict]:
+    """Figures of the four answers on the test planets; the naive answer is that of the training labels."""
+    planets, mean, sigma = read_submission(out / "submission.csv")
+    truth = read_spectra(out / "data" / "test.csv").of(planets)
+    labels = read_spectra(out / "data" / "train.csv")
+    naive = dict(zip(("naive_mean", "naive_sigma"), naive_statistics(labels.depth)))
+    extras, text = load_arrays(out / "submission.safetensors")
+    if json.loads(text["planet_ids"]) != list(planets):
+        raise SystemExit("a planet had no usable data: this comparison needs all of them")
+    kept = sorted((out / "model" / "estimates" / "train").glob("*.safetensors"))
+    estimates = [load_estimate(path) for path in kept]
+    white = np.array([white_depth(e.depth, e.independent) for e in estimates])
+    rival = ConstantSpectrum.fit(white, labels.of([e.planet_id for e in estimates]))
+    test = [load_estimate(out / "estimates" / "test" / f"{planet}.safetensors") for planet in planets]
+    answers = {
+        "constant": rival.predict(np.array([white_depth(e.depth, e.independent) for e in test]), truth.shape[1]),
+        "physical": (np.maximum(extras["depth"], 0.0), extras["depth_sigma"]),
+        "posterior": (np.maximum(extras["posterior_mean"], 0.0), extras["posterior_sigma"]),
+        "v50": (mean, sigma),
+    }
+    return {name: summary(truth, *answer, **naive) for name, answer in answers.items()}
+
+
+if __name__ == "__main__":
+    main()
