@@ -156,7 +156,7 @@ def from_dict(values: Mapping) -> Config:
 
 
 def config_hash(config: Config) -> str:
-    """SHA-256 of the sorted JSON of everything that changes a result: paths, worker and thread counts are left out."""
+    """SHA-256 of the sorted JSON of all that changes a result, to the last bit: paths and worker counts are left out."""
     text = json.dumps(_without_volatile(config), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

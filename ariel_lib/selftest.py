@@ -166,7 +166,7 @@ def run_road(*, log: Callable[[str], None] = print) -> dict[str, float]:
         config = Config(
             data=DataConfig(root=str(data), light_curves=str(curves)),
             model=ModelConfig(bin_width=DEEP_BIN_WIDTH),
-            training=TrainingConfig(epochs=DEEP_EPOCHS, threads=1, out=str(folder / "model")),
+            training=TrainingConfig(epochs=DEEP_EPOCHS, out=str(folder / "model")),
         )
         weights = train(config, log=log)["weights"]
         log("deep: predicting")
