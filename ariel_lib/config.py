@@ -109,7 +109,7 @@ class TrainingConfig:
     validation_fraction: float = 0.2
     patience: int = 10
     max_hours: float | None = None
-    threads: int = _volatile(1)
+    threads: int = 1
     out: str = _volatile("outputs/v50")
 
     def __post_init__(self):
