@@ -1,0 +1,124 @@
+"""Training and prediction on a tiny set: reproducible, resumable, blind to held-out labels, never an invalid submission."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ariel_lib import training
+from ariel_lib.archive import Archive, Spectra
+from ariel_lib.checkpoint import Checkpoint
+from ariel_lib.config import ConfigError, load_config
+from ariel_lib.inference import predict
+from ariel_lib.storage import StorageError
+from ariel_lib.submission import read_submission, validate_submission
+from ariel_lib.survey import survey_planets
+
+SMALL = ["model.d_model=16", "model.d_state=4", "model.hidden=8", "model.gnn_layers=1", "model.ssm_depth=1", "calibration.workers=1"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    dataset = pytest.importorskip("ariel_lib.simulator.dataset", reason="needs batman")
+    root = tmp_path_factory.mktemp("data")
+    dataset.simulate_dataset(root, n_planets=9, n_test=2, seed=5, size="toy", level="lightcurves")
+    return root
+
+
+@pytest.fixture(scope="module")
+def survey(data, tmp_path_factory):
+    return survey_planets(Archive(data), "train", scratch=tmp_path_factory.mktemp("scratch"))
+
+
+@pytest.fixture(autouse=True)
+def short_epochs(monkeypatch):
+    monkeypatch.setattr(training, "DRAWS_AN_EPOCH", 8)
+
+
+def run(data, out, *overrides):
+    config = load_config(None, [f"data.root={data}", f"training.out={out}", "training.epochs=2", *SMALL, *overrides])
+    return training.train(config, log=lambda line: None)
+
+
+def test_one_seed_gives_the_same_bytes_and_a_killed_run_goes_on(data, tmp_path, monkeypatch):
+    run(data, tmp_path / "a")
+    wanted = (tmp_path / "a" / "weights.safetensors").read_bytes()
+    epochs, epoch = [], training._epoch
+
+    def die_in_the_second(*arguments):
+        epochs.append(1)
+        if len(epochs) == 2:
+            raise KeyboardInterrupt
+        return epoch(*arguments)
+
+    monkeypatch.setattr(training, "_epoch", die_in_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        run(data, tmp_path / "b")
+    run(data, tmp_path / "b")
+    assert len(epochs) == 3  # one done, one killed, one after the resume
+    again, first = (Checkpoint.load(tmp_path / name / "weights.safetensors") for name in "ba")
+    for name, tensor in first.network.state_dict().items():
+        np.testing.assert_array_equal(tensor, again.network.state_dict()[name])
+    config = load_config(None, [f"data.root={data}", f"training.out={tmp_path / 'a'}", "training.epochs=2", *SMALL])
+    monkeypatch.setattr(training, "_epoch", epoch)
+    training.train(config, log=lambda line: None)
+    assert (tmp_path / "a" / "weights.safetensors").read_bytes() == wanted
+
+
+def test_held_out_labels_reach_no_prior(data, survey):
+    archive = Archive(data)
+    labels, wavelength = archive.labels(), archive.wavelengths()
+    before = training.make_examples(survey, labels, wavelength, 0.3, np.random.default_rng(0))
+    held_out = {e.observation.estimate.planet_id for e in before[1]}
+    changed = labels.depth.copy()
+    changed[[n for n, planet in enumerate(labels.planet_ids) if planet in held_out]] *= 1.5
+    after = training.make_examples(survey, Spectra(labels.planet_ids, changed), wavelength, 0.3, np.random.default_rng(0))
+    for old, new in zip(before[0] + before[1], after[0] + after[1]):
+        np.testing.assert_array_equal(old.conditional.expected, new.conditional.expected)
+
+
+def test_at_the_start_v50_is_the_physical_posterior(data, survey):
+    archive = Archive(data)
+    config = load_config(None, SMALL)
+    examples, _ = training.make_examples(survey, archive.labels(), archive.wavelengths(), 0.3, np.random.default_rng(0))
+    network = training.make_network(config, archive.wavelengths(), examples)
+    inputs = examples[0].inputs(examples[0].observation.estimate.depth)
+    mean, sigma = training.predict_inputs(network, inputs)
+    posterior = examples[0].conditional.posterior(examples[0].observation.estimate.depth)
+    np.testing.assert_allclose(mean[0], posterior.mean, rtol=1e-5)
+    np.testing.assert_allclose(sigma[0], posterior.sigma, rtol=1e-5)
+
+
+def test_a_damaged_planet_takes_the_training_mean_and_the_others_do_not_notice(data, tmp_path):
+    weights = run(data, tmp_path / "model", "training.epochs=1")["weights"]
+    whole = predict(data=data, split="test", weights=weights, out=tmp_path / "whole" / "submission.csv")
+    assert whole["fallbacks"] == {}
+    planets, mean, _ = read_submission(tmp_path / "whole" / "submission.csv")
+    victim = data / "lightcurves" / "test" / f"{planets[0]}_0.safetensors"
+    content = victim.read_bytes()
+    others = [path for path in victim.parent.glob(f"{planets[0]}_*") if path != victim]
+    kept = {path: path.read_bytes() for path in others}
+    try:
+        victim.write_bytes(content[: len(content) // 2])
+        for path in others:
+            path.unlink()
+        damaged = predict(data=data, split="test", weights=weights, out=tmp_path / "damaged" / "submission.csv")
+    finally:
+        victim.write_bytes(content)
+        for path, saved in kept.items():
+            path.write_bytes(saved)
+    assert list(damaged["fallbacks"]) == [planets[0]]
+    validate_submission(tmp_path / "damaged" / "submission.csv", data / "sample_submission.csv")
+    _, after, sigma = read_submission(tmp_path / "damaged" / "submission.csv")
+    np.testing.assert_allclose(after[0], Checkpoint.load(weights).fallback_mean)
+    assert sigma[0].min() > 1e-3
+    np.testing.assert_allclose(after[1], mean[1], rtol=1e-6)  # batches of another size may differ in the last bits
+    assert json.loads((tmp_path / "damaged" / "submission.json").read_text())["fallbacks"]
+
+
+def test_what_cannot_be_is_refused_in_one_sentence(data, tmp_path):
+    with pytest.raises(ConfigError, match="data.root: expected a data folder"):
+        training.train(load_config(None, []))
+    (tmp_path / "not.safetensors").write_bytes(b"no")
+    with pytest.raises(StorageError, match="damaged"):
+        predict(data=data, split="test", weights=tmp_path / "not.safetensors", out=tmp_path / "s.csv")
