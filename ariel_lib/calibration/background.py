@@ -48,19 +48,31 @@ class Background:
     mask: np.ndarray
 
 
+def background_columns(instrument: Instrument) -> slice:
+    """The columns whose level is measured: those of the spectrum; all of a photometer's."""
+    return slice(*(instrument.crop or (0, instrument.columns)))
+
+
+def background_pixels(instrument: Instrument) -> np.ndarray:
+    """Pixels above and below those whose light is extracted: bool (row, column)."""
+    pixels = np.zeros((instrument.rows, instrument.columns), bool)
+    for rows in instrument.background_rows:
+        pixels[slice(*rows), background_columns(instrument)] = True
+    return pixels
+
+
 def plan_background(variance: np.ndarray, bad: np.ndarray, instrument: Instrument) -> BackgroundPlan:
     """Least squares over the good pixels of the background rows.
 
     variance  (row, column)  electrons², of one sample
     bad       (row, column)  True where a pixel must not be used
     """
-    first, last = instrument.crop or (0, instrument.columns)
+    columns = background_columns(instrument)
     degree = 0 if instrument.crop is None else DEGREE
     basis = np.zeros((degree + 1, instrument.columns))
-    basis[:, first:last] = np.polynomial.legendre.legvander(np.linspace(-1, 1, last - first), degree).T
-    beside = np.zeros(bad.shape, bool)
-    for top, bottom in instrument.background_rows:
-        beside[top:bottom, first:last] = ~bad[top:bottom, first:last]
+    across = np.linspace(-1, 1, columns.stop - columns.start)
+    basis[:, columns] = np.polynomial.legendre.legvander(across, degree).T
+    beside = background_pixels(instrument) & ~bad
     if not beside.any():
         raise ValueError(f"{instrument.name}: expected good pixels in rows {instrument.background_rows}, found none")
     design = np.broadcast_to(basis[:, None, :], (degree + 1, *bad.shape))[:, beside]
@@ -102,7 +114,8 @@ def subtract_background(
     basis = plan.basis[:, :1] if wavelengths == 1 else extraction.to_wavelengths(plan.basis)
     footprint = extraction.to_wavelengths(extraction.weights.sum(0)[None])[0]
     level = background.coefficients @ basis
-    variance = np.einsum("kw,tkl,lw->tw", basis, background.covariance, basis)
+    terms = (basis[:, None] * basis).reshape(-1, wavelengths)
+    variance = background.covariance.reshape(len(background.mask), -1) @ terms
     shape = curve.flux.shape
     mask = curve.mask | (background.mask if wavelengths == 1 else background.mask[:, None])
     return replace(

@@ -17,8 +17,24 @@ STEP_LIMIT = 30.0  # standard deviations
 
 
 @dataclass(frozen=True)
+class PixelStatistics:
+    """Pixel by pixel what a stream of CDS samples was like: all but `count` are (row, column).
+
+    mean, variance  electrons, and electrons² as propagated
+    scatter         variance in time, electrons², from successive differences, which a transit hardly touches
+    masked          number of samples masked
+    """
+
+    count: int
+    mean: np.ndarray
+    variance: np.ndarray
+    scatter: np.ndarray
+    masked: np.ndarray
+
+
+@dataclass(frozen=True)
 class PixelSums:
-    """What a stream of CDS samples leaves behind, pixel by pixel: all but `count` are (row, column).
+    """Statistics in the making: all but `count` and `last` are (row, column).
 
     signal, variance  sums over the unmasked samples, electrons and electrons²
     steps             sum of squared differences between successive unmasked samples, electrons²
@@ -33,18 +49,10 @@ class PixelSums:
     masked: np.ndarray
     last: Frames
 
-    @property
-    def mean(self) -> np.ndarray:
-        return self.signal / np.maximum(self.count - self.masked, 1)
-
-    @property
-    def mean_variance(self) -> np.ndarray:
-        return self.variance / np.maximum(self.count - self.masked, 1)
-
-    @property
-    def scatter(self) -> np.ndarray:
-        """Variance in time from successive differences, which a transit hardly touches. Needs two samples."""
-        return self.steps / (2 * (self.count - 1))
+    def statistics(self) -> PixelStatistics:
+        samples = np.maximum(self.count - self.masked, 1)
+        steps = 2 * max(self.count - 1, 1)
+        return PixelStatistics(self.count, self.signal / samples, self.variance / samples, self.steps / steps, self.masked)
 
 
 def add_samples(sums: PixelSums | None, frames: Frames) -> PixelSums:
@@ -92,28 +100,23 @@ def neutralise(maps: CalibrationMaps, bad: np.ndarray) -> CalibrationMaps:
     )  # fmt: skip
 
 
-def unstable_pixels(sums: PixelSums, unusable: np.ndarray) -> np.ndarray:
+def unstable_pixels(pixels: PixelStatistics, unusable: np.ndarray) -> np.ndarray:
     """Saturated too often, or scattering in time far above propagated noise and pointing jitter: bool (row, column).
 
     Pointing moves light over the gradient of the image, S ≈ M − δ·∇M, so that pixels on the trace scatter by
     jitter²·|∇M|² more. The jitter is the median over the pixels on the steepest slopes, which no single pixel can move.
 
-    sums      of CDS samples
+    pixels    of CDS samples
     unusable  (row, column)  pixels already known as bad, left out of the jitter
     """
-    saturated = sums.masked > MAX_SATURATED * sums.count
-    if sums.count < 2:
+    saturated = pixels.masked > MAX_SATURATED * pixels.count
+    if pixels.count < 2:
         return saturated & ~unusable
-    slope = _slope_squared(sums.mean)
-    excess = sums.scatter - sums.mean_variance
-    steep = ~unusable & (slope > sums.mean_variance)
-    jitter = max(np.median(excess[steep] / slope[steep]), 0.0) if steep.any() else 0.0
-    expected = sums.mean_variance + jitter * slope
+    slope = sum(gradient**2 for gradient in np.gradient(pixels.mean))
+    steep = ~unusable & (slope > pixels.variance)
+    excess = (pixels.scatter[steep] - pixels.variance[steep]) / slope[steep]
+    jitter = max(np.median(excess), 0.0) if steep.any() else 0.0
+    expected = pixels.variance + jitter * slope
     # A scatter from n samples is itself uncertain by √(2/n): short runs get room for it.
-    limit = UNSTABLE**2 * (1 + 5 * np.sqrt(2 / (sums.count - 1)))
-    return (saturated | (sums.scatter > limit * expected)) & ~unusable
-
-
-def _slope_squared(image: np.ndarray) -> np.ndarray:
-    rows, columns = np.gradient(image)
-    return rows**2 + columns**2
+    limit = UNSTABLE**2 * (1 + 5 * np.sqrt(2 / (pixels.count - 1)))
+    return (saturated | (pixels.scatter > limit * expected)) & ~unusable

@@ -90,10 +90,15 @@ def extract(frames: Frames, plan: ExtractionPlan, time: np.ndarray) -> LightCurv
     return LightCurve(time, flux, poisson, read, centroid, np.zeros(len(frames)), mask)
 
 
+def aperture_box(instrument: Instrument) -> tuple[slice, slice]:
+    """Rows and columns whose light is extracted: trace rows of the cropped columns; of a photometer a square."""
+    return slice(*instrument.trace_rows), slice(*(instrument.crop or instrument.trace_rows))
+
+
 def aperture(instrument: Instrument) -> np.ndarray:
-    """Pixels whose light is extracted: trace rows of the cropped columns; a square of a photometer: (row, column)."""
+    """Pixels whose light is extracted: bool (row, column)."""
     inside = np.zeros((instrument.rows, instrument.columns), bool)
-    inside[_box(instrument)] = True
+    inside[aperture_box(instrument)] = True
     return inside
 
 
@@ -151,14 +156,9 @@ def _slope(image: np.ndarray, axis: int, instrument: Instrument) -> np.ndarray:
 
     The spline ends where the aperture does: beyond it the image is 0, a cliff that is not the star's.
     """
-    inside = _box(instrument)
+    inside = aperture_box(instrument)
     light = image[inside]
     pixels = np.arange(light.shape[axis])
     slope = np.zeros_like(image)
     slope[inside] = CubicSpline(pixels, light, axis=axis)(pixels, 1)
     return slope
-
-
-def _box(instrument: Instrument) -> tuple[slice, slice]:
-    """Rows and columns of the aperture."""
-    return slice(*instrument.trace_rows), slice(*(instrument.crop or instrument.trace_rows))

@@ -1,7 +1,7 @@
 """The order of calibration, and nothing else: one visit from raw reads to light curves, in two streams over its blocks.
 
-The first stream looks at up to 1024 samples spread over the visit to find bad pixels and fix the extraction; the second
-reduces every sample. No array holds the whole visit.
+The first stream finds bad pixels and fixes the extraction from samples spread over the visit, the second reduces every
+sample; no array holds the whole visit. This is the readable reference: fused.py gives the same light curves at speed.
 """
 
 from collections.abc import Iterator
@@ -9,30 +9,23 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ariel_lib.archive import Archive, CalibrationMaps, Converter
+from ariel_lib.archive import Archive
 from ariel_lib.calibration.adc import to_electrons
-from ariel_lib.calibration.background import (
-    Background,
-    BackgroundPlan,
-    measure_background,
-    plan_background,
-    smooth_background,
-    subtract_background,
-)
-from ariel_lib.calibration.bad_pixels import PixelSums, add_samples, neutralise, unstable_pixels, unusable_pixels
+from ariel_lib.calibration.background import Background, measure_background, smooth_background, subtract_background
+from ariel_lib.calibration.bad_pixels import PixelStatistics, PixelSums, add_samples
 from ariel_lib.calibration.binning import bin_light_curve
 from ariel_lib.calibration.cds import difference_reads, sample_times
 from ariel_lib.calibration.clipping import clip_outliers
 from ariel_lib.calibration.dark import subtract_dark
-from ariel_lib.calibration.extraction import ExtractionPlan, extract, plan_extraction
+from ariel_lib.calibration.extraction import extract
 from ariel_lib.calibration.flat import divide_flat
 from ariel_lib.calibration.frames import Frames
 from ariel_lib.calibration.light_curves import LightCurve, LightCurves
 from ariel_lib.calibration.linearity import correct_linearity
+from ariel_lib.calibration.plan import Detector, Plan, open_detector, plan_step, plan_visit
 from ariel_lib.instrument import AIRS, FGS1, Instrument
 
 BLOCK = 256  # reads held as float64 at a time
-PLAN_SAMPLES = 1024  # samples from which the extraction is planned
 
 
 @dataclass(frozen=True)
@@ -46,27 +39,6 @@ class CalibrationSettings:
     airs_samples: int | None = 1125
     fgs1_samples: int | None = None
     clip_sigma: float = 8.0
-
-
-@dataclass(frozen=True)
-class Detector:
-    """What one instrument's reads need in one visit: maps (neutral where bad), read times (h), integrations (s)."""
-
-    instrument: Instrument
-    converter: Converter
-    maps: CalibrationMaps
-    bad: np.ndarray
-    read_times: np.ndarray
-    integration_time: np.ndarray
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All that is fixed for the visit before its samples are reduced. bad: (row, column)."""
-
-    bad: np.ndarray
-    background: BackgroundPlan
-    extraction: ExtractionPlan
 
 
 def calibrate_visit(
@@ -86,18 +58,8 @@ def calibrate_instrument(
     """One instrument of one visit."""
     signal = archive.signal(split, planet_id, visit, instrument)
     detector = open_detector(archive, split, planet_id, visit, instrument, signal.n_reads)
-    plan = plan_visit(detector, signal.blocks(BLOCK))
-    return finish(*extract_visit(detector, plan, signal.blocks(BLOCK)), detector, plan, settings)
-
-
-def open_detector(
-    archive: Archive, split: str, planet_id: str, visit: int, instrument: Instrument, n_reads: int
-) -> Detector:
-    """Converter, maps and times of one instrument in one visit."""
-    maps = archive.calibration_maps(split, planet_id, visit, instrument)
-    bad = unusable_pixels(maps)
-    times = archive.read_times(instrument, n_reads)
-    return Detector(instrument, archive.converter(split, planet_id, instrument), neutralise(maps, bad), bad, *times)
+    plan = plan_visit(survey_pixels(detector, signal.blocks(BLOCK)), detector)
+    return finish(*extract_visit(detector, plan, signal.blocks(BLOCK)), plan, settings)
 
 
 def reduce_reads(counts: np.ndarray, detector: Detector, first: int) -> Frames:
@@ -110,8 +72,8 @@ def reduce_reads(counts: np.ndarray, detector: Detector, first: int) -> Frames:
     return divide_flat(frames, maps.flat, detector.bad)
 
 
-def plan_visit(detector: Detector, blocks: Iterator[np.ndarray]) -> Plan:
-    """First stream: pixel statistics of samples spread over the visit → bad pixels, background and extraction."""
+def survey_pixels(detector: Detector, blocks: Iterator[np.ndarray]) -> PixelStatistics:
+    """First stream: how each pixel behaves, from samples spread over the visit."""
     sums: PixelSums | None = None
     step = plan_step(len(detector.read_times) // 2)
     for first, counts in _numbered(blocks):
@@ -119,21 +81,7 @@ def plan_visit(detector: Detector, blocks: Iterator[np.ndarray]) -> Plan:
         chosen = chosen[(first // 2 + chosen) % step == 0]
         if len(chosen):
             sums = add_samples(sums, reduce_reads(counts, detector, first).samples(chosen))
-    return plan_from(sums, detector)
-
-
-def plan_step(n_samples: int) -> int:
-    """Every which sample is looked at for the plan."""
-    return max(1, n_samples // PLAN_SAMPLES)
-
-
-def plan_from(sums: PixelSums, detector: Detector) -> Plan:
-    """Bad pixels, background and extraction from the statistics of the first stream."""
-    bad = detector.bad | unstable_pixels(sums, detector.bad)
-    background = plan_background(sums.mean_variance, bad, detector.instrument)
-    level = np.einsum("krc,rc->k", background.weights, sums.mean) @ background.basis
-    extraction = plan_extraction(sums.mean - level, sums.mean_variance, bad, detector.instrument)
-    return Plan(bad, background, extraction)
+    return sums.statistics()
 
 
 def extract_visit(detector: Detector, plan: Plan, blocks: Iterator[np.ndarray]) -> tuple[LightCurve, Background]:
@@ -147,13 +95,11 @@ def extract_visit(detector: Detector, plan: Plan, blocks: Iterator[np.ndarray]) 
     return _join(curves), _join(backgrounds)
 
 
-def finish(
-    curve: LightCurve, background: Background, detector: Detector, plan: Plan, settings: CalibrationSettings
-) -> LightCurve:
+def finish(curve: LightCurve, background: Background, plan: Plan, settings: CalibrationSettings) -> LightCurve:
     """Subtract the background, clip in time, bin, and round to float32 (times stay float64)."""
     curve = subtract_background(curve, smooth_background(background), plan.background, plan.extraction)
     curve = clip_outliers(curve, settings.clip_sigma)
-    wanted = settings.fgs1_samples if detector.instrument.crop is None else settings.airs_samples
+    wanted = settings.fgs1_samples if plan.extraction.instrument.crop is None else settings.airs_samples
     curve = bin_light_curve(curve, max(1, len(curve.time) // wanted) if wanted else 1)
     names = ("flux", "variance_poisson", "variance_read", "centroid", "background")
     return replace(curve, **{name: getattr(curve, name).astype(np.float32) for name in names})

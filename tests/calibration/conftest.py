@@ -7,7 +7,7 @@ import pytest
 
 from ariel_lib.archive import CalibrationMaps, Converter
 from ariel_lib.calibration.linearity import evaluate
-from ariel_lib.calibration.pipeline import Detector
+from ariel_lib.calibration.plan import Detector
 from ariel_lib.instrument import Instrument
 
 SPECTROMETER = Instrument("small spectrometer", 16, 24, (3, 21), 4.4, 4.8, (4, 12), ((0, 4), (12, 16)))

@@ -28,9 +28,9 @@ def test_sums_do_not_depend_on_the_blocks(make_visit, spectrometer, rng):
     pieces = None
     for part in (slice(0, 1), slice(1, 5), slice(5, 9)):
         pieces = add_samples(pieces, frames.samples(part))
-    for name in ("mean", "mean_variance", "scatter", "masked"):
-        np.testing.assert_allclose(getattr(pieces, name), getattr(whole, name), rtol=1e-12)
-    np.testing.assert_allclose(whole.mean, frames.signal.mean(0))
+    for name in ("mean", "variance", "scatter", "masked"):
+        np.testing.assert_allclose(getattr(pieces.statistics(), name), getattr(whole.statistics(), name), rtol=1e-12)
+    np.testing.assert_allclose(whole.statistics().mean, frames.signal.mean(0))
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.04])
@@ -40,7 +40,7 @@ def test_only_the_unstable_pixel_is_found_however_much_the_star_moves(make_visit
     signal = frames.signal.copy()
     signal[:, 6, 5] += 20_000 * rng.integers(0, 2, 200)  # telegraph noise
     frames = replace(frames, signal=signal)
-    found = unstable_pixels(add_samples(None, frames), np.zeros(signal.shape[1:], bool))
+    found = unstable_pixels(add_samples(None, frames).statistics(), np.zeros(signal.shape[1:], bool))
     assert np.argwhere(found).tolist() == [[6, 5]]
 
 
@@ -49,11 +49,11 @@ def test_a_pixel_that_is_often_saturated_is_bad_and_a_rare_one_is_not(make_visit
     frames = reduce_reads(visit.counts, visit.detector, 0)
     mask = frames.mask.copy()
     mask[:, 7, 7], mask[3, 8, 8] = True, True
-    found = unstable_pixels(add_samples(None, replace(frames, mask=mask)), np.zeros(mask.shape[1:], bool))
+    found = unstable_pixels(add_samples(None, replace(frames, mask=mask)).statistics(), np.zeros(mask.shape[1:], bool))
     assert np.argwhere(found).tolist() == [[7, 7]]
 
 
 def test_a_single_sample_condemns_no_pixel():
     ones = np.ones((1, 4, 5))
     sums = add_samples(None, Frames(ones, ones, ones, np.zeros(ones.shape, bool)))
-    assert not unstable_pixels(sums, np.zeros((4, 5), bool)).any()
+    assert not unstable_pixels(sums.statistics(), np.zeros((4, 5), bool)).any()

@@ -14,9 +14,9 @@ from ariel_lib.calibration.pipeline import (
     calibrate_visit,
     extract_visit,
     finish,
-    plan_step,
-    plan_visit,
+    survey_pixels,
 )
+from ariel_lib.calibration.plan import plan_step, plan_visit
 from ariel_lib.instrument import FULL_SCALE
 
 DATA = Path(__file__).parents[2] / "../shared/data"
@@ -30,8 +30,8 @@ def calibrate(counts, detector, settings=NATIVE, block=16) -> LightCurve:
     def blocks():
         return (counts[first : first + block] for first in range(0, len(counts), block))
 
-    plan = plan_visit(detector, blocks())
-    return finish(*extract_visit(detector, plan, blocks()), detector, plan, settings)
+    plan = plan_visit(survey_pixels(detector, blocks()), detector)
+    return finish(*extract_visit(detector, plan, blocks()), plan, settings)
 
 
 def light_of(visit, instrument) -> np.ndarray:
@@ -126,8 +126,8 @@ def test_bins_are_a_view_of_the_same_run(make_visit, spectrometer, rng):
     np.testing.assert_allclose(binned.flux, native.flux.reshape(10, 4, -1).mean(1), rtol=1e-6)
 
 
-def test_plan_step_looks_at_a_thousand_samples_or_all():
-    assert [plan_step(n) for n in (1, 1024, 5625, 67500)] == [1, 1, 5, 65]
+def test_plan_step_looks_at_five_hundred_samples_or_all():
+    assert [plan_step(n) for n in (1, 1023, 5625, 67500)] == [1, 1, 10, 131]
 
 
 # Frames that this project did not make
