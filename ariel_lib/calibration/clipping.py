@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import numpy as np
-from scipy.ndimage import median_filter
 
+from ariel_lib.calibration.kernel import running_median
 from ariel_lib.calibration.light_curves import LightCurve
 
 WINDOW = 11  # samples of the running median
@@ -19,7 +19,7 @@ def clip_outliers(curve: LightCurve, sigma: float) -> LightCurve:
     jitter that exceeds photon noise is not an outlier.
     """
     flux = curve.flux.reshape(len(curve.time), -1)
-    residual = flux - median_filter(flux, size=(WINDOW, 1), mode="nearest")
+    residual = flux - running_median(flux, WINDOW)
     scale = MAD_TO_SIGMA * np.median(np.abs(residual), axis=0)
     limit = sigma * np.maximum(scale, np.sqrt(curve.variance).reshape(flux.shape))
     return replace(curve, mask=curve.mask | (np.abs(residual) > limit).reshape(curve.flux.shape))

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from ariel_lib import __version__
 from ariel_lib.archive import Archive, ArchiveError
+from ariel_lib.calibration.fused import calibrate_visit
 from ariel_lib.calibration.light_curves import light_curves_path, load_provenance, save_light_curves
-from ariel_lib.calibration.pipeline import CalibrationSettings, calibrate_visit
+from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.calibration.workers import run_tasks
 from ariel_lib.storage import StorageError, write_atomically
 

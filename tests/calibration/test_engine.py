@@ -8,8 +8,9 @@ import pytest
 
 from ariel_lib.archive import Archive, write_axis, write_calibration_maps, write_converters, write_signal
 from ariel_lib.calibration.engine import calibrate_split
+from ariel_lib.calibration.fused import calibrate_visit
 from ariel_lib.calibration.light_curves import light_curves_path, load_light_curves
-from ariel_lib.calibration.pipeline import CalibrationSettings, calibrate_visit
+from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.instrument import AIRS, FGS1, INSTRUMENTS, airs_wavelengths
 
 SETTINGS = CalibrationSettings()

@@ -1,0 +1,139 @@
+"""The fused kernel gives what the composed steps give, on random reads and on the odd ones."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ariel_lib.archive import Archive, write_axis, write_calibration_maps, write_converters, write_signal
+from ariel_lib.calibration import fused, pipeline
+from ariel_lib.calibration.bad_pixels import neutralise, unusable_pixels
+from ariel_lib.calibration.kernel import running_median
+from ariel_lib.calibration.pipeline import CalibrationSettings
+from ariel_lib.calibration.plan import pixels_in_use, plan_visit
+from ariel_lib.instrument import AIRS, FGS1, FULL_SCALE, INSTRUMENTS, airs_wavelengths
+
+NATIVE = CalibrationSettings(airs_samples=None)
+
+
+def calibrate_both(counts, detector, settings=NATIVE):
+    """The light curve by the composed steps and by the kernel, the latter from three chunks of pixels."""
+    bad = detector.bad | unusable_pixels(detector.maps)
+    detector = replace(detector, bad=bad, maps=neutralise(detector.maps, bad))
+
+    def blocks():
+        return (counts[first : first + 64] for first in range(0, len(counts), 64))
+
+    plan = plan_visit(pipeline.survey_pixels(detector, blocks()), detector)
+    composed = pipeline.finish(*pipeline.extract_visit(detector, plan, blocks()), plan, settings)
+    even = counts[: len(counts) // 2 * 2].reshape(-1, counts[0].size)
+    numbers = np.array_split(np.flatnonzero(pixels_in_use(detector.instrument)), 3)
+    chunks = [(chunk, np.ascontiguousarray(even[:, chunk].T)) for chunk in numbers]
+    return composed, fused.calibrate_pixels(chunks, detector, settings)
+
+
+def assert_same(composed, fast):
+    np.testing.assert_array_equal(fast.mask, composed.mask)
+    np.testing.assert_array_equal(fast.time, composed.time)
+    scale = np.abs(composed.flux).max(0)
+    np.testing.assert_allclose(fast.flux / scale, composed.flux / scale, rtol=0, atol=3e-6)
+    for name in ("variance_poisson", "variance_read"):
+        np.testing.assert_allclose(getattr(fast, name), getattr(composed, name), rtol=1e-5, atol=1e-3)
+    np.testing.assert_allclose(fast.centroid, composed.centroid, atol=1e-5)
+    np.testing.assert_allclose(fast.background, composed.background, atol=1e-2)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 300, 1100])
+def test_random_reads(make_visit, instrument, rng, n):
+    visit = make_visit(instrument, n, rng, jitter=0.03, curve=1 - 0.02 * (np.arange(n) > n / 2))
+    assert_same(*calibrate_both(visit.counts, visit.detector))
+
+
+def test_an_odd_number_of_reads(make_visit, instrument, rng):
+    visit = make_visit(instrument, 20, rng)
+    assert_same(*calibrate_both(visit.counts[:-1], replace_reads(visit.detector, 39)))
+
+
+def replace_reads(detector, n):
+    return replace(detector, read_times=detector.read_times[:n], integration_time=detector.integration_time[:n])
+
+
+@pytest.mark.parametrize("brightness", [300.0, 400_000.0])
+def test_negative_and_strongly_bent_charges(make_visit, instrument, rng, brightness):
+    assert_same(*calibrate_both(*reads_of(make_visit(instrument, 60, rng, brightness=brightness))))
+
+
+def reads_of(visit):
+    return visit.counts, visit.detector
+
+
+def test_dead_columns_and_maps_that_are_no_numbers(make_visit, spectrometer, rng):
+    visit = make_visit(spectrometer, 30, rng)
+    maps = visit.detector.maps
+    dead, flat, dark = maps.dead.copy(), maps.flat.copy(), maps.dark.copy()
+    dead[:, 9], flat[8, 14], dark[2, 5] = True, -0.01, np.nan
+    ruined = replace(visit.detector, maps=replace(maps, dead=dead, flat=flat, dark=dark))
+    composed, fast = calibrate_both(visit.counts, ruined)
+    assert composed.mask.any() and np.isfinite(fast.flux).all()
+    used = ~composed.mask.all(0)
+    assert_same(*(only(curve, used) for curve in (composed, fast)))
+    np.testing.assert_array_equal(fast.flux[:, ~used], composed.flux[:, ~used])
+
+
+def only(curve, columns):
+    names = ("flux", "variance_poisson", "variance_read", "mask")
+    return replace(curve, **{name: getattr(curve, name)[:, columns] for name in names})
+
+
+def test_saturation_in_the_trace_beside_it_and_for_good(make_visit, spectrometer, rng):
+    visit = make_visit(spectrometer, 200, rng)
+    counts = visit.counts.copy()
+    counts[81, 8, 10] = counts[100, 1, 12] = FULL_SCALE
+    counts[1::2, 7, 16] = FULL_SCALE
+    composed, fast = calibrate_both(counts, visit.detector)
+    assert composed.mask[40].any() and not composed.mask[:40].any()
+    assert_same(composed, fast)
+
+
+@pytest.mark.parametrize("shape", [(1, 2), (4, 3), (200, 5)])
+def test_running_median(rng, shape):
+    values = np.round(rng.normal(size=shape), 1)  # with ties
+    padded = np.pad(values, ((5, 5), (0, 0)), mode="edge")
+    plain = np.median(np.lib.stride_tricks.sliding_window_view(padded, 11, axis=0), axis=-1)
+    np.testing.assert_array_equal(running_median(values, 11), plain)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, make_visit):
+    root, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(5)
+    for instrument, n in ((AIRS, 12), (FGS1, 30)):
+        made = make_visit(instrument, n, rng)
+        write_signal(root, "train", "11", 0, instrument, [made.counts])
+        write_calibration_maps(root, "train", "11", 0, instrument, made.detector.maps)
+    write_axis(root, np.arange(24) / 900, np.tile([0.1, 4.5], 12), np.arange(60) / 9000, airs_wavelengths())
+    write_converters(root, {name: made.detector.converter for name in INSTRUMENTS})
+    return Archive(root)
+
+
+@pytest.mark.parametrize("held", [0, fused.HELD])
+def test_visits_from_files_held_in_memory_or_read_twice(data, monkeypatch, held):
+    monkeypatch.setattr(fused, "HELD", held)
+    monkeypatch.setattr(fused, "CHUNK", 50_000)
+    composed = pipeline.calibrate_visit(data, "train", "11", 0, NATIVE)
+    fast = fused.calibrate_visit(data, "train", "11", 0, NATIVE)
+    assert_same(composed.airs, fast.airs)
+    assert_same(composed.fgs1, fast.fgs1)
+
+
+def test_pixels_come_once_each_in_chunks(data, monkeypatch):
+    monkeypatch.setattr(fused, "CHUNK", 50_000)
+    signal = data.signal("train", "11", 0, AIRS)
+    with ThreadPoolExecutor(1) as reader:
+        chunks = list(fused.Pixels(signal, AIRS, reader))
+    assert len(chunks) > 3
+    numbers = np.concatenate([numbers for numbers, _ in chunks])
+    np.testing.assert_array_equal(np.sort(numbers), np.flatnonzero(pixels_in_use(AIRS)))
+    whole = np.concatenate(list(signal.blocks())).reshape(signal.n_reads, -1)
+    for numbers, counts in chunks:
+        np.testing.assert_array_equal(counts, whole[:, numbers].T)
