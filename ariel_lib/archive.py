@@ -324,18 +324,16 @@ class Signal:
         pixels  numbers in the detector, row · columns + column, ascending
         """
         names = [self._names[pixel] for pixel in pixels]
-        counts = np.empty((len(names), self.n_reads), np.uint16)
-        first = 0
+        parts = []
         try:
             for group in range(self._file.num_row_groups):
                 for batch in self._file.read_row_group(group, columns=names).to_batches():
-                    counts[:, first : first + batch.num_rows] = batch.to_tensor(row_major=False).to_numpy().T
-                    first += batch.num_rows
+                    parts.append(batch.to_tensor(row_major=False).to_numpy().T)
         except pa.ArrowTypeError as error:
             raise ArchiveError(self.path, "counts without gaps", f"{error}") from error
         except (pa.ArrowException, OSError) as error:
             raise ArchiveError(self.path, "a readable parquet file", f"{type(error).__name__}: {error}") from error
-        return counts
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
 def read_spectra(path: Path | str) -> Spectra:

@@ -4,7 +4,7 @@ A parquet column is one pixel's time series. Only the pixels in use are read, so
 thread of its own while the kernel works on what has come; counts stay uint16 throughout.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 
@@ -38,11 +38,15 @@ class Pixels:
         self._sets = [numbers for numbers in sets if len(numbers)]
         self._signal, self._reader = signal, reader
         self._held: list[Future] = [self._read_ahead(numbers) for numbers in self._sets] if size <= HELD else []
+        self._seen = False
 
     def __iter__(self) -> Iterator[Chunk]:
-        """All chunks, as often as it is asked for; a visit too long to be held is read anew each time."""
+        """All chunks; a visit too long to be held is read anew. The second look lets go of what was held."""
         if self._held:
-            yield from (future.result() for future in self._held)
+            held, self._held = self._held, [] if self._seen else list(self._held)
+            self._seen = True
+            while held:
+                yield held.pop(0).result()
             return
         ahead = self._read_ahead(self._sets[0])
         for following in (*self._sets[1:], None):
@@ -62,23 +66,27 @@ def calibrate_visit(
     reader = ThreadPoolExecutor(1)
     try:
         signals = {instrument: archive.signal(split, planet_id, visit, instrument) for instrument in (AIRS, FGS1)}
-        pixels = {instrument: Pixels(signal, instrument, reader) for instrument, signal in signals.items()}
-        curves = {}
-        for instrument, signal in signals.items():
-            detector = open_detector(archive, split, planet_id, visit, instrument, signal.n_reads)
-            curves[instrument.name] = calibrate_pixels(pixels.pop(instrument), detector, settings)
-        return LightCurves(planet_id, visit, curves[FGS1.name], curves[AIRS.name])
+        airs_pixels = Pixels(signals[AIRS], AIRS, reader)
+        airs_detector, fgs1_detector = (
+            open_detector(archive, split, planet_id, visit, instrument, signal.n_reads)
+            for instrument, signal in signals.items()
+        )
+        airs_plan = plan_visit(survey_pixels(airs_pixels, airs_detector), airs_detector)
+        fgs1_pixels = Pixels(signals[FGS1], FGS1, reader)  # comes in while AIRS is reduced
+        airs = finish(*extract_pixels(airs_pixels, airs_detector, airs_plan), airs_plan, settings)
+        fgs1 = calibrate_pixels(fgs1_pixels, fgs1_detector, settings)
+        return LightCurves(planet_id, visit, fgs1, airs)
     finally:
         reader.shutdown(cancel_futures=True)
 
 
-def calibrate_pixels(pixels: Iterator[Chunk], detector: Detector, settings: CalibrationSettings) -> LightCurve:
+def calibrate_pixels(pixels: Iterable[Chunk], detector: Detector, settings: CalibrationSettings) -> LightCurve:
     """One instrument of one visit. pixels: chunks that can be gone through twice."""
     plan = plan_visit(survey_pixels(pixels, detector), detector)
     return finish(*extract_pixels(pixels, detector, plan), plan, settings)
 
 
-def survey_pixels(pixels: Iterator[Chunk], detector: Detector) -> PixelStatistics:
+def survey_pixels(pixels: Iterable[Chunk], detector: Detector) -> PixelStatistics:
     """How each pixel behaves, from samples spread over the visit; zeros where a pixel is not in use."""
     maps, ramp = detector.maps, _ramp(detector)
     mean, variance, scatter, masked = np.zeros((4, maps.flat.size))
@@ -94,7 +102,7 @@ def survey_pixels(pixels: Iterator[Chunk], detector: Detector) -> PixelStatistic
     return PixelStatistics(count, *(values.reshape(shape) for values in (mean, variance, scatter, masked)))
 
 
-def extract_pixels(pixels: Iterator[Chunk], detector: Detector, plan: Plan) -> tuple[LightCurve, Background]:
+def extract_pixels(pixels: Iterable[Chunk], detector: Detector, plan: Plan) -> tuple[LightCurve, Background]:
     """Every sample's light, background still in it, and that background."""
     maps, extraction, ramp = detector.maps, plan.extraction, _ramp(detector)
     photometer = detector.instrument.crop is None
