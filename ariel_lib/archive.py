@@ -301,6 +301,11 @@ class Signal:
         if self.n_reads < 2:
             raise ArchiveError(path, "at least one pair of reads", f"{self.n_reads} rows")
 
+    def close(self) -> None:
+        """Close the file and give back the memory that reading it took, which Arrow would keep for later."""
+        self._file.close()
+        pa.default_memory_pool().release_unused()
+
     def blocks(self, reads: int = 1024, columns: tuple[int, int] | None = None) -> Iterator[np.ndarray]:
         """Yield counts (time, row, column), uint16, `reads` at a time; `columns` limits the detector columns read."""
         inst = self.instrument
@@ -334,6 +339,11 @@ class Signal:
         except (pa.ArrowException, OSError) as error:
             raise ArchiveError(self.path, "a readable parquet file", f"{type(error).__name__}: {error}") from error
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+def return_memory() -> None:
+    """Let Arrow allocate from the system, which takes freed memory back: by default it keeps some 150 MB of each visit."""
+    pa.set_memory_pool(pa.system_memory_pool())
 
 
 def read_spectra(path: Path | str) -> Spectra:

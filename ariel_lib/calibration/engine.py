@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ariel_lib import __version__
-from ariel_lib.archive import Archive, ArchiveError
+from ariel_lib.archive import Archive, ArchiveError, return_memory
 from ariel_lib.calibration.fused import calibrate_visit
 from ariel_lib.calibration.light_curves import light_curves_path, load_provenance, save_light_curves
 from ariel_lib.calibration.pipeline import CalibrationSettings
@@ -101,6 +101,7 @@ def calibrate_split(
 
 def calibrate_task(task: Task) -> str | None:
     """Calibrate one visit and save it; the reason where its data do not allow that."""
+    return_memory()
     try:
         curves = calibrate_visit(Archive(task.root), task.split, task.planet_id, task.visit, task.settings)
         provenance = {"fingerprint": task.fingerprint, "version": __version__}

@@ -4,6 +4,7 @@ A parquet column is one pixel's time series. Only the pixels in use are read, so
 thread of its own while the kernel works on what has come; counts stay uint16 throughout.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
@@ -20,14 +21,19 @@ from ariel_lib.calibration.pipeline import CalibrationSettings, finish
 from ariel_lib.calibration.plan import Detector, Plan, open_detector, pixels_in_use, plan_step, plan_visit
 from ariel_lib.instrument import AIRS, FGS1, Instrument
 
-CHUNK = 16_000_000  # bytes of counts read in one go
+CHUNK = 8_000_000  # bytes of counts read in one go
+AHEAD = 6  # chunks read before they are asked for
 HELD = 300_000_000  # bytes of counts kept between the two looks at them; a longer visit is read twice
 
 Chunk = tuple[np.ndarray, np.ndarray]  # numbers of the pixels, counts (pixel, read) with an even number of reads
 
 
 class Pixels:
-    """The counts of the pixels in use, in chunks of neighbouring detector columns, read ahead on `reader`."""
+    """The counts of the pixels in use, in chunks of neighbouring detector columns, read ahead on `reader`.
+
+    To be gone through twice. A visit that fits is held in between and let go chunk by chunk the second time; a longer
+    one is read anew.
+    """
 
     def __init__(self, signal: Signal, instrument: Instrument, reader: ThreadPoolExecutor):
         numbers = np.flatnonzero(pixels_in_use(instrument))
@@ -36,27 +42,33 @@ class Pixels:
         column = numbers % instrument.columns
         sets = [numbers[(column >= first) & (column < last)] for first, last in pairwise(edges)]
         self._sets = [numbers for numbers in sets if len(numbers)]
-        self._signal, self._reader = signal, reader
-        self._held: list[Future] = [self._read_ahead(numbers) for numbers in self._sets] if size <= HELD else []
-        self._seen = False
+        self._signal, self._reader, self._keep = signal, reader, size <= HELD
+        self._held: list[Chunk] = []
+        self._ahead: deque[Future] = deque()
+        self._waiting = deque(self._sets)
+        self._read_ahead()
 
     def __iter__(self) -> Iterator[Chunk]:
-        """All chunks; a visit too long to be held is read anew. The second look lets go of what was held."""
         if self._held:
-            held, self._held = self._held, [] if self._seen else list(self._held)
-            self._seen = True
-            while held:
-                yield held.pop(0).result()
+            while self._held:
+                yield self._held.pop(0)
             return
-        ahead = self._read_ahead(self._sets[0])
-        for following in (*self._sets[1:], None):
-            chunk = ahead.result()
-            if following is not None:
-                ahead = self._read_ahead(following)
+        if not self._ahead:
+            self._waiting.extend(self._sets)
+            self._read_ahead()
+        while self._ahead:
+            chunk = self._ahead.popleft().result()
+            self._read_ahead()
             yield chunk
+            if self._keep:
+                self._held.append(chunk)
 
-    def _read_ahead(self, numbers: np.ndarray) -> Future:
-        return self._reader.submit(lambda: (numbers, self._signal.series(numbers)[:, : self._signal.n_reads // 2 * 2]))
+    def _read_ahead(self) -> None:
+        while self._waiting and len(self._ahead) < AHEAD:
+            self._ahead.append(self._reader.submit(self._read, self._waiting.popleft()))
+
+    def _read(self, numbers: np.ndarray) -> Chunk:
+        return numbers, self._signal.series(numbers)[:, : self._signal.n_reads // 2 * 2]
 
 
 def calibrate_visit(
@@ -64,8 +76,8 @@ def calibrate_visit(
 ) -> LightCurves:
     """Both instruments of one visit. Raises ArchiveError for bad files, ValueError where there is no star."""
     reader = ThreadPoolExecutor(1)
+    signals = {instrument: archive.signal(split, planet_id, visit, instrument) for instrument in (AIRS, FGS1)}
     try:
-        signals = {instrument: archive.signal(split, planet_id, visit, instrument) for instrument in (AIRS, FGS1)}
         airs_pixels = Pixels(signals[AIRS], AIRS, reader)
         airs_detector, fgs1_detector = (
             open_detector(archive, split, planet_id, visit, instrument, signal.n_reads)
@@ -78,6 +90,8 @@ def calibrate_visit(
         return LightCurves(planet_id, visit, fgs1, airs)
     finally:
         reader.shutdown(cancel_futures=True)
+        for signal in signals.values():
+            signal.close()
 
 
 def calibrate_pixels(pixels: Iterable[Chunk], detector: Detector, settings: CalibrationSettings) -> LightCurve:
