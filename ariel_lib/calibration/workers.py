@@ -4,7 +4,7 @@ Knows nothing of what a task is.
 """
 
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -18,42 +18,41 @@ DEATHS = 2  # of workers on the same task before it is given up
 def run_tasks(tasks: Iterable[T], work: Callable[[T], str | None], workers: int) -> Iterator[tuple[T, str | None]]:
     """Yield each task with what work(task) returned (None: done; text: why not) as it settles, in whatever order.
 
-    Only as many tasks as there are workers are under way, so that when a worker dies these are the suspects. They are
-    then tried one at a time: whose worker dies again is the cause. An exception of `work` is a defect and is raised.
+    Every worker is a pool of its own: a death names its task, and no pool ever starts a process while it is being torn
+    down, which can leave a shared pool waiting for ever. An exception of `work` is a defect and is raised.
     """
     if workers == 1:
         yield from ((task, work(task)) for task in tasks)
         return
-    waiting, suspects = deque(tasks), deque()
-    deaths: dict[T, int] = {}
-    running: dict[Future, T] = {}
-    pool = _open_pool(workers)
+    waiting, deaths = deque(tasks), Counter()
+    idle = [_open_pool() for _ in range(workers)]
+    running: dict[Future, tuple[T, Executor]] = {}
     try:
-        while waiting or suspects or running:
-            while (suspects and not running) or (not suspects and waiting and len(running) < workers):
-                task = suspects.popleft() if suspects else waiting.popleft()
-                running[_submit(pool, work, task)] = task
-            settled, _ = wait(running, return_when=FIRST_COMPLETED)
-            if any(isinstance(future.exception(), BrokenProcessPool) for future in settled):
-                pool.shutdown(cancel_futures=True)
-                pool = _open_pool(workers)
-                settled = wait(running).done
-            for future in settled:
-                task = running.pop(future)
+        while waiting or running:
+            while waiting and idle:
+                task, pool = waiting.popleft(), idle.pop()
+                running[_submit(pool, work, task)] = task, pool
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                task, pool = running.pop(future)
                 if not isinstance(future.exception(), BrokenProcessPool):
+                    idle.append(pool)
                     yield task, future.result()
-                elif deaths.setdefault(task, 0) + 1 < DEATHS:
-                    deaths[task] += 1
-                    suspects.append(task)
+                    continue
+                pool.shutdown(wait=False)
+                idle.append(_open_pool())
+                deaths[task] += 1
+                if deaths[task] < DEATHS:
+                    waiting.append(task)
                 else:
                     yield task, f"the worker process died {DEATHS} times on this task (out of memory?)"
     finally:
-        pool.shutdown(cancel_futures=True)
+        for pool in (*idle, *(pool for _, pool in running.values())):
+            pool.shutdown(cancel_futures=True)
 
 
-def _open_pool(workers: int) -> Executor:
+def _open_pool() -> Executor:
     # spawn: a forked child would inherit the parent's Arrow and BLAS threads in whatever state they are
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_take_one_thread)
+    return ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_take_one_thread)
 
 
 def _take_one_thread() -> None:

@@ -19,6 +19,12 @@ def test_only_the_task_that_kills_its_worker_is_given_up():
     assert settled == {task: str(n) for n, task in enumerate(tasks)}
 
 
+def test_many_deaths_in_a_row_leave_nothing_waiting():
+    tasks = [f"{DIE} or {n}" for n in range(3)] + [f"str({n})" for n in range(3)]
+    settled = dict(run_tasks(tasks, eval, 2))
+    assert [reason.startswith("the worker process died") for _, reason in sorted(settled.items())] == [True] * 3 + [False] * 3
+
+
 def test_a_defect_is_raised_not_reported():
     with pytest.raises(ZeroDivisionError):
         list(run_tasks(["1 / 0", "None"], eval, 2))
