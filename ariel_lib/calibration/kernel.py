@@ -152,7 +152,10 @@ def _saturated(counts):
 
 @njit(cache=True, nogil=True)
 def running_median(values, window):
-    """Median of the `window` (odd) samples around each, the ends repeated: along the first axis of (time, series)."""
+    """Median of the `window` (odd) samples around each, the ends repeated: along the first axis of (time, series).
+
+    values must be finite: NaN has no place in the order that is kept.
+    """
     samples, half = len(values), window // 2
     median = np.empty_like(values)
     ordered = np.empty(window, values.dtype)

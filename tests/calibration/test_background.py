@@ -40,14 +40,19 @@ def test_covariance_is_the_scatter_of_the_coefficients(instrument, rng):
     np.testing.assert_allclose(ratio, 1, atol=5 * np.sqrt(2 / (n / 11)))
 
 
-@pytest.mark.parametrize(("real", "averaged"), [(AIRS, 28), (FGS1, 337)])
-def test_its_noise_is_negligible_in_a_visit_of_full_length(real, averaged):
+@pytest.mark.parametrize(
+    ("real", "averaged", "share"),
+    # A full visit, and the shortest simulated, whose smoothing window is 5 (AIRS) and 13 (FGS1) samples. FGS1 pays 10 % of
+    # the read variance there, and 0.4 % in a full visit, for reading no more than the columns that are extracted.
+    [(AIRS, 28, 0.02), (FGS1, 337, 0.005), (AIRS, 5, 0.06), (FGS1, 13, 0.11)],
+)
+def test_its_noise_is_a_small_share_of_the_read_variance(real, averaged, share):
     no_bad = np.zeros((real.rows, real.columns), bool)
     variance = 2 * 13.0**2
     plan = plan_background(np.full(no_bad.shape, variance), no_bad, real)
     rows = 16 if real.crop else 16 * 16
     level = np.einsum("kc,kl,lc->c", plan.basis, plan.covariance, plan.basis).max() / averaged
-    assert rows**2 * level < 0.02 * rows * variance
+    assert rows**2 * level < share * rows * variance
 
 
 def test_smoothing_skips_masked_samples():

@@ -37,3 +37,10 @@ def test_masks_are_kept():
     curve = curve_of(np.full((30, 2), 5.0), 1.0)
     curve.mask[4, 1] = True
     assert np.argwhere(clip_outliers(curve, 8).mask).tolist() == [[4, 1]]
+
+
+def test_what_is_no_number_is_masked_and_clips_nothing_else(rng):
+    flux = 1e5 + rng.normal(0, 300, (200, 4))
+    flux[20, 0], flux[30:34, 1], flux[:, 2] = np.nan, np.inf, np.nan
+    clipped = clip_outliers(curve_of(flux, 300.0**2), 8)
+    np.testing.assert_array_equal(clipped.mask, ~np.isfinite(flux))
