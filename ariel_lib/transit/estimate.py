@@ -12,8 +12,8 @@ import numpy as np
 
 from ariel_lib.archive import ArchiveError, Star
 from ariel_lib.calibration.light_curves import LightCurves
-from ariel_lib.instrument import FGS1
 from ariel_lib.storage import load_arrays, save_arrays
+from ariel_lib.transit.events import find_event, with_event
 from ariel_lib.transit.fit import (
     B_SQUARED,
     DRIFT_PRIOR,
@@ -22,20 +22,18 @@ from ariel_lib.transit.fit import (
     TREND_ORDER,
     Problem,
     Solution,
+    common_response,
     drift_orders,
     solve,
 )
 from ariel_lib.transit.limb_darkening import limb_darkening_prior
+from ariel_lib.transit.noise import CommonNoise, fit_common_noise, reweight, white_light
 from ariel_lib.transit.orbit import OrbitPrior, orbit_prior, transit_duration
 from ariel_lib.transit.search import TEMPLATE_K, Candidate, find_transit
 from ariel_lib.transit.segments import Segment, make_segments, merge_channels
 
 N_BANDS = 8
-CLIP_SIGMA = 8.0
-SMALLEST_EXCESS = (
-    0.5  # variance ratio: propagated variances are not taken to be wrong by more than this on the low side
-)
-EXCESS_STRENGTH = 100  # samples that the segment's median excess counts for beside a channel's own
+MOST_EVENTS = 3  # of one segment
 # 2024 lists no orbit: medians of the 2025 star table, with widths that cover it.
 UNKNOWN_ORBIT = OrbitPrior(24 * 4.5, (np.log(10.0), 0.5), (0.15, 0.4))
 UNKNOWN_TEMPERATURE = 5500.0
@@ -47,6 +45,7 @@ class WhiteCurve:
 
     time h; flux, model and smooth (the model without centroid terms) relative to level; each (time,)
     sigma    standard deviation of flux; level electrons a sample; t0 and duration in h
+    chi2     variance of the residuals over sigma², the part without memory; red that of the part with memory (h)
     """
 
     instrument: str
@@ -59,6 +58,9 @@ class WhiteCurve:
     level: float
     t0: float
     duration: float
+    chi2: float
+    red: float
+    memory: float
 
 
 @dataclass(frozen=True)
@@ -104,12 +106,12 @@ def estimate_depths(visits: list[LightCurves], star: Star | None, wavelength: np
     temperature = UNKNOWN_TEMPERATURE if star is None else star.Ts
     white = [merge_channels(segment, 1) for segment in segments]
     candidate = find_transit(white, prior.period, prior.log_a[0], prior.b_squared[0])
-    bands = _solve_bands(segments, prior, temperature, candidate)
+    segments, bands, events = _solve_bands(segments, prior, temperature, candidate)
     problem = make_problem(segments, len(wavelength), prior, temperature, candidate)
     solution = solve(problem, _spread(bands, segments, len(wavelength)), bands[1].shared, steps=3)
-    problem = replace(problem, segments=tuple(_reweight(s, r) for s, r in zip(problem.segments, solution.residual)))
+    problem = replace(problem, segments=tuple(reweight(s, r) for s, r in zip(problem.segments, solution.residual)))
     solution = solve(problem, solution.depth, solution.shared, steps=3)
-    return _summarise(visits[0].planet_id, segments, problem, solution, candidate)
+    return _summarise(visits[0].planet_id, segments, problem, solution, events)
 
 
 def make_problem(
@@ -131,12 +133,28 @@ def make_problem(
 
 def _solve_bands(
     segments: list[Segment], prior: OrbitPrior, temperature: float, candidate: Candidate
-) -> tuple[list[Segment], Solution]:
-    bands = [merge_channels(segment, N_BANDS) for segment in segments]
-    problem = make_problem(bands, 1 + N_BANDS, prior, temperature, candidate)
-    start = problem.prior_mean.copy()
-    start[LOG_A] = candidate.log_a
-    return bands, solve(problem, np.full(1 + N_BANDS, candidate.depth), start, steps=20)
+) -> tuple[list[Segment], tuple[list[Segment], Solution], tuple[str, ...]]:
+    """A few wide bands, fitted again with every event found in their residuals: segments with the events as regressors,
+    the bands and their solution, and the kinds of event."""
+    kinds: list[str] = []
+    for _ in range(1 + MOST_EVENTS):
+        bands = [merge_channels(segment, N_BANDS) for segment in segments]
+        problem = make_problem(bands, 1 + N_BANDS, prior, temperature, candidate)
+        start = problem.prior_mean.copy()
+        start[LOG_A] = candidate.log_a
+        solution = solve(problem, np.full(1 + N_BANDS, candidate.depth), start, steps=20)
+        if len(kinds) >= MOST_EVENTS * len(segments):
+            break
+        found = [
+            find_event(band, solution.residual[n], common_response(problem, solution, n), solution.shared[problem.t0_index(n)],
+                       _duration(problem, solution))
+            for n, band in enumerate(bands)
+        ]  # fmt: skip
+        if not any(found):
+            break
+        kinds += [event.kind for event in found if event]
+        segments = [with_event(segment, event) if event else segment for segment, event in zip(segments, found)]
+    return segments, (bands, solution), tuple(dict.fromkeys(kinds))
 
 
 def _spread(bands: tuple[list[Segment], Solution], segments: list[Segment], n_channels: int) -> np.ndarray:
@@ -148,65 +166,24 @@ def _spread(bands: tuple[list[Segment], Solution], segments: list[Segment], n_ch
     return depth
 
 
-def _reweight(segment: Segment, residual: np.ndarray) -> Segment:
-    """Drop samples beyond 8 sigma and divide the weights by each channel's excess variance."""
-    excess = _excess(segment, residual)
-    outlier = segment.weight * residual**2 > CLIP_SIGMA**2 * excess[:, None]
-    kept = replace(segment, weight=np.where(outlier, 0.0, segment.weight))
-    return replace(kept, weight=kept.weight / _excess(kept, residual)[:, None])
-
-
-def _excess(segment: Segment, residual: np.ndarray) -> np.ndarray:
-    """Residual over propagated variance of each channel, (wavelength,), drawn to the segment's median."""
-    samples = np.count_nonzero(segment.weight, axis=1)
-    freedom = np.maximum(samples - 2 - segment.nuisance.shape[1], 1)
-    own = (segment.weight * residual**2).sum(axis=1) / freedom
-    shrunk = (samples * own + EXCESS_STRENGTH * np.median(own)) / (samples + EXCESS_STRENGTH)
-    return np.maximum(shrunk, SMALLEST_EXCESS)
-
-
 def _summarise(
-    planet_id: str, segments: list[Segment], problem: Problem, solution: Solution, candidate: Candidate
+    planet_id: str, segments: list[Segment], problem: Problem, solution: Solution, events: tuple[str, ...]
 ) -> DepthEstimate:
-    covariance = solution.covariance()
-    airs = np.arange(problem.n_channels) > 0
-    for rows, inflation in (
-        (~airs, _white_inflation(problem, solution, fgs1=True)),
-        (airs, _white_inflation(problem, solution, fgs1=False)),
-    ):
-        common = inflation / np.sum(solution.h[rows])
-        covariance[np.ix_(rows, rows)] += common
+    covariance, white = solution.covariance(), []
+    for index, segment in enumerate(problem.segments):
+        response = common_response(problem, solution, index)
+        noise = fit_common_noise(segment, solution.residual[index], response, _duration(problem, solution))
+        _, variance = white_light(segment, solution.residual[index])
+        covariance += response @ noise.covariance(variance) @ response.T
+        white.append(_white_curve(problem, solution, index, noise))
     level, excess = np.zeros(problem.n_channels), np.ones(problem.n_channels)
     for before, after in zip(segments, problem.segments):
         level[after.channels] = after.level / (after.exposure * 3600)
         excess[after.channels] = before.weight.max(axis=1) / after.weight.max(axis=1)
-    white = tuple(_white_curve(problem, solution, index) for index in range(len(problem.segments)))
     return DepthEstimate(
         planet_id, solution.depth, covariance, np.sqrt(1 / solution.h), level, excess,
-        solution.shared[:N_PHYSICAL], white, _flags(problem, solution, covariance, level, excess, candidate),
+        solution.shared[:N_PHYSICAL], tuple(white), (*events, *_flags(problem, solution, covariance, level, excess, white)),
     )  # fmt: skip
-
-
-def _white_inflation(problem: Problem, solution: Solution, *, fgs1: bool) -> float:
-    """Variance, in units of the white-light variance, that the channels' own noise does not explain.
-
-    Noise common to all wavelengths shows in the white residuals; noise that is red in time shows in their averages over
-    a fifth of the transit (Pont, Zucker & Queloz 2006). Whichever is larger counts, if it is significant.
-    """
-    worst = 0.0
-    for index, segment in enumerate(problem.segments):
-        if (segment.instrument == FGS1.name) != fgs1:
-            continue
-        total = segment.weight.sum(axis=0)
-        used = total > 0
-        white = (segment.weight * solution.residual[index]).sum(axis=0)[used] / np.sqrt(total[used])
-        width = max(1, int(_duration(problem, solution) / 5 / segment.exposure))
-        for n in {1, width}:
-            means = white[: len(white) // n * n].reshape(-1, n).sum(axis=1) / np.sqrt(n)
-            ratio = float(np.mean(means**2)) if len(means) else 0.0
-            if ratio > 1 + 2 * np.sqrt(2 / max(len(means), 1)):
-                worst = max(worst, ratio - 1)
-    return worst
 
 
 def _duration(problem: Problem, solution: Solution) -> float:
@@ -214,7 +191,7 @@ def _duration(problem: Problem, solution: Solution) -> float:
     return transit_duration(problem.period, solution.shared[LOG_A], solution.shared[B_SQUARED], k)
 
 
-def _white_curve(problem: Problem, solution: Solution, index: int) -> WhiteCurve:
+def _white_curve(problem: Problem, solution: Solution, index: int, noise: CommonNoise) -> WhiteCurve:
     segment, model = problem.segments[index], solution.model[index]
     share = segment.weight.sum(axis=1) / segment.weight.sum()
     # A masked sample takes the model's value, so that it leaves the mean where the model puts it.
@@ -223,10 +200,11 @@ def _white_curve(problem: Problem, solution: Solution, index: int) -> WhiteCurve
     return WhiteCurve(
         segment.instrument, segment.visit, segment.time, flux, share @ model, share @ solution.smooth[index],
         float(sigma), float(share @ segment.level), float(solution.shared[problem.t0_index(index)]), _duration(problem, solution),
+        noise.white, noise.red, noise.memory * segment.exposure,
     )  # fmt: skip
 
 
-def _flags(problem, solution, covariance, level, excess, candidate) -> tuple[str, ...]:
+def _flags(problem, solution, covariance, level, excess, white) -> tuple[str, ...]:
     """Words for what is unusual about this planet."""
     flags = []
     mean_depth = np.average(solution.depth, weights=solution.h)
@@ -245,6 +223,8 @@ def _flags(problem, solution, covariance, level, excess, candidate) -> tuple[str
         flags.append("excess_noise")
     if (level == 0).any():
         flags.append("missing_channels")
+    if any(curve.red for curve in white):
+        flags.append("red_noise")
     if not solution.converged:
         flags.append("not_converged")
     return tuple(flags)

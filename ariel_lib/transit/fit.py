@@ -27,7 +27,10 @@ N_PHYSICAL = 8
 
 @dataclass(frozen=True)
 class Problem:
-    """Segments and priors; period and expected transit duration in h. shared = (log_a, b², FGS1 u ×2, AIRS u ×4, t0 of each segment, drift of each segment)."""
+    """Segments and priors; period and expected transit duration in h.
+
+    shared = (log_a, b², FGS1 u ×2, AIRS u ×4, t0 of each segment, drift of each segment).
+    """
 
     segments: tuple[Segment, ...]
     n_channels: int
@@ -77,6 +80,12 @@ class Solution:
             step_shared = np.zeros(len(pull))
             step_shared[free] = np.linalg.solve(schur[np.ix_(free, free)], pull[free])
         return (self.pull_depth - self.g @ step_shared) / self.h, step_shared
+
+    def solve(self, on_depth: np.ndarray, on_shared: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Depths (wavelength, …) and shared parameters (parameter, …) that answer right-hand sides of the same shapes."""
+        left = self.g / self.h[:, None]
+        shared = np.linalg.solve(self.k - self.g.T @ left, on_shared - left.T @ on_depth)
+        return (on_depth - self.g @ shared) / self.h[:, None], shared
 
     def covariance(self) -> np.ndarray:
         """Depth covariance (wavelength, wavelength) with every shared parameter marginalised."""
@@ -130,37 +139,114 @@ def linearise(problem: Problem, depth: np.ndarray, shared: np.ndarray) -> Soluti
     g, k, pull_shared = np.zeros((n, q)), np.diag(precision), precision * offset
     models, smooth, residuals = [], [], []
     for index, segment in enumerate(problem.segments):
-        transit = _transit(problem, index, depth[segment.channels], shared)
-        drift = _drift(problem, index, shared)
-        own = transit.flux[..., None] * np.concatenate(
-            [drift[..., None], np.broadcast_to(segment.nuisance, (*drift.shape, segment.nuisance.shape[1]))], axis=-1
-        )
-        coefficients = _solve_own(segment, own)
-        model = np.einsum("cnl,cl->cn", own, coefficients)
-        residual = segment.flux - model
-        gain = coefficients[:, :1] * drift + coefficients[:, 1:] @ segment.nuisance.T
-        columns, where = _columns(problem, index, transit, gain, coefficients[:, 0])
-        gram, right = _eliminate(segment.weight, own, columns, residual)
+        tangent = _tangent(problem, index, depth, shared)
+        gram, right = tangent.normal_equations(segment.weight)
+        where = tangent.where
         h[segment.channels] += gram[:, 0, 0]
         pull_depth[segment.channels] += right[:, 0]
         g[np.ix_(segment.channels, where)] += gram[:, 0, 1:]
         k[np.ix_(where, where)] += gram[:, 1:, 1:].sum(axis=0)
         pull_shared[where] += right[:, 1:].sum(axis=0)
-        objective += float(np.sum(segment.weight * residual**2))
-        models.append(model)
-        smooth.append(own[..., 0] * coefficients[:, :1])
-        residuals.append(residual)
+        objective += float(np.sum(segment.weight * tangent.residual**2))
+        models.append(segment.flux - tangent.residual)
+        smooth.append(tangent.smooth)
+        residuals.append(tangent.residual)
     return Solution(
         depth, shared, objective, h, g, k, pull_depth, pull_shared, tuple(models), tuple(smooth), tuple(residuals)
     )
 
 
+def common_response(problem: Problem, solution: Solution, index: int) -> np.ndarray:
+    """∂depth/∂(flux that segment `index` gains in all its channels at one time), (wavelength, time).
+
+    How an error common to all wavelengths enters the depths, every other parameter following it.
+    """
+    segment, tangent = problem.segments[index], _tangent(problem, index, solution.depth, solution.shared)
+    pull = tangent.common_pull(segment.weight)  # (wavelength, 1 + parameter, time)
+    on_depth = np.zeros((problem.n_channels, pull.shape[-1]))
+    on_depth[segment.channels] = pull[:, 0]
+    on_shared = np.zeros((len(solution.shared), pull.shape[-1]))
+    on_shared[tangent.where] = pull[:, 1:].sum(axis=0)
+    return solution.solve(on_depth, on_shared)[0]
+
+
+@dataclass(frozen=True)
+class _Tangent:
+    """The model of one segment near a point: its residual and its derivatives, few columns in time for many parameters.
+
+    own       (wavelength, own, time)     what is linear and belongs to one channel: level and regressors
+    columns   (wavelength, column, time)  ∂model/∂(depth; log_a, b², t0; u1, u2; drift of each power of time)
+    expand    (wavelength, column, 1 + parameter)  those derivatives to depth and shared parameters: u and drift are
+              polynomials in wavelength
+    where     (parameter,)                places of the shared parameters
+    """
+
+    own: np.ndarray
+    columns: np.ndarray
+    expand: np.ndarray
+    where: np.ndarray
+    residual: np.ndarray
+    smooth: np.ndarray
+
+    def normal_equations(self, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(wavelength, p, p) and (wavelength, p) in depth and shared parameters, own columns projected out."""
+        n, root = self.own.shape[1], np.sqrt(weight)[:, None]
+        both = np.concatenate([self.own, self.columns, self.residual[:, None]], axis=1) * root
+        gram = np.matmul(both, both.transpose(0, 2, 1))
+        left = np.linalg.solve(gram[:, :n, :n], gram[:, :n, n:])
+        reduced = gram[:, n:, n:] - np.matmul(gram[:, n:, :n], left)
+        to_parameters = self.expand.transpose(0, 2, 1)
+        inner, right = reduced[:, :-1, :-1], reduced[:, :-1, -1:]
+        return np.matmul(np.matmul(to_parameters, inner), self.expand), np.matmul(to_parameters, right)[..., 0]
+
+    def common_pull(self, weight: np.ndarray) -> np.ndarray:
+        """(wavelength, 1 + parameter, time): right-hand sides for a unit of flux in every channel at one time."""
+        weighted = self.own * weight[:, None]
+        gram = np.matmul(weighted, self.own.transpose(0, 2, 1))
+        cross = np.matmul(self.columns, weighted.transpose(0, 2, 1))
+        free = self.columns - np.matmul(cross, np.linalg.solve(gram, self.own))
+        return np.matmul(self.expand.transpose(0, 2, 1), free * weight[:, None])
+
+
+def _tangent(problem: Problem, index: int, depth: np.ndarray, shared: np.ndarray) -> _Tangent:
+    segment = problem.segments[index]
+    transit = _transit(problem, index, depth[segment.channels], shared)
+    drift = _drift(problem, index, shared)
+    own = np.concatenate([drift[:, None], np.broadcast_to(segment.nuisance.T, (len(drift), *segment.nuisance.T.shape))], 1)
+    own *= transit.flux[:, None]
+    coefficients = _solve_own(segment, own)
+    gain = coefficients[:, :1] * drift + coefficients[:, 1:] @ segment.nuisance.T
+    smooth = own[:, 0] * coefficients[:, :1]
+    model = np.matmul(coefficients[:, None], own)[:, 0]
+    by_power = (coefficients[:, :1] * transit.flux)[:, None] * segment.trend.T
+    columns = np.concatenate([gain[:, None] * transit.derivatives, by_power], axis=1)
+    return _Tangent(own, columns, *_expansion(problem, index), segment.flux - model, smooth)
+
+
+def _expansion(problem: Problem, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """_Tangent.expand and where."""
+    segment = problem.segments[index]
+    fgs1 = segment.instrument == FGS1.name
+    n, u = len(segment.channels), FGS1_U if fgs1 else AIRS_U
+    scaled = (segment.wavelength - AIRS_PIVOT) / AIRS_HALF_WIDTH
+    in_u = np.ones((n, 1)) if fgs1 else np.stack([np.ones(n), scaled], axis=1)
+    in_drift = _drift_basis(segment)
+    blocks = [np.ones((n, 1))] * 4 + [in_u] * 2 + [in_drift] * TREND_ORDER
+    expand = np.zeros((n, len(blocks), sum(block.shape[1] for block in blocks)))
+    place = 0
+    for column, block in enumerate(blocks):
+        expand[:, column, place : place + block.shape[1]] = block
+        place += block.shape[1]
+    drift = range(*problem.drift_index(index).indices(len(problem.prior_mean)))
+    return expand, np.array([LOG_A, B_SQUARED, problem.t0_index(index), *range(u.start, u.stop), *drift])
+
+
 @dataclass(frozen=True)
 class _Transit:
-    flux: np.ndarray  # (wavelength, time)
-    d_depth: np.ndarray  # (wavelength, time)
-    d_orbit: np.ndarray  # (wavelength, time, 3): log_a, b², t0
-    d_u: np.ndarray  # (wavelength, time, 2 or 4)
+    """flux (wavelength, time) and its derivatives (wavelength, 6, time): depth; log_a, b², t0; u1, u2."""
+
+    flux: np.ndarray
+    derivatives: np.ndarray
 
 
 def _transit(problem: Problem, index: int, depth: np.ndarray, shared: np.ndarray) -> _Transit:
@@ -170,16 +256,14 @@ def _transit(problem: Problem, index: int, depth: np.ndarray, shared: np.ndarray
     times = segment.time[:, None] + parts * segment.exposure
     z, dz = separation(times, shared[problem.t0_index(index)], problem.period, shared[LOG_A], shared[B_SQUARED])
     if segment.instrument == AIRS.name:
-        u1, u2, x = airs_coefficients(shared[AIRS_U], segment.wavelength)
+        u1, u2, _ = airs_coefficients(shared[AIRS_U], segment.wavelength)
     else:
-        u1, u2, x = *(np.full(len(depth), u) for u in shared[FGS1_U]), None
+        u1, u2 = (np.full(len(depth), u) for u in shared[FGS1_U])
     k = np.sqrt(np.maximum(depth, SMALLEST_DEPTH))
     flux, d_k, d_u, d_orbit = transit_flux(z, k, u1, u2, dz)
     d_depth = d_k / (2 * k[:, None])
-    flux = flux + d_depth * (depth - k**2)[:, None]
-    if x is not None:
-        d_u = np.stack([d_u[..., 0], d_u[..., 0] * x[:, None], d_u[..., 1], d_u[..., 1] * x[:, None]], axis=-1)
-    return _Transit(flux, d_depth, d_orbit, d_u)
+    derivatives = np.concatenate([d_depth[:, None], d_orbit, d_u], axis=1)
+    return _Transit(flux + d_depth * (depth - k**2)[:, None], derivatives)
 
 
 def _drift_basis(segment: Segment) -> np.ndarray:
@@ -195,48 +279,7 @@ def _drift(problem: Problem, index: int, shared: np.ndarray) -> np.ndarray:
 
 
 def _solve_own(segment: Segment, own: np.ndarray) -> np.ndarray:
-    """Level and centroid coefficients of every channel, (wavelength, 1 + regressor): weighted least squares."""
-    weighted = own * segment.weight[..., None]
-    gram = np.matmul(weighted.transpose(0, 2, 1), own)
-    right = np.matmul(weighted.transpose(0, 2, 1), segment.flux[..., None])
-    return np.linalg.solve(gram, right)[..., 0]
-
-
-def _columns(
-    problem: Problem, index: int, transit: _Transit, gain: np.ndarray, level: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """∂model/∂(depth, shared parameters of this segment), (wavelength, time, 1 + parameter), and where those parameters stand."""
-    segment = problem.segments[index]
-    drift = np.einsum("cn,nj,cm->cnjm", level[:, None] * transit.flux, segment.trend, _drift_basis(segment))
-    columns = np.concatenate(
-        [
-            (gain * transit.d_depth)[..., None],
-            gain[..., None] * transit.d_orbit,
-            gain[..., None] * transit.d_u,
-            drift.reshape(*gain.shape, -1),
-        ],
-        axis=-1,
-    )
-    u = FGS1_U if segment.instrument == FGS1.name else AIRS_U
-    where = [
-        LOG_A,
-        B_SQUARED,
-        problem.t0_index(index),
-        *range(u.start, u.stop),
-        *range(*problem.drift_index(index).indices(10**6)),
-    ]
-    return columns, np.array(where)
-
-
-def _eliminate(
-    weight: np.ndarray, own: np.ndarray, columns: np.ndarray, residual: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Normal equations of the columns, (wavelength, p, p) and (wavelength, p), after each channel's own columns are projected out."""
-    root = np.sqrt(weight)[..., None]
-    both = np.concatenate([own, columns], axis=-1) * root
-    gram = np.matmul(both.transpose(0, 2, 1), both)
-    right = np.matmul(both.transpose(0, 2, 1), residual[..., None] * root)
-    n = own.shape[-1]
-    cross = gram[:, n:, :n]
-    solved = np.linalg.solve(gram[:, :n, :n], np.concatenate([gram[:, :n, n:], right[:, :n]], axis=-1))
-    return gram[:, n:, n:] - cross @ solved[..., :-1], (right[:, n:] - cross @ solved[..., -1:])[..., 0]
+    """Level and regressors' coefficients of every channel, (wavelength, own): weighted least squares."""
+    weighted = own * segment.weight[:, None]
+    gram = np.matmul(weighted, own.transpose(0, 2, 1))
+    return np.linalg.solve(gram, np.matmul(weighted, segment.flux[..., None]))[..., 0]

@@ -17,7 +17,7 @@ def _nodes(n: int) -> tuple[np.ndarray, np.ndarray]:
     return np.cos(angle), 0.5 * np.pi * weights * np.sin(angle)
 
 
-_COS, _SIN_WEIGHT = _nodes(16)  # flux: 0.03 ppm from batman at worst
+_COS, _SIN_WEIGHT = _nodes(14)  # flux: 0.1 ppm from batman at worst, at k = 0.3; 0.03 ppm below k = 0.2
 _LIMB_COS, _LIMB_WEIGHT = _nodes(8)  # derivatives only steer the fit: 1e-4 relative is plenty
 
 
@@ -80,12 +80,12 @@ def _flux(z, dz, k, u1, u2, flux, d_k, d_u, d_orbit):
                 slope = -(c0 * moments[6] + c1 * moments[7] + c2 * moments[8]) / norm / parts
                 flux[channel, sample] -= hidden / parts
                 d_k[channel, sample] -= (c0 * moments[3] + c1 * moments[4] + c2 * moments[5]) / norm / parts
-                d_u[channel, sample, 0] += (moments[0] - moments[1] - hidden * np.pi / 3.0) / norm / parts
-                d_u[channel, sample, 1] += (
+                d_u[channel, 0, sample] += (moments[0] - moments[1] - hidden * np.pi / 3.0) / norm / parts
+                d_u[channel, 1, sample] += (
                     (moments[0] - 2.0 * moments[1] + moments[2] - hidden * np.pi / 6.0) / norm / parts
                 )
                 for n in range(dz.shape[2]):
-                    d_orbit[channel, sample, n] += slope * dz[sample, part, n]
+                    d_orbit[channel, n, sample] += slope * dz[sample, part, n]
 
 
 def transit_flux(z: np.ndarray, k: np.ndarray, u1: np.ndarray, u2: np.ndarray, dz: np.ndarray | None = None):
@@ -96,7 +96,7 @@ def transit_flux(z: np.ndarray, k: np.ndarray, u1: np.ndarray, u2: np.ndarray, d
     u1, u2   (wavelength,)         quadratic limb darkening
     dz       (time, part, orbit)   ∂z/∂(orbit parameters), optional
 
-    Returns flux and ∂flux/∂k (wavelength, time), ∂flux/∂(u1, u2) (wavelength, time, 2), ∂flux/∂orbit (wavelength, time, orbit).
+    Returns flux and ∂flux/∂k (wavelength, time), ∂flux/∂(u1, u2) (wavelength, 2, time), ∂flux/∂orbit (wavelength, orbit, time).
     Agrees with batman to 0.1 ppm or better for k 0.03–0.3 (tests/transit/test_occultation.py).
     """
     k, u1, u2 = (np.ascontiguousarray(np.atleast_1d(x), dtype=float) for x in (k, u1, u2))
@@ -104,7 +104,7 @@ def transit_flux(z: np.ndarray, k: np.ndarray, u1: np.ndarray, u2: np.ndarray, d
         dz = np.zeros((*z.shape, 0))
     shape = (k.size, z.shape[0])
     flux, d_k = np.ones(shape), np.zeros(shape)
-    d_u, d_orbit = np.zeros((*shape, 2)), np.zeros((*shape, dz.shape[2]))
+    d_u, d_orbit = np.zeros((k.size, 2, z.shape[0])), np.zeros((k.size, dz.shape[2], z.shape[0]))
     _flux(
         np.ascontiguousarray(z, dtype=float), np.ascontiguousarray(dz, dtype=float), k, u1, u2, flux, d_k, d_u, d_orbit
     )
