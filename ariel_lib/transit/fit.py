@@ -139,18 +139,18 @@ def linearise(problem: Problem, depth: np.ndarray, shared: np.ndarray) -> Soluti
     g, k, pull_shared = np.zeros((n, q)), np.diag(precision), precision * offset
     models, smooth, residuals = [], [], []
     for index, segment in enumerate(problem.segments):
-        tangent = _tangent(problem, index, depth, shared)
-        gram, right = tangent.normal_equations(segment.weight)
-        where = tangent.where
+        near = tangent(problem, index, depth, shared)
+        gram, right = near.normal_equations(segment.weight)
+        where = near.where
         h[segment.channels] += gram[:, 0, 0]
         pull_depth[segment.channels] += right[:, 0]
         g[np.ix_(segment.channels, where)] += gram[:, 0, 1:]
         k[np.ix_(where, where)] += gram[:, 1:, 1:].sum(axis=0)
         pull_shared[where] += right[:, 1:].sum(axis=0)
-        objective += float(np.sum(segment.weight * tangent.residual**2))
-        models.append(segment.flux - tangent.residual)
-        smooth.append(tangent.smooth)
-        residuals.append(tangent.residual)
+        objective += float(np.sum(segment.weight * near.residual**2))
+        models.append(segment.flux - near.residual)
+        smooth.append(near.smooth)
+        residuals.append(near.residual)
     return Solution(
         depth, shared, objective, h, g, k, pull_depth, pull_shared, tuple(models), tuple(smooth), tuple(residuals)
     )
@@ -161,17 +161,17 @@ def common_response(problem: Problem, solution: Solution, index: int) -> np.ndar
 
     How an error common to all wavelengths enters the depths, every other parameter following it.
     """
-    segment, tangent = problem.segments[index], _tangent(problem, index, solution.depth, solution.shared)
-    pull = tangent.common_pull(segment.weight)  # (wavelength, 1 + parameter, time)
+    segment, near = problem.segments[index], tangent(problem, index, solution.depth, solution.shared)
+    pull = near.common_pull(segment.weight)  # (wavelength, 1 + parameter, time)
     on_depth = np.zeros((problem.n_channels, pull.shape[-1]))
     on_depth[segment.channels] = pull[:, 0]
     on_shared = np.zeros((len(solution.shared), pull.shape[-1]))
-    on_shared[tangent.where] = pull[:, 1:].sum(axis=0)
+    on_shared[near.where] = pull[:, 1:].sum(axis=0)
     return solution.solve(on_depth, on_shared)[0]
 
 
 @dataclass(frozen=True)
-class _Tangent:
+class Tangent:
     """The model of one segment near a point: its residual and its derivatives, few columns in time for many parameters.
 
     own       (wavelength, own, time)     what is linear and belongs to one channel: level and regressors
@@ -208,7 +208,8 @@ class _Tangent:
         return np.matmul(self.expand.transpose(0, 2, 1), free * weight[:, None])
 
 
-def _tangent(problem: Problem, index: int, depth: np.ndarray, shared: np.ndarray) -> _Tangent:
+def tangent(problem: Problem, index: int, depth: np.ndarray, shared: np.ndarray) -> Tangent:
+    """Segment `index` near (depth, shared), its own coefficients at their best."""
     segment = problem.segments[index]
     transit = _transit(problem, index, depth[segment.channels], shared)
     drift = _drift(problem, index, shared)
@@ -220,11 +221,11 @@ def _tangent(problem: Problem, index: int, depth: np.ndarray, shared: np.ndarray
     model = np.matmul(coefficients[:, None], own)[:, 0]
     by_power = (coefficients[:, :1] * transit.flux)[:, None] * segment.trend.T
     columns = np.concatenate([gain[:, None] * transit.derivatives, by_power], axis=1)
-    return _Tangent(own, columns, *_expansion(problem, index), segment.flux - model, smooth)
+    return Tangent(own, columns, *_expansion(problem, index), segment.flux - model, smooth)
 
 
 def _expansion(problem: Problem, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """_Tangent.expand and where."""
+    """Tangent.expand and where."""
     segment = problem.segments[index]
     fgs1 = segment.instrument == FGS1.name
     n, u = len(segment.channels), FGS1_U if fgs1 else AIRS_U

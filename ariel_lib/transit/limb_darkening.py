@@ -19,7 +19,7 @@ def limb_darkening_prior(temperature: float) -> tuple[np.ndarray, np.ndarray]:
     """
     x = (np.clip(temperature, 4000.0, 7000.0) - 5750.0) / 1000.0
     mean = np.array([0.40 - 0.13 * x, 0.24 + 0.05 * x, 0.096 - 0.04 * x, -0.026, 0.19, -0.032])
-    width = np.array([0.10, 0.10, 0.06, 0.03, 0.06, 0.03])
+    width = np.array([0.06, 0.06, 0.04, 0.02, 0.04, 0.02])
     return mean, width
 
 
