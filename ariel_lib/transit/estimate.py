@@ -24,7 +24,9 @@ from ariel_lib.transit.fit import (
     Solution,
     common_response,
     drift_orders,
+    linearise,
     solve,
+    solve_channels,
 )
 from ariel_lib.transit.limb_darkening import limb_darkening_prior
 from ariel_lib.transit.noise import CommonNoise, fit_common_noise, reweight, white_light
@@ -108,10 +110,11 @@ def estimate_depths(visits: list[LightCurves], star: Star | None, wavelength: np
     candidate = find_transit(white, prior.period, prior.log_a[0], prior.b_squared[0])
     segments, bands, events = _solve_bands(segments, prior, temperature, candidate)
     problem = make_problem(segments, len(wavelength), prior, temperature, candidate)
-    solution = solve(problem, _spread(bands, segments, len(wavelength)), bands[1].shared, steps=3)
-    problem = replace(problem, segments=tuple(reweight(s, r) for s, r in zip(problem.segments, solution.residual)))
-    solution = solve(problem, solution.depth, solution.shared, steps=3)
-    return _summarise(visits[0].planet_id, segments, problem, solution, events)
+    smooth = _smooth_spectrum(bands, segments, len(wavelength))
+    fit = linearise(problem, *solve_channels(problem, smooth, bands[1].shared)[1:])
+    problem = replace(problem, segments=tuple(reweight(s, r) for s, r in zip(problem.segments, fit.residual)))
+    point, depth, shared = solve_channels(problem, smooth, fit.shared)
+    return _summarise(visits[0].planet_id, segments, problem, point, replace(fit, depth=depth, shared=shared), events)
 
 
 def make_problem(
@@ -157,32 +160,41 @@ def _solve_bands(
     return segments, (bands, solution), tuple(dict.fromkeys(kinds))
 
 
-def _spread(bands: tuple[list[Segment], Solution], segments: list[Segment], n_channels: int) -> np.ndarray:
-    """Start of the full fit: every channel takes its band's depth."""
-    depth = np.full(n_channels, np.median(bands[1].depth))
+def _smooth_spectrum(bands: tuple[list[Segment], Solution], segments: list[Segment], n_channels: int) -> np.ndarray:
+    """Where the full fit is linearised, (wavelength,): every channel takes its band's depth, drawn to their mean.
+
+    Drawn by as much as the bands' scatter is noise (James & Stein 1961).
+    """
+    depth, precision = bands[1].depth, bands[1].h
+    mean = np.average(depth, weights=precision)
+    own = max(float(np.average((depth - mean) ** 2, weights=precision)) - (len(depth) - 1) / precision.sum(), 0.0)
+    drawn = mean + (depth - mean) * own / (own + 1 / precision)
+    smooth = np.full(n_channels, mean)
     for band, segment in zip(bands[0], segments):
         nearest = np.argmin(np.abs(segment.wavelength[:, None] - band.wavelength), axis=1)
-        depth[segment.channels] = bands[1].depth[band.channels[nearest]]
-    return depth
+        smooth[segment.channels] = drawn[band.channels[nearest]]
+    return smooth
 
 
 def _summarise(
-    planet_id: str, segments: list[Segment], problem: Problem, solution: Solution, events: tuple[str, ...]
+    planet_id: str, segments: list[Segment], problem: Problem, point: Solution, fit: Solution, events: tuple[str, ...]
 ) -> DepthEstimate:
-    covariance, white = solution.covariance(), []
+    """point: where the fit was linearised; fit: its result, with the residuals."""
+    covariance, white = point.covariance(), []
     for index, segment in enumerate(problem.segments):
-        response = common_response(problem, solution, index)
-        noise = fit_common_noise(segment, solution.residual[index], response, _duration(problem, solution))
-        _, variance = white_light(segment, solution.residual[index])
+        response = common_response(problem, point, index)
+        noise = fit_common_noise(segment, fit.residual[index], response, _duration(problem, fit))
+        _, variance = white_light(segment, fit.residual[index])
         covariance += response @ noise.covariance(variance) @ response.T
-        white.append(_white_curve(problem, solution, index, noise))
+        white.append(_white_curve(problem, fit, index, noise))
     level, excess = np.zeros(problem.n_channels), np.ones(problem.n_channels)
     for before, after in zip(segments, problem.segments):
         level[after.channels] = after.level / (after.exposure * 3600)
         excess[after.channels] = before.weight.max(axis=1) / after.weight.max(axis=1)
+    flags = _flags(problem, fit, covariance, level, excess, white, converged=point.converged)
     return DepthEstimate(
-        planet_id, solution.depth, covariance, np.sqrt(1 / solution.h), level, excess,
-        solution.shared[:N_PHYSICAL], tuple(white), (*events, *_flags(problem, solution, covariance, level, excess, white)),
+        planet_id, fit.depth, covariance, np.sqrt(1 / point.h), level, excess,
+        fit.shared[:N_PHYSICAL], tuple(white), (*events, *flags),
     )  # fmt: skip
 
 
@@ -204,7 +216,7 @@ def _white_curve(problem: Problem, solution: Solution, index: int, noise: Common
     )  # fmt: skip
 
 
-def _flags(problem, solution, covariance, level, excess, white) -> tuple[str, ...]:
+def _flags(problem, solution, covariance, level, excess, white, *, converged: bool) -> tuple[str, ...]:
     """Words for what is unusual about this planet."""
     flags = []
     mean_depth = np.average(solution.depth, weights=solution.h)
@@ -225,7 +237,7 @@ def _flags(problem, solution, covariance, level, excess, white) -> tuple[str, ..
         flags.append("missing_channels")
     if any(curve.red for curve in white):
         flags.append("red_noise")
-    if not solution.converged:
+    if not converged:
         flags.append("not_converged")
     return tuple(flags)
 
