@@ -8,9 +8,8 @@ carry its uncertainty. Knows segments and residuals; no spectrum.
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.signal import medfilt
 
-from ariel_lib.transit.noise import CLIP_SIGMA, absorbed, white_light
+from ariel_lib.transit.noise import absorbed, white_light
 from ariel_lib.transit.segments import Segment
 
 SIGNIFICANT = 36.0  # fall of χ² that an event must bring: six sigma, among some thousand trials
@@ -38,7 +37,7 @@ def find_event(
     """
     white, variance = white_light(segment, residual)
     root = np.sqrt(variance)
-    data = _without_spikes(np.divide(white, root, out=np.zeros_like(white), where=root > 0))
+    data = np.divide(white, root, out=np.zeros_like(white), where=root > 0)
     basis = absorbed(segment, variance, response)
     kinds, times, templates = _templates(segment.time, duration)
     whitened = np.divide(templates, root, out=np.zeros_like(templates), where=root > 0)
@@ -76,12 +75,6 @@ def _templates(time: np.ndarray, duration: float) -> tuple[np.ndarray, np.ndarra
         np.tile(grid, len(trials)),
         np.concatenate([templates for _, templates in trials]),
     )
-
-
-def _without_spikes(data: np.ndarray) -> np.ndarray:
-    """Samples that stand alone take their neighbours' median: the fit clips them, they are no events."""
-    median = medfilt(data, 5)
-    return np.where(np.abs(data - median) > CLIP_SIGMA * _spread(data), median, data)
 
 
 def _spread(data: np.ndarray) -> float:

@@ -12,9 +12,8 @@ import numpy as np
 from scipy.fft import dct
 from scipy.linalg import toeplitz
 
-from ariel_lib.transit.segments import Segment
+from ariel_lib.transit.segments import CLIP_SIGMA, Segment
 
-CLIP_SIGMA = 8.0
 SMALLEST_EXCESS = 0.5  # variance ratio: propagated variances are not taken to be wrong by more than this on the low side
 EXCESS_STRENGTH = 100  # samples that the segment's median excess counts for beside a channel's own
 MEMORIES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)  # trial correlation times, in transit durations

@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ariel_lib.calibration.binning import bin_light_curve
+from ariel_lib.calibration.clipping import clip_outliers
 from ariel_lib.calibration.light_curves import LightCurve, LightCurves
 from ariel_lib.instrument import AIRS, FGS1
 
 MAX_SAMPLES = 1125  # a full visit in samples of 24 s: curvature inside an exposure stays under 1 ppm
+CLIP_SIGMA = 8.0  # from the running median; binned samples have had no such test yet
 MIN_SAMPLES = 12  # fewer usable samples cannot carry level, drift and depth
 TREND_ORDER = 3  # cubic drift, as in the design
 
@@ -64,7 +66,7 @@ def _make_segment(
     instrument: str, visit: int, curve: LightCurve, channels: np.ndarray, wavelength: np.ndarray
 ) -> Segment | None:
     curve = replace(curve, centroid=_regressors(instrument, curve))
-    curve = bin_light_curve(curve, max(1, len(curve.time) // MAX_SAMPLES))
+    curve = clip_outliers(bin_light_curve(curve, max(1, len(curve.time) // MAX_SAMPLES)), CLIP_SIGMA)
     n = len(curve.time)
     flux = curve.flux.reshape(n, -1).T.astype(float)
     variance = curve.variance.reshape(n, -1).T.astype(float)
