@@ -15,10 +15,11 @@ import torch
 import ariel_lib
 from ariel_lib.models.v50 import V50
 from ariel_lib.storage import StorageError, load_arrays, save_arrays
+from ariel_lib.transit.drift import DriftPrior
 from ariel_lib.transit.prior import SpectralPrior
 from ariel_lib.uncertainty.temperature import Temperature
 
-FORMAT = "spectramind-v50-1"
+FORMAT = "spectramind-v50-2"
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Checkpoint:
 
     network: V50
     prior: SpectralPrior
+    drift: DriftPrior
     temperature: Temperature
     wavelength: np.ndarray
     fallback_mean: np.ndarray
@@ -40,6 +42,7 @@ class Checkpoint:
         }
         arrays |= {f"prior.{name}": array for name, array in self.prior.to_arrays().items()}
         arrays |= {
+            "drift": self.drift.variance,
             "wavelength": self.wavelength,
             "fallback_mean": self.fallback_mean,
             "fallback_sigma": self.fallback_sigma,
@@ -68,7 +71,7 @@ class Checkpoint:
         prior = SpectralPrior.from_arrays({name[6:]: a for name, a in arrays.items() if name.startswith("prior.")})
         temperature = Temperature.from_dict(json.loads(text["temperature"]))
         rest = (arrays[name] for name in ("wavelength", "fallback_mean", "fallback_sigma"))
-        return cls(network.eval(), prior, temperature, *rest, json.loads(text["config"]))
+        return cls(network.eval(), prior, DriftPrior(arrays["drift"]), temperature, *rest, json.loads(text["config"]))
 
 
 class RunState:

@@ -109,7 +109,7 @@ def predict(
     threads = checkpoint.config["training"]["threads"]
     torch.set_num_threads(threads)
     with threadpool_limits(threads):
-        answers = answer(survey.observations, checkpoint)
+        answers = answer(survey.given(checkpoint.drift).observations, checkpoint)
     write_submission(
         out, answers.planet_ids, answers.mean, answers.sigma,
         fallback_mean=checkpoint.fallback_mean, fallback_sigma=checkpoint.fallback_sigma, order=planets,

@@ -7,7 +7,7 @@ and stops nobody. Knows no network and no truth.
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +24,10 @@ from ariel_lib.calibration.light_curves import (
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.calibration.workers import run_tasks
 from ariel_lib.storage import StorageError, load_metadata
+from ariel_lib.transit.drift import DriftPrior
 from ariel_lib.transit.estimate import DepthEstimate, estimate_depths, load_estimate, save_estimate
 
-ESTIMATE_VERSION = 3  # raise it when the fit changes, so that kept estimates are made anew
+ESTIMATE_VERSION = 4  # raise it when the fit changes, so that kept estimates are made anew
 DATA_ERRORS = (ArchiveError, StorageError, OSError, np.linalg.LinAlgError, FloatingPointError)
 
 
@@ -48,6 +49,14 @@ class Survey:
 
     observations: dict[str, Observation]
     failures: dict[str, str]
+
+    def given(self, drift: DriftPrior) -> "Survey":
+        """The same survey, every estimate conditioned on what drifts are like."""
+        observations = {
+            planet: replace(observation, estimate=drift.condition(observation.estimate))
+            for planet, observation in self.observations.items()
+        }
+        return replace(self, observations=observations)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from ariel_lib.models.rivals import ConstantSpectrum, white_depth
 from ariel_lib.models.v50 import V50
 from ariel_lib.storage import write_atomically
 from ariel_lib.survey import Observation, Survey, survey_planets
+from ariel_lib.transit.drift import fit_drift_prior
 from ariel_lib.transit.prior import Conditional, SpectralPrior, fit_prior
 from ariel_lib.uncertainty.temperature import Temperature, fit_temperature
 
@@ -106,6 +107,8 @@ def _train(config: Config, progress: Callable[[int, int], None] | None, log: Cal
         archive, config.data.folder, scratch=out, light_curves=config.data.light_curves, workers=config.calibration.workers,
         settings=CalibrationSettings(airs_samples=config.calibration.airs_samples), progress=progress,
     )  # fmt: skip
+    drift = fit_drift_prior([observation.estimate for observation in survey.observations.values()])
+    survey = survey.given(drift)
     for planet, reason in survey.failures.items():
         log(f"planet {planet} left out: {reason}")
     training, validation = make_examples(
@@ -119,7 +122,7 @@ def _train(config: Config, progress: Callable[[int, int], None] | None, log: Cal
     history = _fit(network, training, validation, config, naive, started, log)
     temperature, scores = _judge(network, training, validation, naive, use_temperature=config.calibration.temperature)
     checkpoint = Checkpoint(
-        network, fit_prior(labels.depth, wavelength), temperature, wavelength,
+        network, fit_prior(labels.depth, wavelength), drift, temperature, wavelength,
         labels.depth.mean(axis=0), np.full(len(wavelength), naive["naive_sigma"]), to_dict(config),
     )  # fmt: skip
     weights = checkpoint.save(out / "weights.safetensors")

@@ -3,9 +3,11 @@
     python benchmarks/limit.py --labels LABELS.csv [--planets 200 --frames 20 --seed 4 --rivals 3]
 
 likelihood  the transit fit alone
-posterior   with the spectral prior, learned from the labels that none of these planets has
+posterior   with how large drifts are, learned from these light curves, and the spectral prior, learned from the labels that
+            none of these planets has
 oracle      knows orbit, limb darkening, drift and noise exactly, measures the same light curves, and has a prior fitted on
             all labels, these planets' own among them: more than any honest method can know
+but_drift   the same, but of drifts it knows the distribution only
 bound       Cramér–Rao: the depths' covariance with the same parameters free under the same priors, at the truth, with the
             simulator's own noise (photons, reads, and a gain that scatters for all wavelengths together)
 
@@ -25,6 +27,7 @@ from pathlib import Path
 
 import batman
 import numpy as np
+from scipy.linalg import block_diag
 from scipy.optimize import least_squares
 from scipy.stats import chi2, kstest
 from threadpoolctl import threadpool_limits
@@ -37,25 +40,27 @@ from ariel_lib.instrument import FGS1, INSTRUMENTS
 from ariel_lib.metrics import naive_statistics, summary
 from ariel_lib.simulator import optics
 from ariel_lib.simulator.dataset import simulate_dataset
+from ariel_lib.simulator.light_curve import DRIFT_COLOUR, DRIFT_SIZE
 from ariel_lib.simulator.visit import INTEGRATION_TIMES
 from ariel_lib.storage import write_atomically
+from ariel_lib.transit.drift import fit_drift_prior
 from ariel_lib.transit.estimate import DepthEstimate, estimate_depths, make_problem
-from ariel_lib.transit.fit import Problem, linearise, tangent
+from ariel_lib.transit.fit import N_PHYSICAL, Problem, linearise, tangent
 from ariel_lib.transit.limb_darkening import AIRS_HALF_WIDTH, AIRS_PIVOT
 from ariel_lib.transit.orbit import orbit_prior
-from ariel_lib.transit.prior import fit_prior
+from ariel_lib.transit.prior import Posterior, fit_prior
 from ariel_lib.transit.search import Candidate
 from ariel_lib.transit.segments import make_segments
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One planet: its fit, the bound's standard deviations, the oracle's depth and covariance, seconds a visit."""
+    """One planet: its fit, the bound's standard deviations, the two oracles' depth and covariance, seconds a visit."""
 
     estimate: DepthEstimate
     bound: np.ndarray
-    oracle_depth: np.ndarray
-    oracle_covariance: np.ndarray
+    oracle: tuple[np.ndarray, np.ndarray]
+    but_drift: tuple[np.ndarray, np.ndarray]
     seconds: float
 
 
@@ -100,25 +105,29 @@ def examine(data: Path, level: str, labels_csv: Path) -> dict:
     others = np.array([row for row in labels if np.round(row, 12).tobytes() not in own])
     learned, population = fit_prior(others, wavelength), fit_prior(labels, wavelength)
     estimates = [m.estimate for m in measured]
-    posterior = [learned.posterior(e.depth, e.covariance) for e in estimates]
-    oracle = [population.posterior(m.oracle_depth, m.oracle_covariance) for m in measured]
-    naive = dict(zip(("naive_mean", "naive_sigma"), naive_statistics(others)))
+    drift = fit_drift_prior(estimates)
+    given = [drift.condition(e) for e in estimates]
     answers = {
-        "likelihood": ([e.depth for e in estimates], [e.sigma for e in estimates]),
-        "posterior": ([p.mean for p in posterior], [p.sigma for p in posterior]),
-        "oracle": ([p.mean for p in oracle], [p.sigma for p in oracle]),
+        "likelihood": [(e.depth, e.sigma) for e in estimates],
+        "posterior": [_both(learned.posterior(e.depth, e.covariance)) for e in given],
+        "oracle": [_both(population.posterior(*m.oracle)) for m in measured],
+        "but_drift": [_both(population.posterior(*m.but_drift)) for m in measured],
     }
-    figures = {
-        name: summary(truth, np.maximum(mean, 0.0), np.array(sigma), **naive) for name, (mean, sigma) in answers.items()
-    }
+    naive = dict(zip(("naive_mean", "naive_sigma"), naive_statistics(others)))
+    figures = {}
+    for name, answer in answers.items():
+        mean, sigma = (np.array(column) for column in zip(*answer))
+        figures[name] = summary(truth, np.maximum(mean, 0.0), sigma, **naive)
     ratio = np.array([m.estimate.sigma / m.bound for m in measured])
     return {
         "planets": len(planets), "labels_learned_from": len(others), "honesty": honesty(estimates, truth),
+        "honesty_given_drift": honesty(given, truth),
         "sigma_over_bound": {
             "fgs1_median": float(np.median(ratio[:, 0])), "airs_median": float(np.median(ratio[:, 1:])),
             "quantiles_5_95": [float(q) for q in np.quantile(ratio, (0.05, 0.95))],
         },
         "posterior_over_oracle": figures["posterior"]["score"] / figures["oracle"]["score"],
+        "posterior_over_but_drift": figures["posterior"]["score"] / figures["but_drift"]["score"],
         "answers": figures, "flags": _count(flag for e in estimates for flag in e.flags),
         "seconds_a_visit": {
             "median": float(np.median([m.seconds for m in measured])),
@@ -208,8 +217,21 @@ def true_drift(problem: Problem, index: int, drift: dict) -> np.ndarray:
     return np.linalg.lstsq(basis, in_time.T, rcond=None)[0].T.ravel()
 
 
-def limits(problem: Problem, common: list[float], depth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Bound's sigma (wavelength,), and the depth and covariance of an oracle to whom all shared parameters are known.
+def drift_covariance(problem: Problem) -> np.ndarray:
+    """Covariance of the simulator's drifts in the fit's basis, all segments: (coefficient, coefficient)."""
+    blocks = []
+    for index, segment in enumerate(problem.segments):
+        fgs1 = segment.instrument == FGS1.name
+        size = DRIFT_SIZE if fgs1 else np.outer(DRIFT_SIZE, DRIFT_COLOUR)
+        units = np.eye(size.size).reshape(-1, *size.shape) * size
+        columns = np.array([true_drift(problem, index, {"fgs1": unit} if fgs1 else {"airs": unit}) for unit in units])
+        blocks.append(columns.T @ columns)
+    return block_diag(*blocks)
+
+
+def limits(problem: Problem, common: list[float], depth: np.ndarray) -> tuple:
+    """Bound's sigma (wavelength,), and (depth, covariance) of two oracles: one to whom all shared parameters are known, and
+    one who of the drifts knows the distribution.
 
     Noise common to the channels is a parameter of its own at every time with a Gaussian prior, marginalised exactly.
     """
@@ -233,7 +255,17 @@ def limits(problem: Problem, common: list[float], depth: np.ndarray) -> tuple[np
         information = information - coupling @ solved[:, :-1]
         pull = pull - coupling @ solved[:, -1]
     known = np.linalg.inv(information[:n, :n])
-    return np.sqrt(np.diag(np.linalg.inv(information))[:n]), depth + known @ pull[:n], 0.5 * (known + known.T)
+    oracle = depth + known @ pull[:n], 0.5 * (known + known.T)
+    free = np.concatenate([np.arange(n), np.arange(n + N_PHYSICAL + len(common), n + q)])
+    spread = drift_covariance(problem)
+    ridge = np.linalg.inv(spread + 1e-6 * np.trace(spread) / len(spread) * np.eye(len(spread)))
+    informed, towards = information[np.ix_(free, free)].copy(), pull[free].copy()
+    drift = problem.prior_mean[free[n:] - n]
+    informed[n:, n:] += ridge - np.diag(problem.prior_sigma[free[n:] - n] ** -2)
+    towards[n:] -= ridge @ drift
+    inverse = np.linalg.inv(informed)
+    but_drift = depth + (inverse @ towards)[:n], 0.5 * (inverse + inverse.T)[:n, :n]
+    return np.sqrt(np.diag(np.linalg.inv(information))[:n]), oracle, but_drift
 
 
 def time_rival(data: Path, planets: int) -> dict:
@@ -273,6 +305,10 @@ def fit_each_wavelength(visit: LightCurves, star: Star, wavelength: np.ndarray) 
         for channel in range(len(segment.channels)):
             depth.append(least_squares(residual, start, bounds=(low, high), args=(channel,)).x[0] ** 2)
     return np.array(depth)
+
+
+def _both(posterior: Posterior) -> tuple[np.ndarray, np.ndarray]:
+    return posterior.mean, posterior.sigma
 
 
 def _rms(values: np.ndarray) -> float:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import batman
 import numpy as np
 
+DRIFT_SIZE = np.array([7e-4, 4e-4, 2e-4])  # standard deviations of c_1, c_2, c_3
+DRIFT_COLOUR = np.array([1.0, 0.4, 0.2])  # of the powers of x, relative to the grey part
+
 
 @dataclass(frozen=True)
 class Orbit:
@@ -73,8 +76,7 @@ def transit(
 
 def draw_drift(rng: np.random.Generator) -> Drift:
     """A drift of 0.1 to 0.3 % over the visit, most of it linear in time and grey."""
-    size = np.array([7e-4, 4e-4, 2e-4])
-    return Drift(fgs1=rng.normal(0, size), airs=rng.normal(0, size[:, None] * np.array([1.0, 0.4, 0.2])))
+    return Drift(fgs1=rng.normal(0, DRIFT_SIZE), airs=rng.normal(0, np.outer(DRIFT_SIZE, DRIFT_COLOUR)))
 
 
 def fgs1_drift(drift: Drift, tau: np.ndarray) -> np.ndarray:

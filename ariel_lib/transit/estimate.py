@@ -13,6 +13,7 @@ import numpy as np
 from ariel_lib.archive import ArchiveError, Star
 from ariel_lib.calibration.light_curves import LightCurves
 from ariel_lib.storage import load_arrays, save_arrays
+from ariel_lib.transit.drift import drift_kinds
 from ariel_lib.transit.events import find_event, with_event
 from ariel_lib.transit.fit import (
     B_SQUARED,
@@ -75,6 +76,8 @@ class DepthEstimate:
     level        (wavelength,)             electrons/s, 0 where the data have no light
     excess       (wavelength,)             residual variance over propagated variance
     orbit        ln(a/Rs), b², limb darkening (6): fitted values, (8,)
+    drift        (coefficient,) fitted, with drift_covariance (coefficient, coefficient), drift_coupling (wavelength,
+                 coefficient) = covariance with the depths, and drift_kind (coefficient,): see drift.py
     flags        words for what is unusual; empty for a normal planet
     """
 
@@ -85,6 +88,10 @@ class DepthEstimate:
     level: np.ndarray
     excess: np.ndarray
     orbit: np.ndarray
+    drift: np.ndarray
+    drift_covariance: np.ndarray
+    drift_coupling: np.ndarray
+    drift_kind: np.ndarray
     white: tuple[WhiteCurve, ...]
     flags: tuple[str, ...]
 
@@ -149,7 +156,7 @@ def _solve_bands(
         if len(kinds) >= MOST_EVENTS * len(segments):
             break
         found = [
-            find_event(band, solution.residual[n], common_response(problem, solution, n), solution.shared[problem.t0_index(n)],
+            find_event(band, solution.residual[n], common_response(problem, solution, n)[0], solution.shared[problem.t0_index(n)],
                        _duration(problem, solution))
             for n, band in enumerate(bands)
         ]  # fmt: skip
@@ -180,21 +187,26 @@ def _summarise(
     planet_id: str, segments: list[Segment], problem: Problem, point: Solution, fit: Solution, events: tuple[str, ...]
 ) -> DepthEstimate:
     """point: where the fit was linearised; fit: its result, with the residuals."""
-    covariance, white = point.covariance(), []
+    (covariance, coupling, shared), white = point.covariances(), []
     for index, segment in enumerate(problem.segments):
-        response = common_response(problem, point, index)
-        noise = fit_common_noise(segment, fit.residual[index], response, _duration(problem, fit))
-        _, variance = white_light(segment, fit.residual[index])
-        covariance += response @ noise.covariance(variance) @ response.T
+        on_depth, on_shared = common_response(problem, point, index)
+        noise = fit_common_noise(segment, fit.residual[index], on_depth, _duration(problem, fit))
+        common = noise.covariance(white_light(segment, fit.residual[index])[1])
+        covariance += on_depth @ common @ on_depth.T
+        coupling += on_depth @ common @ on_shared.T
+        shared += on_shared @ common @ on_shared.T
         white.append(_white_curve(problem, fit, index, noise))
     level, excess = np.zeros(problem.n_channels), np.ones(problem.n_channels)
     for before, after in zip(segments, problem.segments):
         level[after.channels] = after.level / (after.exposure * 3600)
         excess[after.channels] = before.weight.max(axis=1) / after.weight.max(axis=1)
+    drift = slice(N_PHYSICAL + len(segments), None)
+    kinds = [drift_kinds(segment, drift_orders(segment)) for segment in segments]
     flags = _flags(problem, fit, covariance, level, excess, white, converged=point.converged)
     return DepthEstimate(
         planet_id, fit.depth, covariance, np.sqrt(1 / point.h), level, excess,
-        fit.shared[:N_PHYSICAL], tuple(white), (*events, *flags),
+        fit.shared[:N_PHYSICAL], fit.shared[drift], shared[drift, drift], coupling[:, drift], np.concatenate(kinds),
+        tuple(white), (*events, *flags),
     )  # fmt: skip
 
 
@@ -274,5 +286,8 @@ def load_estimate(path: Path | str) -> DepthEstimate:
     )
 
 
-_ARRAYS = ("depth", "covariance", "independent", "level", "excess", "orbit")
+_ARRAYS = (
+    "depth", "covariance", "independent", "level", "excess", "orbit",
+    "drift", "drift_covariance", "drift_coupling", "drift_kind",
+)  # fmt: skip
 _WHITE_ARRAYS = ("time", "flux", "model", "smooth")

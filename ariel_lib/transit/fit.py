@@ -87,10 +87,11 @@ class Solution:
         shared = np.linalg.solve(self.k - self.g.T @ left, on_shared - left.T @ on_depth)
         return (on_depth - self.g @ shared) / self.h[:, None], shared
 
-    def covariance(self) -> np.ndarray:
-        """Depth covariance (wavelength, wavelength) with every shared parameter marginalised."""
-        left = self.g / self.h[:, None]
-        return np.diag(1 / self.h) + left @ np.linalg.solve(self.k - self.g.T @ left, left.T)
+    def covariances(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of the depths (wavelength, wavelength), of depths and shared parameters (wavelength, parameter), of the latter."""
+        left, shared = self.g / self.h[:, None], self.shared_covariance()
+        coupling = -left @ shared
+        return np.diag(1 / self.h) - coupling @ left.T, coupling, shared
 
     def shared_covariance(self) -> np.ndarray:
         """Covariance (parameter, parameter) of the shared parameters with the depths marginalised."""
@@ -176,10 +177,10 @@ def linearise(problem: Problem, depth: np.ndarray, shared: np.ndarray) -> Soluti
     )
 
 
-def common_response(problem: Problem, solution: Solution, index: int) -> np.ndarray:
-    """∂depth/∂(flux that segment `index` gains in all its channels at one time), (wavelength, time).
+def common_response(problem: Problem, solution: Solution, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """∂(depth, shared)/∂(flux that segment `index` gains in all its channels at one time), (wavelength | parameter, time).
 
-    How an error common to all wavelengths enters the depths, every other parameter following it.
+    How an error common to all wavelengths enters the parameters of the fit.
     """
     segment, near = problem.segments[index], tangent(problem, index, solution.depth, solution.shared)
     pull = near.common_pull(segment.weight)  # (wavelength, 1 + parameter, time)
@@ -187,7 +188,7 @@ def common_response(problem: Problem, solution: Solution, index: int) -> np.ndar
     on_depth[segment.channels] = pull[:, 0]
     on_shared = np.zeros((len(solution.shared), pull.shape[-1]))
     on_shared[near.where] = pull[:, 1:].sum(axis=0)
-    return solution.solve(on_depth, on_shared)[0]
+    return solution.solve(on_depth, on_shared)
 
 
 @dataclass(frozen=True)
