@@ -30,7 +30,7 @@ from ariel_lib.transit.fit import (
     solve_channels,
 )
 from ariel_lib.transit.limb_darkening import limb_darkening_prior
-from ariel_lib.transit.noise import CommonNoise, fit_common_noise, reweight, white_light
+from ariel_lib.transit.noise import SURE, CommonNoise, fit_common_noise, reweight, white_light
 from ariel_lib.transit.orbit import OrbitPrior, orbit_prior, transit_duration
 from ariel_lib.transit.search import TEMPLATE_K, Candidate, find_transit
 from ariel_lib.transit.segments import Segment, make_segments, merge_channels
@@ -48,7 +48,8 @@ class WhiteCurve:
 
     time h; flux, model and smooth (the model without centroid terms) relative to level; each (time,)
     sigma    standard deviation of flux; level electrons a sample; t0 and duration in h
-    chi2     variance of the residuals over sigma², the part without memory; red that of the part with memory (h)
+    chi2     variance of the residuals over sigma², the part without memory; red that of the part with one, is_red the
+             probability that there is one
     """
 
     instrument: str
@@ -63,7 +64,7 @@ class WhiteCurve:
     duration: float
     chi2: float
     red: float
-    memory: float
+    is_red: float
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,7 @@ def _white_curve(problem: Problem, solution: Solution, index: int, noise: Common
     return WhiteCurve(
         segment.instrument, segment.visit, segment.time, flux, share @ model, share @ solution.smooth[index],
         float(sigma), float(share @ segment.level), float(solution.shared[problem.t0_index(index)]), _duration(problem, solution),
-        noise.white, noise.red, noise.memory * segment.exposure,
+        noise.white, float(noise.red[0]), noise.is_red,
     )  # fmt: skip
 
 
@@ -247,7 +248,7 @@ def _flags(problem, solution, covariance, level, excess, white, *, converged: bo
         flags.append("excess_noise")
     if (level == 0).any():
         flags.append("missing_channels")
-    if any(curve.red for curve in white):
+    if any(curve.is_red > SURE for curve in white):
         flags.append("red_noise")
     if not converged:
         flags.append("not_converged")

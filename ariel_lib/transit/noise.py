@@ -2,7 +2,7 @@
 
 Each channel has an excess of its own. What all channels share is seen in white light: a part without memory (gain,
 jitter) and a part with one, an Ornstein–Uhlenbeck process; both are found in the power spectrum of the white residuals
-(Whittle 1953) with the modes that the fit has absorbed given less weight, and enter the depths through the fit's linear
+(Whittle 1953), corrected for what the fit has absorbed and averaged over all trial memories, and enter the depths through the fit's linear
 response (Pont, Zucker & Queloz 2006 state the problem). Knows segments and residuals; no orbit, no spectrum.
 """
 
@@ -18,28 +18,28 @@ SMALLEST_EXCESS = 0.5  # variance ratio: propagated variances are not taken to b
 EXCESS_STRENGTH = 100  # samples that the segment's median excess counts for beside a channel's own
 MEMORIES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)  # trial correlation times, in transit durations
 RED_SHARES = np.concatenate([[0.0], np.logspace(-3, 1.5, 37)])  # trial variances of the red part over the white part
-RED_GAIN = 6.0  # fall of −2 ln L that the red part must bring: one white series in fifty passes by chance
+PURELY_WHITE = 0.8  # prior probability that no part has a memory; the rest is shared out over the trials
+SURE = 0.95  # posterior probability of a memory from which it is reported
 SEEN = 0.2  # modes of which the fit has left less than this are not used
 RANK = 1e-3  # of the largest: weaker directions are not counted as absorbed
 
 
 @dataclass(frozen=True)
 class CommonNoise:
-    """White residuals of one segment, in units of their propagated variance: variance = white + red.
+    """White residuals of one segment, in units of their propagated variance; expected values over all trials.
 
-    white     1 when the channels' own noise explains everything
-    red       variance of the part with memory, 0 where none is seen
-    memory    its correlation time, samples
+    white     variance of the part without memory, 1 when the channels' own noise explains everything
+    red       (lag,) autocovariance of the part with memory
+    is_red    probability that there is such a part
     """
 
     white: float
-    red: float
-    memory: float
+    red: np.ndarray
+    is_red: float
 
     def covariance(self, variance: np.ndarray) -> np.ndarray:
         """Of the noise that all channels share, (time, time); variance (time,) propagated, of the white light."""
-        n, root = len(variance), np.sqrt(variance)
-        kernel = self.red * np.exp(-np.arange(n) / max(self.memory, 1e-6))
+        kernel, root = self.red.copy(), np.sqrt(variance)
         kernel[0] += max(self.white - 1, 0.0)
         return toeplitz(kernel) * root[:, None] * root
 
@@ -99,9 +99,11 @@ def fit_common_noise(segment: Segment, residual: np.ndarray, response: np.ndarra
     frequency = np.pi * mode[keep] / len(white)
     spectrum = (1 - decay**2) / (1 - 2 * decay * np.cos(frequency) + decay**2)  # (memory, 1, mode)
     shape = 1 + RED_SHARES[:, None] * spectrum
-    level = np.mean(power / shape, axis=-1)
+    level = np.mean(power / shape, axis=-1)  # (memory, share)
     misfit = keep.sum() * np.log(level) + np.log(shape).sum(axis=-1)
-    best = np.unravel_index(np.argmin(misfit), misfit.shape)
-    if misfit[0, 0] - misfit[best] < RED_GAIN:
-        return CommonNoise(float(level[0, 0]), 0.0, 1.0)
-    return CommonNoise(float(level[best]), float(level[best] * RED_SHARES[best[1]]), float(memory[best[0], 0, 0]))
+    prior = np.full(level.shape, (1 - PURELY_WHITE) / (level.size - len(MEMORIES)))
+    prior[:, 0] = PURELY_WHITE / len(MEMORIES)
+    chance = prior * np.exp(-0.5 * (misfit - misfit.min()))
+    chance /= chance.sum()
+    red = np.exp(-np.arange(len(white)) / memory[:, 0]).T @ (chance * level * RED_SHARES).sum(axis=1)
+    return CommonNoise(float(np.sum(chance * level)), red, float(1 - chance[:, 0].sum()))

@@ -4,95 +4,67 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 
-from ariel_lib.archive import ArchiveError, Star
-from ariel_lib.calibration.light_curves import LightCurve, LightCurves
+from ariel_lib.archive import ArchiveError
 from ariel_lib.transit.estimate import estimate_depths, load_estimate, save_estimate
-from ariel_lib.transit.limb_darkening import airs_coefficients, limb_darkening_prior
-from ariel_lib.transit.occultation import transit_flux
-from ariel_lib.transit.orbit import separation
-
-WAVELENGTH = np.concatenate([[0.7], np.linspace(1.95, 3.9, 12)])
-STAR = Star("1", Rs=1.0, Ms=1.0, Ts=5500.0, Mp=1.0, e=0.0, P=3.5, sma=9.0, i=88.0)
-DEPTH = 0.012 + 2e-4 * np.sin(3 * WAVELENGTH)
-LEVEL = np.concatenate([[2e6], np.linspace(3e5, 3e4, 12)])  # electrons a sample
 
 
-def observe(rng, *, t0=3.7, depth=DEPTH, star=STAR, visit=0, n=240, window=7.5, noise=1.0, inclination=88.0):
-    """One visit: limb darkening drawn from the prior, orbit of the catalogue, drift, Poisson-like noise."""
-    mean, width = limb_darkening_prior(star.Ts)
-    u = mean + 0.5 * width * rng.standard_normal(6)
-    time = np.linspace(0, window, n)
-    b_squared = (star.sma * np.cos(np.radians(inclination))) ** 2
-    z, _ = separation(time[:, None], t0, 24 * star.P, np.log(star.sma), b_squared)
-    u1, u2, _ = airs_coefficients(u[2:], WAVELENGTH)
-    u1[0], u2[0] = u[:2]
-    flux = transit_flux(z, np.sqrt(depth), u1, u2)[0].T
-    x = 2 * time / window - 1
-    drift = 1 + 1e-3 * rng.standard_normal(3) @ np.stack([x, x**2, x**3])
-    expected = LEVEL * flux * drift[:, None]
-    observed = expected + noise * np.sqrt(expected) * rng.standard_normal(expected.shape)
-    centroid = 0.01 * rng.standard_normal((n, 2))
-
-    def curve(columns):
-        part = observed[:, columns]
-        zeros = np.zeros_like(part)
-        return LightCurve(
-            time, part, np.maximum(expected[:, columns], 1), zeros, centroid, np.zeros(n), np.zeros(part.shape, bool)
-        )
-
-    return LightCurves(star.planet_id, visit, curve(0), curve(slice(1, None)))
-
-
-def z_scores(estimate, depth=DEPTH):
+def z_scores(estimate, depth):
     return (estimate.depth - depth) / estimate.sigma
 
 
-def test_depths_are_unbiased_and_their_covariance_is_the_scatter_of_repeats():
+def white_light(estimate, depth):
+    """Error of the mean depth over AIRS and its stated standard deviation."""
+    share = estimate.independent[1:] ** -2 / np.sum(estimate.independent[1:] ** -2)
+    return share @ (estimate.depth - depth)[1:], np.sqrt(share @ estimate.covariance[1:, 1:] @ share)
+
+
+def test_depths_are_unbiased_and_their_covariance_is_the_scatter_of_repeats(scene):
     rng = np.random.default_rng(0)
-    estimates = [estimate_depths([observe(rng)], STAR, WAVELENGTH) for _ in range(40)]
-    z = np.array([z_scores(e) for e in estimates])
+    estimates = [scene.fit(rng) for _ in range(40)]
+    z = np.array([z_scores(e, scene.depth) for e in estimates])
     assert 0.85 < np.sqrt(np.mean(z**2)) < 1.15
     assert np.abs(z.mean(axis=0)).max() < 4 / np.sqrt(40)
-    mahalanobis = [(e.depth - DEPTH) @ np.linalg.solve(e.covariance, e.depth - DEPTH) for e in estimates]
-    expected = len(DEPTH)
+    mahalanobis = [(e.depth - scene.depth) @ np.linalg.solve(e.covariance, e.depth - scene.depth) for e in estimates]
+    expected = len(scene.depth)
     assert abs(np.mean(mahalanobis) - expected) < 4 * np.sqrt(2 * expected / 40)
     assert not any(e.flags for e in estimates)
 
 
-def test_neighbouring_bins_share_error_but_not_only_error():
-    estimate = estimate_depths([observe(np.random.default_rng(1))], STAR, WAVELENGTH)
+def test_neighbouring_bins_share_error_but_not_only_error(scene):
+    estimate = scene.fit(np.random.default_rng(1))
     correlation = estimate.covariance / np.outer(estimate.sigma, estimate.sigma)
     off = correlation[1:, 1:][~np.eye(12, dtype=bool)]
     assert 0 < off.mean() < 1
     assert np.linalg.eigvalsh(estimate.covariance).min() > 0
 
 
-def test_a_second_visit_adds_information():
+def test_a_second_visit_adds_information(scene):
     rng = np.random.default_rng(2)
-    visits = [observe(rng), observe(rng, t0=3.2, visit=1)]
-    one, two = estimate_depths(visits[:1], STAR, WAVELENGTH), estimate_depths(visits, STAR, WAVELENGTH)
+    visits = [scene.observe(rng), scene.observe(rng, t0=3.2, visit=1)]
+    one, two = estimate_depths(visits[:1], scene.star, scene.wavelength), estimate_depths(visits, scene.star, scene.wavelength)
     ratio = two.sigma / one.sigma
     assert 0.55 < np.median(ratio) < 0.85
-    assert np.abs(z_scores(two)).max() < 4.5
+    assert np.abs(z_scores(two, scene.depth)).max() < 4.5
     assert len({w.t0 for w in two.white}) == 4
 
 
-def test_noise_beyond_the_propagated_variance_widens_sigma():
-    quiet = estimate_depths([observe(np.random.default_rng(3))], STAR, WAVELENGTH)
-    loud = estimate_depths([observe(np.random.default_rng(3), noise=3.0)], STAR, WAVELENGTH)
+def test_noise_beyond_the_propagated_variance_widens_sigma(scene):
+    quiet = scene.fit(np.random.default_rng(3))
+    loud = scene.fit(np.random.default_rng(3), noise=3.0)
     assert np.median(loud.sigma / quiet.sigma) == pytest.approx(3.0, rel=0.2)
     assert "excess_noise" in loud.flags
 
 
-def test_outliers_and_masked_samples_move_nothing():
-    curves = observe(np.random.default_rng(4))
+def test_outliers_and_masked_samples_move_nothing(scene):
+    curves = scene.observe(np.random.default_rng(4))
     flux, mask = curves.airs.flux.copy(), curves.airs.mask.copy()
     flux[50, 3] *= 1.5
     flux[100:110, 5] = np.nan
     mask[100:110, 5] = True
     damaged = replace(curves, airs=replace(curves.airs, flux=flux, mask=mask))
-    a, b = (estimate_depths([c], STAR, WAVELENGTH) for c in (curves, damaged))
+    a, b = (estimate_depths([c], scene.star, scene.wavelength) for c in (curves, damaged))
     assert np.abs((a.depth - b.depth) / a.sigma).max() < 0.5
 
 
@@ -104,34 +76,88 @@ def test_outliers_and_masked_samples_move_nothing():
         ({"inclination": 83.5}, "grazing"),
     ],
 )
-def test_odd_planets_are_flagged_and_covered(change, flag):
-    star = replace(STAR, i=change.get("inclination", STAR.i))
-    estimate = estimate_depths([observe(np.random.default_rng(5), star=star, **change)], star, WAVELENGTH)
+def test_odd_planets_are_flagged_and_covered(scene, change, flag):
+    star = replace(scene.star, i=change.get("inclination", scene.star.i))
+    estimate = scene.fit(np.random.default_rng(5), star=star, **change)
     assert flag in estimate.flags
     assert np.isfinite(estimate.depth).all()
-    truth = np.zeros_like(DEPTH) if flag == "no_transit" else DEPTH
+    truth = np.zeros_like(scene.depth) if flag == "no_transit" else scene.depth
     assert np.abs(z_scores(estimate, truth)[1:]).max() < 5
 
 
-def test_a_dark_channel_has_a_wide_sigma_and_a_flag():
-    curves = observe(np.random.default_rng(6))
+def flare(time, wavelength):
+    return 1 + 0.004 / np.sqrt(wavelength) * np.where(time > 4.2, np.exp(-np.maximum(time - 4.2, 0) / 0.3), 0)
+
+
+def step(time, wavelength):
+    return 1 + 0.003 * (time > 3.5) * np.ones_like(wavelength)
+
+
+def spot(time, wavelength):
+    return 1 + 0.003 / wavelength * np.exp(-0.5 * ((time - 3.9) / 0.12) ** 2)
+
+
+@pytest.mark.parametrize(("event", "flag"), [(flare, "flare"), (step, "step"), (spot, "spot_crossing")])
+def test_events_are_named_and_their_depths_stay_covered(scene, event, flag):
+    rng = np.random.default_rng(10)
+    estimates = [scene.fit(rng, extra=event) for _ in range(8)]
+    assert sum(flag in e.flags for e in estimates) >= 6
+    z = np.array([z_scores(e, scene.depth) for e in estimates])
+    assert np.sqrt(np.mean(z**2)) < 1.4 and np.abs(z).max() < 5
+
+
+@pytest.mark.parametrize("size", [0.01, 8.0])
+def test_very_shallow_and_very_deep_transits_are_measured(scene, size):
+    rng = np.random.default_rng(11)
+    estimates = [scene.fit(rng, depth=size * scene.depth) for _ in range(4)]
+    assert np.abs([z_scores(e, size * scene.depth) for e in estimates]).max() < 4.5
+
+
+def test_noise_with_a_memory_is_flagged_and_paid_for(scene):
+    rng = np.random.default_rng(12)
+    memory, sigma, estimates = 12, 6e-4, []
+    for _ in range(24):
+        common = lfilter([np.sqrt(1 - np.exp(-2 / memory))], [1, -np.exp(-1 / memory)], sigma * rng.standard_normal(300))
+        estimates.append(scene.fit(rng, common=common[60:]))
+    white, stated = zip(*(white_light(e, scene.depth) for e in estimates))
+    assert sum("red_noise" in e.flags for e in estimates) > 16
+    assert np.std(white) > 1.5 * white_light(scene.fit(rng), scene.depth)[1]  # it matters
+    assert 0.7 < np.sqrt(np.mean((np.array(white) / stated) ** 2)) < 1.5
+
+
+def test_an_average_by_covariance_does_not_favour_low_channels(scene):
+    """Peelle's puzzle: with sensitivities taken from noisy depths it comes out 0.4 sigma low."""
+    wavelength = np.concatenate([[0.7], np.linspace(1.95, 3.9, 120)])
+    level = np.concatenate([[2e5], np.geomspace(3e4, 1e3, 120)])
+    rng, pulls = np.random.default_rng(13), []
+    for _ in range(8):
+        estimate = scene.fit(rng, level=level, depth=np.full(121, 0.012), wavelength=wavelength, n=120)
+        inverse = np.linalg.inv(estimate.covariance)
+        by_covariance = np.sum(inverse @ estimate.depth) / inverse.sum()
+        by_own_noise = np.average(estimate.depth, weights=estimate.independent**-2)
+        pulls.append((by_covariance - by_own_noise) * np.sqrt(inverse.sum()))
+    assert abs(np.mean(pulls)) < 0.1
+
+
+def test_a_dark_channel_has_a_wide_sigma_and_a_flag(scene):
+    curves = scene.observe(np.random.default_rng(6))
     mask = curves.airs.mask.copy()
     mask[:, 4] = True
-    estimate = estimate_depths([replace(curves, airs=replace(curves.airs, mask=mask))], STAR, WAVELENGTH)
+    estimate = estimate_depths([replace(curves, airs=replace(curves.airs, mask=mask))], scene.star, scene.wavelength)
     assert "missing_channels" in estimate.flags
     assert estimate.sigma[5] > 0.04 and estimate.level[5] == 0
-    assert np.abs(np.delete(z_scores(estimate), 5)).max() < 4.5
+    assert np.abs(np.delete(z_scores(estimate, scene.depth), 5)).max() < 4.5
 
 
-def test_without_a_star_the_light_curve_decides():
-    estimate = estimate_depths([observe(np.random.default_rng(7))], None, WAVELENGTH)
-    assert np.abs(z_scores(estimate)).max() < 5
+def test_without_a_star_the_light_curve_decides(scene):
+    estimate = estimate_depths([scene.observe(np.random.default_rng(7))], None, scene.wavelength)
+    assert np.abs(z_scores(estimate, scene.depth)).max() < 5
 
 
-def test_inputs_are_unchanged_and_estimates_survive_the_disk(tmp_path):
-    curves = observe(np.random.default_rng(8))
+def test_inputs_are_unchanged_and_estimates_survive_the_disk(scene, tmp_path):
+    curves = scene.observe(np.random.default_rng(8))
     before = curves.airs.flux.copy()
-    estimate = estimate_depths([curves], STAR, WAVELENGTH)
+    estimate = estimate_depths([curves], scene.star, scene.wavelength)
     np.testing.assert_array_equal(curves.airs.flux, before)
     save_estimate(tmp_path / "e.safetensors", estimate, "source")
     again = load_estimate(tmp_path / "e.safetensors")
@@ -140,8 +166,8 @@ def test_inputs_are_unchanged_and_estimates_survive_the_disk(tmp_path):
     assert (again.flags, again.white[0].t0) == (estimate.flags, estimate.white[0].t0)
 
 
-def test_nothing_but_masks_is_refused_by_name():
-    curves = observe(np.random.default_rng(9))
+def test_nothing_but_masks_is_refused_by_name(scene):
+    curves = scene.observe(np.random.default_rng(9))
     blank = {n: replace(c, mask=np.ones_like(c.mask)) for n, c in (("fgs1", curves.fgs1), ("airs", curves.airs))}
     with pytest.raises(ArchiveError, match="planet 1: expected usable samples"):
-        estimate_depths([replace(curves, **blank)], STAR, WAVELENGTH)
+        estimate_depths([replace(curves, **blank)], scene.star, scene.wavelength)

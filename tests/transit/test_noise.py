@@ -1,0 +1,109 @@
+"""Common noise: found where it is, with its memory, and nowhere else; modes that the fit has absorbed count for less."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.signal import lfilter
+
+from ariel_lib.transit.noise import SURE, CommonNoise, absorbed, fit_common_noise, reweight, white_light
+from ariel_lib.transit.segments import make_segments, merge_channels
+
+DURATION = 3.0  # h, of the scene's transit
+
+
+@pytest.fixture
+def segment(scene):
+    """AIRS of one visit, each channel's flux known to a few hundred ppm."""
+    return make_segments([scene.observe(np.random.default_rng(0))], scene.wavelength)[1]
+
+
+def residuals(segment, rng, common=0.0):
+    """Noise, and what a fit would have left of it: nothing along the directions that it follows."""
+    noise = common + rng.standard_normal(segment.flux.shape) / np.sqrt(segment.weight)
+    white, variance = white_light(segment, noise)
+    basis = absorbed(segment, variance, boxcar(segment))
+    return noise - np.sqrt(variance) * (basis.T @ (basis @ (white / np.sqrt(variance))))
+
+
+def boxcar(segment):
+    """A response like a depth's: minus the mean inside the transit, plus the mean outside."""
+    inside = np.abs(segment.time - segment.time.mean()) < DURATION / 2
+    return np.tile(np.where(inside, -1 / inside.sum(), 1 / (~inside).sum()), (len(segment.channels), 1))
+
+
+def remembering(rng, n, memory, sigma):
+    decay = np.exp(-1 / memory)
+    return lfilter([np.sqrt(1 - decay**2)], [1, -decay], sigma * rng.standard_normal(n + 200))[200:]
+
+
+def test_white_noise_is_called_white_and_of_the_size_propagated(segment):
+    rng = np.random.default_rng(1)
+    found = [fit_common_noise(segment, residuals(segment, rng), boxcar(segment), DURATION) for _ in range(200)]
+    assert sum(noise.is_red > SURE for noise in found) <= 8
+    assert np.mean([noise.white + noise.red[0] for noise in found]) == pytest.approx(1, abs=0.03)
+    assert np.mean([noise.red[0] for noise in found]) < 0.02
+
+
+def test_a_gain_that_scatters_is_seen_in_white_light(segment):
+    rng = np.random.default_rng(2)
+    _, variance = white_light(segment, residuals(segment, rng))
+    common = np.sqrt(0.5 * np.median(variance))
+    found = [
+        fit_common_noise(segment, residuals(segment, rng, common * rng.standard_normal(len(variance))), boxcar(segment), DURATION)
+        for _ in range(30)
+    ]  # fmt: skip
+    assert np.mean([noise.white for noise in found]) == pytest.approx(1.5, abs=0.1)
+
+
+@pytest.mark.parametrize("memory", [8, 16])
+def test_red_noise_is_found_with_its_variance_and_memory(segment, memory):
+    rng = np.random.default_rng(3)
+    _, variance = white_light(segment, residuals(segment, rng))
+    sigma = np.sqrt(2 * np.median(variance))
+    found = [
+        fit_common_noise(segment, residuals(segment, rng, remembering(rng, len(variance), memory, sigma)), boxcar(segment), DURATION)
+        for _ in range(30)
+    ]  # fmt: skip
+    assert sum(noise.is_red > SURE for noise in found) > 27
+    red = np.mean([noise.red for noise in found], axis=0)
+    assert red[0] == pytest.approx(2, rel=0.4)
+    assert red[memory] == pytest.approx(2 / np.e, rel=0.4)
+
+
+def test_the_covariance_is_that_of_the_process_it_names():
+    variance = np.full(40, 4.0)
+    red = 2.0 * np.exp(-np.arange(40) / 5)
+    covariance = CommonNoise(1.5, red, 1.0).covariance(variance)
+    assert np.diag(covariance) == pytest.approx(4 * (0.5 + 2.0))
+    assert covariance[0, 5] == pytest.approx(4 * 2.0 / np.e)
+    assert np.linalg.eigvalsh(covariance).min() > 0
+    assert not CommonNoise(0.8, 0 * red, 0.0).covariance(variance).any()  # never less than the propagated noise
+
+
+def test_what_the_fit_follows_is_absorbed(segment):
+    _, variance = white_light(segment, segment.flux)
+    basis = absorbed(segment, variance, boxcar(segment))
+    np.testing.assert_allclose(basis @ basis.T, np.eye(len(basis)), atol=1e-10)
+    root = np.sqrt(variance)
+    for direction in (1 / root, segment.trend[:, 1] / root, boxcar(segment)[0] * root):
+        assert np.linalg.norm(basis @ direction) == pytest.approx(np.linalg.norm(direction), rel=1e-6)
+
+
+def test_outliers_are_dropped_and_excess_divides_the_weights(segment):
+    rng = np.random.default_rng(4)
+    residual = 2 * residuals(segment, rng)
+    residual[3, 17] = 1.0
+    after = reweight(segment, residual)
+    assert after.weight[3, 17] == 0 and (after.weight == 0).sum() == (segment.weight == 0).sum() + 1
+    assert np.median(after.weight / segment.weight) == pytest.approx(1 / 4, rel=0.05)
+
+
+def test_masked_samples_have_no_white_light(segment):
+    weight = segment.weight.copy()
+    weight[:, 5] = 0
+    white, variance = white_light(replace(segment, weight=weight), segment.flux)
+    assert white[5] == 0 and variance[5] == 0 and (np.delete(variance, 5) > 0).all()
+    assert white_light(merge_channels(segment, 1), merge_channels(segment, 1).flux)[0] == pytest.approx(
+        white_light(segment, segment.flux)[0]
+    )
