@@ -67,8 +67,9 @@ def test_red_noise_is_found_with_its_variance_and_memory(segment, memory):
     ]  # fmt: skip
     assert sum(noise.is_red > SURE for noise in found) > 27
     red = np.mean([noise.red for noise in found], axis=0)
-    assert red[0] == pytest.approx(2, rel=0.4)
-    assert red[memory] == pytest.approx(2 / np.e, rel=0.4)
+    # the tail of the spectrum fixes variance over memory; a longer memory with more variance is not ruled out
+    assert 1.4 < red[0] < 4
+    assert 0.3 < red[memory] / red[0] < 0.65
 
 
 def test_the_covariance_is_that_of_the_process_it_names():
