@@ -2,10 +2,12 @@
 
     python benchmarks/first_light.py --labels LABELS.csv [--train 60 --test 20 --level lightcurves --seed 0]
 
-constant   one white-light depth for all wavelengths, one sigma (the public notebooks' kind)
-physical   the transit fit alone
-posterior  the transit fit met with the spectral prior, in closed form
-v50        the network on top, with its temperature
+constant    one white-light depth for all wavelengths, one sigma (the public notebooks' kind)
+likelihood  the transit fit alone: every wavelength states what its own photons say
+physical    the physical estimate, from which V50 starts: that likelihood met with the spectral prior, in closed form
+v50         the network on top, with its temperature
+
+Errors, of scores and of the leads between answers, are from a bootstrap over the test planets.
 """
 
 import argparse
@@ -18,13 +20,15 @@ import numpy as np
 from ariel_lib.archive import read_spectra
 from ariel_lib.config import load_config
 from ariel_lib.inference import predict
-from ariel_lib.metrics import naive_statistics, summary
+from ariel_lib.metrics import column_weights, gll_gain, naive_statistics, summary
 from ariel_lib.models.rivals import ConstantSpectrum, white_depth
 from ariel_lib.simulator.dataset import simulate_dataset
 from ariel_lib.storage import load_arrays
 from ariel_lib.submission import read_submission
 from ariel_lib.survey import load_estimate
 from ariel_lib.training import train
+
+BOOTSTRAPS = 2000
 
 
 def main() -> None:
@@ -67,11 +71,28 @@ def score_answers(out: Path) -> dict[str, dict]:
     test = [load_estimate(out / "estimates" / "test" / f"{planet}.safetensors") for planet in planets]
     answers = {
         "constant": rival.predict(np.array([white_depth(e.depth, e.independent) for e in test]), truth.shape[1]),
-        "physical": (np.maximum(extras["depth"], 0.0), extras["depth_sigma"]),
-        "posterior": (np.maximum(extras["posterior_mean"], 0.0), extras["posterior_sigma"]),
+        "likelihood": (np.maximum(extras["depth"], 0.0), extras["depth_sigma"]),
+        "physical": (np.maximum(extras["posterior_mean"], 0.0), extras["posterior_sigma"]),
         "v50": (mean, sigma),
     }
-    return {name: summary(truth, *answer, **naive) for name, answer in answers.items()}
+    return compare(truth, answers, naive)
+
+
+def compare(truth: np.ndarray, answers: dict[str, tuple[np.ndarray, np.ndarray]], naive: dict[str, float]) -> dict[str, dict]:
+    """Figures of each answer, its score's standard error, and the leads that matter with theirs."""
+    weights = column_weights(truth.shape[1])
+    gain = {name: np.average(gll_gain(truth, *answer, **naive), axis=1, weights=weights) for name, answer in answers.items()}
+    drawn = np.random.default_rng(0).integers(len(truth), size=(BOOTSTRAPS, len(truth)))
+
+    def error(values: np.ndarray) -> float:
+        return float(values[drawn].mean(axis=1).std())
+
+    result = {name: summary(truth, *answer, **naive) | {"score_error": error(gain[name])} for name, answer in answers.items()}
+    leads = [("v50", "physical"), ("physical", "constant"), ("v50", "constant"), ("physical", "likelihood")]
+    result["leads"] = {
+        f"{a} over {b}": {"score": float(np.mean(gain[a] - gain[b])), "error": error(gain[a] - gain[b])} for a, b in leads
+    }
+    return result
 
 
 if __name__ == "__main__":
