@@ -118,7 +118,7 @@ def solve(
 
 
 def solve_channels(
-    problem: Problem, smooth: np.ndarray, shared: np.ndarray, *, steps: int = 5, tolerance: float = 0.03
+    problem: Problem, smooth: np.ndarray, shared: np.ndarray, *, steps: int = 6, tolerance: float = 0.1
 ) -> tuple[Solution, np.ndarray, np.ndarray]:
     """Many noisy channels from a good start of the shared parameters: the point of the last step, depth, shared.
 
