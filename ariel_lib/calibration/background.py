@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ariel_lib.calibration.extraction import ExtractionPlan, aperture_box
+from ariel_lib.calibration.extraction import ExtractionPlan
 from ariel_lib.calibration.frames import Frames
 from ariel_lib.calibration.light_curves import LightCurve
 from ariel_lib.instrument import Instrument
@@ -48,11 +48,16 @@ class Background:
     mask: np.ndarray
 
 
+def background_columns(instrument: Instrument) -> slice:
+    """The columns whose level is measured: those of the spectrum; all of a photometer's."""
+    return slice(*(instrument.crop or (0, instrument.columns)))
+
+
 def background_pixels(instrument: Instrument) -> np.ndarray:
-    """Background rows, above and below the light that is extracted and as wide: bool (row, column)."""
+    """Pixels above and below those whose light is extracted: bool (row, column)."""
     pixels = np.zeros((instrument.rows, instrument.columns), bool)
     for rows in instrument.background_rows:
-        pixels[slice(*rows), aperture_box(instrument)[1]] = True
+        pixels[slice(*rows), background_columns(instrument)] = True
     return pixels
 
 
@@ -62,7 +67,7 @@ def plan_background(variance: np.ndarray, bad: np.ndarray, instrument: Instrumen
     variance  (row, column)  electrons², of one sample
     bad       (row, column)  True where a pixel must not be used
     """
-    columns = aperture_box(instrument)[1]
+    columns = background_columns(instrument)
     degree = 0 if instrument.crop is None else DEGREE
     basis = np.zeros((degree + 1, instrument.columns))
     across = np.linspace(-1, 1, columns.stop - columns.start)

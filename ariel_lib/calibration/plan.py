@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ariel_lib.archive import Archive, CalibrationMaps, Converter
-from ariel_lib.calibration.background import BackgroundPlan, background_pixels, plan_background
+from ariel_lib.calibration.background import BackgroundPlan, background_columns, background_pixels, plan_background
 from ariel_lib.calibration.bad_pixels import PixelStatistics, neutralise, unstable_pixels, unusable_pixels
-from ariel_lib.calibration.extraction import ExtractionPlan, aperture, aperture_box, plan_extraction
+from ariel_lib.calibration.extraction import ExtractionPlan, aperture, plan_extraction
 from ariel_lib.instrument import Instrument
 
-PLAN_SAMPLES = 512  # samples, spread over the visit, from which bad pixels are found and the extraction is planned
+PLAN_SAMPLES = 1024  # samples, spread over the visit, from which bad pixels are found and the extraction is planned
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def plan_visit(pixels: PixelStatistics, detector: Detector) -> Plan:
     pixels  those not in use are not looked at
     """
     instrument = detector.instrument
-    columns = (slice(None), aperture_box(instrument)[1])
+    columns = (slice(None), background_columns(instrument))
     bad = ~pixels_in_use(instrument) | detector.bad
     mean, variance, scatter, masked = (
         np.where(bad, 0, values) for values in (pixels.mean, pixels.variance, pixels.scatter, pixels.masked)
