@@ -302,9 +302,7 @@ class Signal:
             raise ArchiveError(path, "at least one pair of reads", f"{self.n_reads} rows")
 
     def close(self) -> None:
-        """Close the file and give back the memory that reading it took, which Arrow would keep for later."""
         self._file.close()
-        pa.default_memory_pool().release_unused()
 
     def blocks(self, reads: int = 1024, columns: tuple[int, int] | None = None) -> Iterator[np.ndarray]:
         """Yield counts (time, row, column), uint16, `reads` at a time; `columns` limits the detector columns read."""
@@ -323,27 +321,34 @@ class Signal:
         except (pa.ArrowException, OSError) as error:
             raise ArchiveError(self.path, "a readable parquet file", f"{type(error).__name__}: {error}") from error
 
-    def series(self, pixels: np.ndarray) -> np.ndarray:
-        """All reads of the given pixels, (pixel, time), uint16: pixel by pixel, as the file stores them.
+    def read_series(self, pixels: np.ndarray, counts: np.ndarray) -> None:
+        """Read the first counts.shape[1] reads of the given pixels, pixel by pixel as the file stores them.
 
         pixels  numbers in the detector, row · columns + column, ascending
+        counts  (pixel, time), uint16: filled
         """
         names = [self._names[pixel] for pixel in pixels]
-        parts = []
+        first = 0
         try:
             for group in range(self._file.num_row_groups):
                 for batch in self._file.read_row_group(group, columns=names).to_batches():
-                    parts.append(batch.to_tensor(row_major=False).to_numpy().T)
+                    part = counts[:, first : first + batch.num_rows]
+                    part[:] = batch.to_tensor(row_major=False).to_numpy().T[:, : part.shape[1]]
+                    first += batch.num_rows
         except pa.ArrowTypeError as error:
             raise ArchiveError(self.path, "counts without gaps", f"{error}") from error
         except (pa.ArrowException, OSError) as error:
             raise ArchiveError(self.path, "a readable parquet file", f"{type(error).__name__}: {error}") from error
-        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
 def return_memory() -> None:
     """Let Arrow allocate from the system, which takes freed memory back: by default it keeps some 150 MB of each visit."""
     pa.set_memory_pool(pa.system_memory_pool())
+
+
+def decoding_threads() -> int:
+    """Threads that Arrow decodes with, one a core unless OMP_NUM_THREADS says otherwise: the right number for others too."""
+    return pa.cpu_count()
 
 
 def read_spectra(path: Path | str) -> Spectra:

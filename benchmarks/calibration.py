@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ariel_lib.archive import Archive, return_memory
+from ariel_lib.archive import Archive
 from ariel_lib.calibration import fused
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.instrument import AIRS, FGS1, Instrument
@@ -71,7 +71,6 @@ WAYS = {"ours": ours, "read": read, "baseline": baseline}
 
 def run_once(way: str, data: str) -> dict[str, float]:
     """In this process: the visit for the first time and, but for the slow baseline, once more."""
-    return_memory()
     archive = Archive(data)
     planet = archive.planets("train")[0]
     times, peak = [], 0.0

@@ -5,13 +5,15 @@ thread of its own while the kernel works on what has come; counts stay uint16 th
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
-from ariel_lib.archive import Archive, Signal
+from ariel_lib.archive import Archive, Converter, Signal, decoding_threads
 from ariel_lib.calibration import kernel
 from ariel_lib.calibration.background import Background
 from ariel_lib.calibration.bad_pixels import STEP_LIMIT, PixelStatistics
@@ -21,77 +23,77 @@ from ariel_lib.calibration.pipeline import CalibrationSettings, finish
 from ariel_lib.calibration.plan import Detector, Plan, open_detector, pixels_in_use, plan_step, plan_visit
 from ariel_lib.instrument import AIRS, FGS1, Instrument
 
-CHUNK = 8_000_000  # bytes of counts read in one go
-AHEAD = 6  # chunks read before they are asked for
+CHUNK = 34_000_000  # bytes of counts; above 32 MB glibc maps memory that it gives back when the chunk is let go
+READ = 3_000_000  # bytes of a chunk read in one go: what Arrow needs beside them stays small and is used again
+AHEAD = 4  # chunks under way before they are asked for
 HELD = 300_000_000  # bytes of counts kept between the two looks at them; a longer visit is read twice
 
+S, T = TypeVar("S"), TypeVar("T")
 Chunk = tuple[np.ndarray, np.ndarray]  # numbers of the pixels, counts (pixel, read) with an even number of reads
 
 
 class Pixels:
-    """The counts of the pixels in use, in chunks of neighbouring detector columns, read ahead on `reader`.
+    """The counts of the pixels in use, in chunks of neighbouring detector columns, read on `reader`; to be gone through twice.
 
-    To be gone through twice. A visit that fits is held in between and let go chunk by chunk the second time; a longer
-    one is read anew.
+    A visit that fits is read once, from now on, held, and let go chunk by chunk the second time; a longer one is read each
+    time anew, a few chunks ahead.
     """
 
-    def __init__(self, signal: Signal, instrument: Instrument, reader: ThreadPoolExecutor):
+    def __init__(self, signal: Signal, instrument: Instrument, reader: Executor):
         numbers = np.flatnonzero(pixels_in_use(instrument))
-        size = len(numbers) * signal.n_reads * 2
-        edges = np.linspace(0, instrument.columns, 1 + max(1, size // CHUNK)).astype(int)
-        column = numbers % instrument.columns
-        sets = [numbers[(column >= first) & (column < last)] for first, last in pairwise(edges)]
-        self._sets = [numbers for numbers in sets if len(numbers)]
-        self._signal, self._reader, self._keep = signal, reader, size <= HELD
-        self._held: list[Chunk] = []
-        self._ahead: deque[Future] = deque()
-        self._waiting = deque(self._sets)
-        self._read_ahead()
+        self._signal, self._reader, self._reads = signal, reader, signal.n_reads // 2 * 2
+        size = len(numbers) * self._reads * 2
+        column_by_column = numbers[np.argsort(numbers % instrument.columns, kind="stable")]
+        self._sets = [np.sort(few) for few in np.array_split(column_by_column, max(1, size // CHUNK))]
+        self._coming = deque(reader.submit(self._read, few) for few in self._sets) if size <= HELD else None
+        self._held: deque[Chunk] = deque()
 
     def __iter__(self) -> Iterator[Chunk]:
-        if self._held:
-            while self._held:
-                yield self._held.pop(0)
+        if self._coming is None:
+            yield from map_ahead(self._reader, self._read, self._sets)
             return
-        if not self._ahead:
-            self._waiting.extend(self._sets)
-            self._read_ahead()
-        while self._ahead:
-            chunk = self._ahead.popleft().result()
-            self._read_ahead()
-            yield chunk
-            if self._keep:
-                self._held.append(chunk)
-
-    def _read_ahead(self) -> None:
-        while self._waiting and len(self._ahead) < AHEAD:
-            self._ahead.append(self._reader.submit(self._read, self._waiting.popleft()))
+        while self._coming:
+            self._held.append(self._coming.popleft().result())
+            yield self._held[-1]
+            if len(self._held) == len(self._sets):
+                return
+        while self._held:
+            yield self._held.popleft()
 
     def _read(self, numbers: np.ndarray) -> Chunk:
-        return numbers, self._signal.series(numbers)[:, : self._signal.n_reads // 2 * 2]
+        counts = np.empty((len(numbers), self._reads), np.uint16)
+        step = max(1, READ // (2 * self._reads))
+        for first in range(0, len(numbers), step):
+            few = slice(first, first + step)
+            self._signal.read_series(numbers[few], counts[few])
+        return numbers, counts
+
+
+def map_ahead(executor: Executor, work: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
+    """executor.map, in order, with no more than AHEAD results waiting to be asked for."""
+    waiting: deque[Future] = deque()
+    for item in items:
+        waiting.append(executor.submit(work, item))
+        if len(waiting) > AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def calibrate_visit(
     archive: Archive, split: str, planet_id: str, visit: int, settings: CalibrationSettings
 ) -> LightCurves:
     """Both instruments of one visit. Raises ArchiveError for bad files, ValueError where there is no star."""
-    reader = ThreadPoolExecutor(1)
-    signals = {instrument: archive.signal(split, planet_id, visit, instrument) for instrument in (AIRS, FGS1)}
-    try:
-        airs_pixels = Pixels(signals[AIRS], AIRS, reader)
-        airs_detector, fgs1_detector = (
-            open_detector(archive, split, planet_id, visit, instrument, signal.n_reads)
-            for instrument, signal in signals.items()
-        )
-        airs_plan = plan_visit(survey_pixels(airs_pixels, airs_detector), airs_detector)
-        fgs1_pixels = Pixels(signals[FGS1], FGS1, reader)  # comes in while AIRS is reduced
-        airs = finish(*extract_pixels(airs_pixels, airs_detector, airs_plan), airs_plan, settings)
-        fgs1 = calibrate_pixels(fgs1_pixels, fgs1_detector, settings)
-        return LightCurves(planet_id, visit, fgs1, airs)
-    finally:
-        reader.shutdown(cancel_futures=True)
-        for signal in signals.values():
-            signal.close()
+    with ExitStack() as stack:
+        signals = {i: stack.enter_context(closing(archive.signal(split, planet_id, visit, i))) for i in (FGS1, AIRS)}
+        reader = ThreadPoolExecutor(1)
+        stack.callback(reader.shutdown, cancel_futures=True)
+        fgs1_pixels = Pixels(signals[FGS1], FGS1, reader)
+        fgs1, airs = (open_detector(archive, split, planet_id, visit, i, signal.n_reads) for i, signal in signals.items())
+        fgs1_plan = plan_visit(survey_pixels(fgs1_pixels, fgs1), fgs1)
+        airs_pixels = Pixels(signals[AIRS], AIRS, reader)  # comes in while FGS1 is reduced, into the memory that it leaves
+        fgs1_curve = finish(*extract_pixels(fgs1_pixels, fgs1, fgs1_plan), fgs1_plan, settings)
+        return LightCurves(planet_id, visit, fgs1_curve, calibrate_pixels(airs_pixels, airs, settings))
 
 
 def calibrate_pixels(pixels: Iterable[Chunk], detector: Detector, settings: CalibrationSettings) -> LightCurve:
@@ -117,35 +119,88 @@ def survey_pixels(pixels: Iterable[Chunk], detector: Detector) -> PixelStatistic
 
 
 def extract_pixels(pixels: Iterable[Chunk], detector: Detector, plan: Plan) -> tuple[LightCurve, Background]:
-    """Every sample's light, background still in it, and that background."""
-    maps, extraction, ramp = detector.maps, plan.extraction, _ramp(detector)
-    photometer = detector.instrument.crop is None
-    response = np.where(plan.bad, 1, maps.flat)
-    weights = extraction.weights / response
-    plane = np.concatenate([extraction.centroid_weights, plan.background.weights]) / response
-    beside = plan.background.weights.any(0)
-    group = np.broadcast_to(0 if photometer else np.arange(weights.shape[1]), weights.shape)
-    used = (weights != 0) | (plane != 0).any(0)
-    single = {
-        "linearity": _by_pixel(maps.linearity), "read": _read_variance(detector),
-        "weights": weights.ravel(), "plane": _by_pixel(plane),
-    }  # fmt: skip
-    single = {name: values.astype(np.float32) for name, values in single.items()}
-    groups, n = 1 if photometer else weights.shape[1], len(ramp)
-    curves, sums = np.zeros((3, groups, n)), np.zeros((len(plane), n))
-    mask, lost = np.zeros((groups, n), bool), np.zeros(n, bool)
-    for numbers, counts in pixels:
-        member = group.ravel()[numbers]
-        order = np.argsort(member, kind="stable")
-        kernel.reduce(
-            counts, order[used.ravel()[numbers[order]]], member, detector.converter.gain, detector.converter.offset,
-            single["linearity"][numbers], single["read"][numbers], single["weights"][numbers],
-            single["plane"][numbers], beside.ravel()[numbers], curves, sums, mask, lost,
-        )  # fmt: skip
-    dark = (weights * maps.dark).sum((0, 1) if photometer else 0, keepdims=photometer).reshape(groups, 1)
-    curves[0] -= dark * ramp
-    sums -= np.tensordot(plane, maps.dark, 2)[:, None] * ramp
+    """Every sample's light, background still in it, and that background.
+
+    Chunks are reduced side by side and added up in their order, so that the number of threads changes no bit.
+    """
+    weights, ramp = weigh_pixels(detector, plan), _ramp(detector)
+    terms, n = 3 + len(plan.background.weights), len(ramp)
+    curves, mask = np.zeros((3, len(weights.dark), n)), np.zeros((len(weights.dark), n), bool)
+    sums, lost = np.zeros((terms, n)), np.zeros(n, bool)
+    with ThreadPoolExecutor(decoding_threads()) as pool:
+        for part in map_ahead(pool, weights.reduce, pixels):
+            curves[:, part.groups] += part.curves
+            mask[part.groups] |= part.mask
+            sums += part.sums
+            lost |= part.lost
+    curves[0] -= weights.dark[:, None] * ramp
+    sums -= weights.plane_dark[:, None] * ramp
     return _light_curve(curves, sums, mask, detector, plan), _background(sums, lost, plan)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What the pixels of one chunk add, as in kernel.reduce, to the light curves `groups`."""
+
+    groups: slice
+    curves: np.ndarray
+    sums: np.ndarray
+    mask: np.ndarray
+    lost: np.ndarray
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What the kernel needs of each pixel, (pixel, …) as there; and what dark current adds to each light curve.
+
+    group       (pixel,)      light curve that the pixel adds to: its column; 0 for all of a photometer
+    used        (pixel,)      bool
+    dark        (group,)      electrons / s
+    plane_dark  (estimator,)  electrons / s
+    """
+
+    converter: Converter
+    group: np.ndarray
+    used: np.ndarray
+    linearity: np.ndarray
+    read_variance: np.ndarray
+    light: np.ndarray
+    plane: np.ndarray
+    beside: np.ndarray
+    dark: np.ndarray
+    plane_dark: np.ndarray
+
+    def reduce(self, chunk: Chunk) -> Part:
+        numbers, counts = chunk
+        group, n = self.group[numbers], counts.shape[1] // 2
+        groups, terms = slice(group.min(), group.max() + 1), self.plane.shape[1]
+        size = groups.stop - groups.start
+        order = np.argsort(group, kind="stable")
+        part = Part(groups, np.zeros((3, size, n)), np.zeros((terms, n)), np.zeros((size, n), bool), np.zeros(n, bool))
+        kernel.reduce(
+            counts, order[self.used[numbers[order]]], group - groups.start, self.converter.gain, self.converter.offset,
+            self.linearity[numbers], self.read_variance[numbers], self.light[numbers], self.plane[numbers],
+            self.beside[numbers], part.curves, part.sums, part.mask, part.lost,
+        )  # fmt: skip
+        return part
+
+
+def weigh_pixels(detector: Detector, plan: Plan) -> Weights:
+    """The plan's weights pixel by pixel, the flat divided in."""
+    maps, photometer = detector.maps, detector.instrument.crop is None
+    response = np.where(plan.bad, 1, maps.flat)
+    light = plan.extraction.weights / response
+    plane = np.concatenate([plan.extraction.centroid_weights, plan.background.weights]) / response
+    single = (_by_pixel(maps.linearity), _read_variance(detector), light.ravel(), _by_pixel(plane))
+    return Weights(
+        detector.converter,
+        np.broadcast_to(0 if photometer else np.arange(light.shape[1]), light.shape).ravel(),
+        ((light != 0) | (plane != 0).any(0)).ravel(),
+        *(values.astype(np.float32) for values in single),
+        plan.background.weights.any(0).ravel(),
+        np.atleast_1d((light * maps.dark).sum(None if photometer else 0)),
+        np.tensordot(plane, maps.dark, 2),
+    )
 
 
 def _light_curve(curves: np.ndarray, sums: np.ndarray, mask: np.ndarray, detector: Detector, plan: Plan) -> LightCurve:

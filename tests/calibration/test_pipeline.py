@@ -126,8 +126,8 @@ def test_bins_are_a_view_of_the_same_run(make_visit, spectrometer, rng):
     np.testing.assert_allclose(binned.flux, native.flux.reshape(10, 4, -1).mean(1), rtol=1e-6)
 
 
-def test_plan_step_looks_at_five_hundred_samples_or_all():
-    assert [plan_step(n) for n in (1, 1023, 5625, 67500)] == [1, 1, 10, 131]
+def test_plan_step_looks_at_a_thousand_samples_or_all():
+    assert [plan_step(n) for n in (1, 2047, 5625, 67500)] == [1, 1, 5, 65]
 
 
 # Frames that this project did not make
