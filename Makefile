@@ -3,16 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 TOY := build/toy
 .DEFAULT_GOAL := help
-.PHONY: help setup toy test deep wheels kernel lint bench clean
+.PHONY: help setup toy test deep wheels kernel lint bench cluster-demo clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 setup: .venv/.stamp ## .venv with everything that the other targets use
 
 .venv/.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[simulator,kernel,dev]' && touch $@
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[simulator,kernel,dask,dev]' && touch $@
 
 toy: setup $(TOY)/simulated kernel ## simulate, train, run the submission notebook, score: build/toy/
 	$(BIN)/spectramind train --config configs/toy.yaml > $(TOY)/train.json
@@ -39,6 +39,9 @@ lint: setup ## ruff
 
 bench: setup ## what is fast, and against what
 	for script in benchmarks/ssm.py; do $(BIN)/python $$script || exit 1; done
+
+cluster-demo: setup $(TOY)/simulated ## the toy set on a Dask scheduler and two workers, one of which is killed: build/cluster/
+	$(BIN)/python benchmarks/cluster_demo.py --data $(TOY)/data --out build/cluster
 
 clean: ## remove what was built, but not .venv
 	rm -rf build outputs .pytest_cache .ruff_cache .hypothesis

@@ -8,7 +8,7 @@ import dis
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -131,19 +131,24 @@ def calibrate(
     split: Annotated[Split, typer.Option(help="Which planets.")],
     out: Annotated[Path, typer.Option(help="Folder for the light curves, one file a visit.")],
     workers: Workers = 1,
+    scheduler: Annotated[
+        str | None, typer.Option(help="tcp://host:port of a Dask scheduler, whose workers do it instead.")
+    ] = None,
 ) -> None:
     """Turn detector frames into light curves with their noise.
 
     A second run does only what is missing or out of date. Exit code 1: some visits failed, the others are done.
     """
     from ariel_lib.archive import Archive
+    from ariel_lib.calibration.cluster import open_crew
     from ariel_lib.calibration.engine import calibrate_split
     from ariel_lib.calibration.pipeline import CalibrationSettings
 
-    with _bar("Calibrating visits") as progress:
-        report = calibrate_split(
-            Archive(data), split.value, out, CalibrationSettings(), workers=workers, progress=progress
-        )  # fmt: skip
+    archive = Archive(data)
+    out.mkdir(parents=True, exist_ok=True)
+    crew = open_crew(scheduler, data.resolve(), out.resolve()) if scheduler else nullcontext(workers)
+    with crew as hands, _bar("Calibrating visits") as progress:
+        report = calibrate_split(archive, split.value, out, CalibrationSettings(), workers=hands, progress=progress)
     failed = [{"planet_id": f.planet_id, "visit": f.visit, "reason": f.reason} for f in report.failed]
     _print_json({"done": len(report.done), "skipped": len(report.skipped), "failed": failed})
     if failed:
@@ -251,9 +256,13 @@ def test(
 def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on stderr, moved by the callable(done, total) that the library's long functions take."""
     from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress
+    from rich.progress import MofNCompleteColumn, Progress, ProgressColumn
 
-    bar = Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=Console(stderr=True))
+    class Rate(ProgressColumn):
+        def render(self, task):
+            return "" if task.speed is None else f"{task.speed:.2f}/s"
+
+    bar = Progress(*Progress.get_default_columns(), MofNCompleteColumn(), Rate(), console=Console(stderr=True))
     task = bar.add_task(title, total=None)
 
     def move(done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""Many visits: which are to be calibrated, by how many processes, and what became of each.
+"""Many visits: which are to be calibrated, by which workers, and what became of each.
 
 What is done stays done: a visit's file names what it was made from, a rerun does only what is missing or stale. A visit
 that fails is listed with its reason and stops no other. Knows nothing of how a visit is calibrated.
@@ -15,7 +15,7 @@ from ariel_lib.archive import Archive, ArchiveError, return_memory
 from ariel_lib.calibration.fused import calibrate_visit
 from ariel_lib.calibration.light_curves import light_curves_path, load_provenance, save_light_curves
 from ariel_lib.calibration.pipeline import CalibrationSettings
-from ariel_lib.calibration.workers import run_tasks
+from ariel_lib.calibration.workers import Crew, run_tasks
 from ariel_lib.storage import StorageError, write_atomically
 
 DATA_ERRORS = (ArchiveError, StorageError, OSError, ValueError)  # of one visit; anything else is a defect and stops all
@@ -69,19 +69,19 @@ def calibrate_split(
     out: Path | str,
     settings: CalibrationSettings,
     *,
-    workers: int = 1,
+    workers: int | Crew = 1,
     planets: Sequence[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> CalibrationReport:
     """Calibrate every visit of a split into {out}/{split}/, and write {out}/{split}/calibration_report.json.
 
-    workers   processes; 1: this one
+    workers   processes, 1 being this one; or the crew of a cluster
     planets   only these; None: all planets of the split
     progress  called with the number of visits settled and their total
     """
     tasks, failed = _list_tasks(archive, split, out, settings, archive.planets(split) if planets is None else planets)
-    skipped = [task for task in tasks if _is_current(task)]
-    waiting = [task for task in tasks if task not in skipped]
+    current = {task: _is_current(task) for task in tasks}
+    skipped, waiting = ([task for task in tasks if current[task] is wanted] for wanted in (True, False))
     total = len(tasks) + len(failed)
     done: list[Task] = []
     if progress:
@@ -94,8 +94,16 @@ def calibrate_split(
         if progress:
             progress(len(skipped) + len(done) + len(failed), total)
     report = CalibrationReport(split, _visits(done), _visits(skipped), tuple(sorted(failed, key=str)))
+    return _write_report(report, Path(out) / split / "calibration_report.json", settings)
+
+
+def _write_report(report: CalibrationReport, path: Path, settings: CalibrationSettings) -> CalibrationReport:
+    """The report as it could be written: a disk without room for it is one more failure, not the loss of the others."""
     content = json.dumps(asdict(report) | {"version": __version__, "settings": asdict(settings)}, indent=1)
-    write_atomically(Path(out) / split / "calibration_report.json", content.encode())
+    try:
+        write_atomically(path, content.encode())
+    except OSError as error:
+        return replace(report, failed=(*report.failed, Failure(path.name, None, f"{type(error).__name__}: {error}")))
     return report
 
 
@@ -115,11 +123,12 @@ def _list_tasks(
     archive: Archive, split: str, out: Path | str, settings: CalibrationSettings, planets: Iterable[str]
 ) -> tuple[list[Task], list[Failure]]:
     tasks, failed = [], []
+    root, out = str(archive.root.resolve()), str(Path(out).resolve())  # a worker may run in another folder
     for planet in planets:
         try:
             for visit in archive.visits(split, planet):
                 inputs = archive.signal_bytes(split, planet, visit)
-                tasks.append(Task(str(archive.root), split, planet, visit, str(out), settings, inputs))
+                tasks.append(Task(root, split, planet, visit, out, settings, inputs))
         except DATA_ERRORS as error:
             failed.append(Failure(planet, None, f"{type(error).__name__}: {error}"))
     return tasks, failed

@@ -1,6 +1,7 @@
-"""Tasks on processes: one loop that submits, survives a worker's death, and gives up only the task that causes it.
+"""Tasks on workers: one loop that submits, survives a worker's death, and gives up only the task that causes it.
 
-Knows nothing of what a task is.
+The workers are processes of this machine or those of a cluster (cluster.py): a crew of executors. Knows nothing of what a
+task is.
 """
 
 import os
@@ -8,63 +9,101 @@ from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from dataclasses import dataclass
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import TypeVar
 
 T = TypeVar("T", bound=Hashable)
-DEATHS = 2  # of workers on the same task before it is given up
+ORPHANED = 70  # exit code of a worker whose main process is gone
 
 
-def run_tasks(tasks: Iterable[T], work: Callable[[T], str | None], workers: int) -> Iterator[tuple[T, str | None]]:
-    """Yield each task with what work(task) returned (None: done; text: why not) as it settles, in whatever order.
+@dataclass(frozen=True)
+class Crew:
+    """Who does the work: `size` executors, each with one task at a time, replaced when it dies.
+
+    death   what a future raises whose worker died on it
+    deaths  on the same task before it is given up
+    """
+
+    size: int
+    open_executor: Callable[[], Executor]
+    death: type[Exception]
+    deaths: int
+
+
+def processes(number: int) -> Crew:
+    """Processes of this machine.
 
     Every worker is a pool of its own: a death names its task, and no pool ever starts a process while it is being torn
-    down, which can leave a shared pool waiting for ever. An exception of `work` is a defect and is raised.
+    down, which can leave a shared pool waiting for ever.
+    """
+    return Crew(number, _open_pool, BrokenProcessPool, deaths=2)
+
+
+def run_tasks(
+    tasks: Iterable[T], work: Callable[[T], str | None], workers: int | Crew
+) -> Iterator[tuple[T, str | None]]:
+    """Yield each task with what work(task) returned (None: done; text: why not) as it settles, in whatever order.
+
+    workers  a number of processes, 1 being this one, or a crew. An exception of `work` is a defect and is raised.
     """
     if workers == 1:
         yield from ((task, work(task)) for task in tasks)
         return
+    crew = processes(workers) if isinstance(workers, int) else workers
     waiting, deaths = deque(tasks), Counter()
-    idle = [_open_pool() for _ in range(workers)]
+    idle = [crew.open_executor() for _ in range(min(crew.size, len(waiting)))]
     running: dict[Future, tuple[T, Executor]] = {}
     try:
         while waiting or running:
             while waiting and idle:
-                task, pool = waiting.popleft(), idle.pop()
-                running[_submit(pool, work, task)] = task, pool
+                task, executor = waiting.popleft(), idle.pop()
+                running[_submit(executor, work, task)] = task, executor
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                task, pool = running.pop(future)
-                if not isinstance(future.exception(), BrokenProcessPool):
-                    idle.append(pool)
+                task, executor = running.pop(future)
+                if not isinstance(future.exception(), crew.death):
+                    idle.append(executor)
                     yield task, future.result()
                     continue
-                pool.shutdown(wait=False)
-                idle.append(_open_pool())
+                executor.shutdown(wait=False)
+                idle.append(crew.open_executor())
                 deaths[task] += 1
-                if deaths[task] < DEATHS:
+                if deaths[task] < crew.deaths:
                     waiting.append(task)
                 else:
-                    yield task, f"the worker process died {DEATHS} times on this task (out of memory?)"
+                    yield task, f"a worker died each time this task was tried (out of memory?): {future.exception()}"
     finally:
-        for pool in (*idle, *(pool for _, pool in running.values())):
-            pool.shutdown(cancel_futures=True)
+        for future in running:
+            future.cancel()
+        for executor in (*idle, *(executor for _, executor in running.values())):
+            executor.shutdown()
 
 
 def _open_pool() -> Executor:
     # spawn: a forked child would inherit the parent's Arrow and BLAS threads in whatever state they are
-    return ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_take_one_thread)
+    return ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_start_worker)
 
 
-def _take_one_thread() -> None:
-    """One thread a worker: set before numpy is first imported there. Two BLAS teams on two cores run four times slower."""
+def _start_worker() -> None:
+    """One thread a worker: set before numpy is first imported there. Two BLAS teams on two cores run four times slower.
+
+    A worker waits for its next task for ever: it must see for itself that the main process was killed.
+    """
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
+    Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _submit(pool: Executor, work: Callable[[T], str | None], task: T) -> Future:
+def _end_with_parent() -> None:
+    parent_process().join()
+    os._exit(ORPHANED)
+
+
+def _submit(executor: Executor, work: Callable[[T], str | None], task: T) -> Future:
     """A future, which carries the pool's death if the pool was found dead."""
     try:
-        return pool.submit(work, task)
+        return executor.submit(work, task)
     except BrokenProcessPool as error:
         future: Future = Future()
         future.set_exception(error)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from ariel_lib.archive import CalibrationMaps, Converter
+from ariel_lib.archive import CalibrationMaps, Converter, write_axis, write_calibration_maps, write_converters, write_signal
 from ariel_lib.calibration.linearity import evaluate
 from ariel_lib.calibration.plan import Detector
-from ariel_lib.instrument import Instrument
+from ariel_lib.instrument import AIRS, FGS1, INSTRUMENTS, Instrument, airs_wavelengths
 
 SPECTROMETER = Instrument("small spectrometer", 16, 24, (3, 21), 4.4, 4.8, (4, 12), ((0, 4), (12, 16)))
 PHOTOMETER = Instrument("small photometer", 16, 16, None, 0.1, 0.4, (3, 13), ((0, 2), (14, 16)))
@@ -99,6 +99,20 @@ def make_visit():
         return Visit(counts, detector, light.sum(1))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory, make_visit):
+    """Three visits of two planets in Kaggle's layout, twelve AIRS and thirty FGS1 samples each."""
+    root, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(5)
+    for planet, visit in [("11", 0), ("11", 1), ("23", 0)]:
+        for instrument, n in ((AIRS, 12), (FGS1, 30)):
+            made = make_visit(instrument, n, rng)
+            write_signal(root, "train", planet, visit, instrument, [made.counts])
+            write_calibration_maps(root, "train", planet, visit, instrument, made.detector.maps)
+    write_axis(root, np.arange(24) / 900, np.tile([0.1, 4.5], 12), np.arange(60) / 9000, airs_wavelengths())
+    write_converters(root, {name: made.detector.converter for name in INSTRUMENTS})
+    return root
 
 
 @pytest.fixture(params=[SPECTROMETER, PHOTOMETER], ids=["spectrometer", "photometer"])

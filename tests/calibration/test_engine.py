@@ -6,29 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ariel_lib.archive import Archive, write_axis, write_calibration_maps, write_converters, write_signal
+from ariel_lib.archive import Archive
 from ariel_lib.calibration.engine import calibrate_split
 from ariel_lib.calibration.fused import calibrate_visit
 from ariel_lib.calibration.light_curves import light_curves_path, load_light_curves
 from ariel_lib.calibration.pipeline import CalibrationSettings
-from ariel_lib.instrument import AIRS, FGS1, INSTRUMENTS, airs_wavelengths
 
 SETTINGS = CalibrationSettings()
 VISITS = [("11", 0), ("11", 1), ("23", 0)]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory, make_visit):
-    """Three visits of two planets in Kaggle's layout, twelve AIRS and thirty FGS1 samples each."""
-    root, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(5)
-    for planet, visit in VISITS:
-        for instrument, n in ((AIRS, 12), (FGS1, 30)):
-            made = make_visit(instrument, n, rng)
-            write_signal(root, "train", planet, visit, instrument, [made.counts])
-            write_calibration_maps(root, "train", planet, visit, instrument, made.detector.maps)
-    write_axis(root, np.arange(24) / 900, np.tile([0.1, 4.5], 12), np.arange(60) / 9000, airs_wavelengths())
-    write_converters(root, {name: made.detector.converter for name in INSTRUMENTS})
-    return root
 
 
 @pytest.mark.parametrize("workers", [1, 2])
