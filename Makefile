@@ -38,7 +38,7 @@ lint: setup ## ruff
 	$(BIN)/ruff check .
 
 bench: setup ## what is fast, and against what
-	for script in benchmarks/ssm.py; do $(BIN)/python $$script || exit 1; done
+	for script in benchmarks/ssm.py benchmarks/calibration.py benchmarks/calibration_scaling.py; do $(BIN)/python $$script || exit 1; done
 
 cluster-demo: setup $(TOY)/simulated ## the toy set on a Dask scheduler and two workers, one of which is killed: build/cluster/
 	$(BIN)/python benchmarks/cluster_demo.py --data $(TOY)/data --out build/cluster
