@@ -1,12 +1,16 @@
 """Outliers in time of an extracted light curve."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import repeat
 
 import numpy as np
 
+from ariel_lib.archive import decoding_threads
 from ariel_lib.calibration.kernel import running_median
 from ariel_lib.calibration.light_curves import LightCurve
 
+BLOCKS = 8  # of wavelengths, looked at side by side: small ones stay in the processor's cache
 WINDOW = 11  # samples of the running median
 MAD_TO_SIGMA = 1.4826  # of a Gaussian
 
@@ -18,12 +22,20 @@ def clip_outliers(curve: LightCurve, sigma: float) -> LightCurve:
     scale is the scatter of the residuals (median absolute deviation), or the propagated sigma where that is larger:
     jitter that exceeds photon noise is not an outlier.
     """
-    flux = curve.flux.reshape(len(curve.time), -1)
+    flux, variance = (values.reshape(len(curve.time), -1) for values in (curve.flux, curve.variance))
+    blocks = min(BLOCKS, flux.shape[1])
+    with ThreadPoolExecutor(decoding_threads()) as pool:
+        parts = pool.map(_outliers, np.array_split(flux, blocks, 1), np.array_split(variance, blocks, 1), repeat(sigma))
+        return replace(curve, mask=curve.mask | np.concatenate(list(parts), 1).reshape(curve.flux.shape))
+
+
+def _outliers(flux: np.ndarray, variance: np.ndarray, sigma: float) -> np.ndarray:
+    """Of some wavelengths: bool (time, wavelength)."""
+    flux = np.ascontiguousarray(flux)
     finite = np.isfinite(flux)
-    residual = _residual(flux, finite)
-    scale = MAD_TO_SIGMA * np.median(np.abs(residual), axis=0)
-    limit = sigma * np.maximum(scale, np.sqrt(curve.variance).reshape(flux.shape))
-    return replace(curve, mask=curve.mask | (~finite | (np.abs(residual) > limit)).reshape(curve.flux.shape))
+    distance = np.abs(_residual(flux, finite))
+    scale = MAD_TO_SIGMA * np.median(distance, axis=0)
+    return ~finite | (distance > sigma * np.maximum(scale, np.sqrt(variance)))
 
 
 def _residual(flux: np.ndarray, finite: np.ndarray) -> np.ndarray:

@@ -48,9 +48,8 @@ def open_crew(address: str, *folders: Path) -> Iterator[Crew]:
         raise ClusterError(f"{address}: expected a Dask scheduler that answers within {PATIENCE} s, found {error}") from error
     with client:
         threads = check_cluster(client, address, folders)
-        # The scheduler itself tries a task again whose worker died, three times unless told otherwise.
         try:
-            yield Crew(AHEAD * threads, lambda: client.get_executor(pure=False), KilledWorker, deaths=1)
+            yield Crew(AHEAD * threads, lambda: client.get_executor(pure=False), KilledWorker)
         except CancelledError as error:
             raise ClusterError(
                 f"{address}: expected the scheduler to stay, found it gone. What is done is kept: run the same command again."

@@ -7,7 +7,6 @@ thread of its own while the kernel works on what has come; counts stay uint16 th
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -84,16 +83,20 @@ def calibrate_visit(
     archive: Archive, split: str, planet_id: str, visit: int, settings: CalibrationSettings
 ) -> LightCurves:
     """Both instruments of one visit. Raises ArchiveError for bad files, ValueError where there is no star."""
-    with ExitStack() as stack:
-        signals = {i: stack.enter_context(closing(archive.signal(split, planet_id, visit, i))) for i in (FGS1, AIRS)}
-        reader = ThreadPoolExecutor(1)
-        stack.callback(reader.shutdown, cancel_futures=True)
+    reader, signals = ThreadPoolExecutor(1), {}
+    try:
+        signals[FGS1] = archive.signal(split, planet_id, visit, FGS1)
         fgs1_pixels = Pixels(signals[FGS1], FGS1, reader)
+        signals[AIRS] = archive.signal(split, planet_id, visit, AIRS)
         fgs1, airs = (open_detector(archive, split, planet_id, visit, i, signal.n_reads) for i, signal in signals.items())
         fgs1_plan = plan_visit(survey_pixels(fgs1_pixels, fgs1), fgs1)
         airs_pixels = Pixels(signals[AIRS], AIRS, reader)  # comes in while FGS1 is reduced, into the memory that it leaves
         fgs1_curve = finish(*extract_pixels(fgs1_pixels, fgs1, fgs1_plan), fgs1_plan, settings)
         return LightCurves(planet_id, visit, fgs1_curve, calibrate_pixels(airs_pixels, airs, settings))
+    finally:
+        reader.shutdown(cancel_futures=True)
+        for signal in signals.values():
+            signal.close()
 
 
 def calibrate_pixels(pixels: Iterable[Chunk], detector: Detector, settings: CalibrationSettings) -> LightCurve:

@@ -15,6 +15,7 @@ from threading import Thread
 from typing import TypeVar
 
 T = TypeVar("T", bound=Hashable)
+DEATHS = 2  # of workers on the same task before it is given up
 ORPHANED = 70  # exit code of a worker whose main process is gone
 
 
@@ -22,14 +23,12 @@ ORPHANED = 70  # exit code of a worker whose main process is gone
 class Crew:
     """Who does the work: `size` executors, each with one task at a time, replaced when it dies.
 
-    death   what a future raises whose worker died on it
-    deaths  on the same task before it is given up
+    death  what a future raises whose worker died on it
     """
 
     size: int
     open_executor: Callable[[], Executor]
     death: type[Exception]
-    deaths: int
 
 
 def processes(number: int) -> Crew:
@@ -38,7 +37,7 @@ def processes(number: int) -> Crew:
     Every worker is a pool of its own: a death names its task, and no pool ever starts a process while it is being torn
     down, which can leave a shared pool waiting for ever.
     """
-    return Crew(number, _open_pool, BrokenProcessPool, deaths=2)
+    return Crew(number, _open_pool, BrokenProcessPool)
 
 
 def run_tasks(
@@ -46,19 +45,22 @@ def run_tasks(
 ) -> Iterator[tuple[T, str | None]]:
     """Yield each task with what work(task) returned (None: done; text: why not) as it settles, in whatever order.
 
-    workers  a number of processes, 1 being this one, or a crew. An exception of `work` is a defect and is raised.
+    A task whose worker died is tried once more, alone, when the others are settled: on a cluster a death is blamed on all
+    tasks that the worker had. An exception of `work` is a defect and is raised.
+
+    workers  a number of processes, 1 being this one, or a crew
     """
     if workers == 1:
         yield from ((task, work(task)) for task in tasks)
         return
     crew = processes(workers) if isinstance(workers, int) else workers
-    waiting, deaths = deque(tasks), Counter()
+    waiting, suspects, deaths = deque(tasks), deque(), Counter()
     idle = [crew.open_executor() for _ in range(min(crew.size, len(waiting)))]
     running: dict[Future, tuple[T, Executor]] = {}
     try:
-        while waiting or running:
-            while waiting and idle:
-                task, executor = waiting.popleft(), idle.pop()
+        while waiting or running or suspects:
+            while idle and (waiting or (suspects and not running)):
+                task, executor = (waiting or suspects).popleft(), idle.pop()
                 running[_submit(executor, work, task)] = task, executor
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 task, executor = running.pop(future)
@@ -69,8 +71,8 @@ def run_tasks(
                 executor.shutdown(wait=False)
                 idle.append(crew.open_executor())
                 deaths[task] += 1
-                if deaths[task] < crew.deaths:
-                    waiting.append(task)
+                if deaths[task] < DEATHS:
+                    suspects.append(task)
                 else:
                     yield task, f"a worker died each time this task was tried (out of memory?): {future.exception()}"
     finally:

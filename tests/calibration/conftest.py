@@ -5,7 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from ariel_lib.archive import CalibrationMaps, Converter, write_axis, write_calibration_maps, write_converters, write_signal
+from ariel_lib.archive import (
+    CalibrationMaps,
+    Converter,
+    write_axis,
+    write_calibration_maps,
+    write_converters,
+    write_signal,
+)
 from ariel_lib.calibration.linearity import evaluate
 from ariel_lib.calibration.plan import Detector
 from ariel_lib.instrument import AIRS, FGS1, INSTRUMENTS, Instrument, airs_wavelengths

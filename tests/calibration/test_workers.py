@@ -8,8 +8,8 @@ from ariel_lib.calibration.workers import Crew, run_tasks
 DIE = "__import__('os')._exit(9)"
 
 
-def threads(size: int, deaths: int = 2) -> Crew:
-    return Crew(size, lambda: ThreadPoolExecutor(1), LookupError, deaths)
+def threads(size: int) -> Crew:
+    return Crew(size, lambda: ThreadPoolExecutor(1), LookupError)
 
 
 @pytest.mark.parametrize("workers", [1, 2, threads(3)], ids=["here", "processes", "crew"])
@@ -31,16 +31,28 @@ def test_many_deaths_in_a_row_leave_nothing_waiting():
     assert [reason.startswith("a worker died") for _, reason in sorted(settled.items())] == [True] * 3 + [False] * 3
 
 
-@pytest.mark.parametrize("deaths", [1, 3])
-def test_a_task_is_tried_as_often_as_its_crew_says(deaths):
+def test_a_task_whose_worker_died_is_tried_once_more_alone_after_the_others():
     tried = []
 
     def work(task):
         tried.append(task)
-        raise KeyError(task)
+        if task in "ab":
+            raise KeyError(task)
 
-    assert len(list(run_tasks(["a", "b"], work, threads(2, deaths)))) == 2
-    assert sorted(tried) == ["a"] * deaths + ["b"] * deaths
+    settled = dict(run_tasks(["a", "b", "c", "d"], work, threads(2)))
+    assert sorted(tried) == sorted("aabbcd") and set(tried[-2:]) == {"a", "b"}
+    assert {task for task, reason in settled.items() if reason} == {"a", "b"}
+
+
+def test_a_death_blamed_on_the_innocent_costs_them_nothing():
+    accused = []
+
+    def work(task):
+        if task not in accused:
+            accused.append(task)
+            raise KeyError(task)
+
+    assert dict(run_tasks(["a", "b", "c"], work, threads(3))) == {"a": None, "b": None, "c": None}
 
 
 def test_a_defect_is_raised_not_reported():
