@@ -294,7 +294,8 @@ class Signal:
         schema = self._file.schema_arrow
         self._names = schema.names
         if len(schema.names) != instrument.pixels:
-            raise ArchiveError(path, f"{instrument.pixels} pixel columns ({instrument.rows} x {instrument.columns})", f"{len(schema.names)}")
+            expected = f"{instrument.pixels} pixel columns ({instrument.rows} x {instrument.columns})"
+            raise ArchiveError(path, expected, f"{len(schema.names)}")
         if set(schema.types) != {pa.uint16()}:
             raise ArchiveError(path, "uint16 counts", f"columns of type {', '.join(sorted({str(t) for t in schema.types}))}")
         self.n_reads = self._file.metadata.num_rows
@@ -453,7 +454,8 @@ def write_converters(root: Path, converters: dict[str, Converter]) -> None:
 
 def write_wavelengths(root: Path, wavelengths: np.ndarray) -> None:
     """Write wavelengths.csv, micron, (wavelength,)."""
-    pd.DataFrame([wavelengths], columns=[f"wl_{n + 1}" for n in range(len(wavelengths))]).to_csv(Path(root) / "wavelengths.csv", index=False)
+    names = [f"wl_{n + 1}" for n in range(len(wavelengths))]
+    pd.DataFrame([wavelengths], columns=names).to_csv(Path(root) / "wavelengths.csv", index=False)
 
 
 # Reading one file
