@@ -1,15 +1,18 @@
 """Dask workers do what processes do, and a cluster that cannot is refused with its reason, at once."""
 
+import json
 import os
 import subprocess
 import sys
 from importlib.util import find_spec
 
 import pytest
+from typer.testing import CliRunner
 
 from ariel_lib.calibration import cluster
 from ariel_lib.calibration.cluster import ClusterError, compare_versions, open_crew
 from ariel_lib.calibration.workers import run_tasks
+from ariel_lib.cli import app
 
 pytestmark = pytest.mark.skipif(find_spec("distributed") is None, reason="without the extra [dask]")
 HERE = {"python": "3.11.7", "ariel_lib": "1.0", "numba": "0.60"}
@@ -21,8 +24,8 @@ def address():
     from distributed import LocalCluster
 
     dask.config.set({"distributed.scheduler.allowed-failures": 1})  # three would need as many new workers
-    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
-    with LocalCluster(**options, host="127.0.0.1", worker_dashboard_address=None) as running:
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
+    with LocalCluster(**options, host="127.0.0.1") as running:
         yield running.scheduler_address
 
 
@@ -68,7 +71,7 @@ def test_a_scheduler_without_workers_is_an_error_not_a_wait(monkeypatch):
 
     monkeypatch.setattr(cluster, "PATIENCE", 1)
     with (
-        LocalCluster(n_workers=0, dashboard_address=None, host="127.0.0.1") as empty,
+        LocalCluster(n_workers=0, dashboard_address=":0", host="127.0.0.1") as empty,
         pytest.raises(ClusterError, match="at least one worker"),
         open_crew(empty.scheduler_address),
     ):
@@ -83,3 +86,10 @@ def test_the_slurm_script_of_the_readme_starts_workers():
     )
     script = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert script.startswith("#!") and "#SBATCH" in script and "distributed.cli.dask_worker" in script
+
+
+def test_the_verb_calibrates_on_the_cluster_and_a_rerun_skips_all(address, data, tmp_path):
+    command = ["calibrate", "--data", str(data), "--split", "train", "--out", str(tmp_path), "--scheduler", address]
+    first, second = (json.loads(CliRunner().invoke(app, command).stdout) for _ in range(2))
+    assert (first["done"], first["skipped"], first["failed"]) == (3, 0, [])
+    assert (second["done"], second["skipped"]) == (0, 3)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ariel_lib.archive import Archive, write_axis, write_calibration_maps, write_converters, write_signal
+from ariel_lib.archive import Archive, Signal, write_axis, write_calibration_maps, write_converters, write_signal
 from ariel_lib.calibration import fused, pipeline
 from ariel_lib.calibration.bad_pixels import neutralise, unusable_pixels
 from ariel_lib.calibration.kernel import running_median
@@ -137,3 +137,35 @@ def test_pixels_come_once_each_in_chunks(data, monkeypatch):
     whole = np.concatenate(list(signal.blocks())).reshape(signal.n_reads, -1)
     for numbers, counts in chunks:
         np.testing.assert_array_equal(counts, whole[:, numbers].T)
+
+
+def test_a_visit_that_is_not_held_is_read_a_few_chunks_ahead_only(data, monkeypatch):
+    monkeypatch.setattr(fused, "HELD", 0)
+    monkeypatch.setattr(fused, "CHUNK", 20_000)
+    read = []
+    monkeypatch.setattr(Signal, "read_series", lambda self, numbers, counts: read.append(len(numbers)))
+    with ThreadPoolExecutor(1) as reader:
+        pixels = fused.Pixels(data.signal("train", "11", 0, AIRS), AIRS, reader)
+        for _ in range(2):
+            read.clear()
+            chunks = list(track(pixels, read))
+            assert len(chunks) > 3 * fused.AHEAD and max(chunks) <= fused.AHEAD + 1
+
+
+def track(pixels, read):
+    """How many chunks have been read beyond those handed out, each time one is."""
+    for handed_out, _ in enumerate(pixels):
+        yield len(read) - handed_out
+
+
+@pytest.mark.parametrize("instrument", [AIRS, FGS1], ids=["AIRS", "FGS1"])
+def test_the_number_of_threads_changes_no_bit(data, monkeypatch, instrument):
+    monkeypatch.setattr(fused, "CHUNK", 20_000)
+    curves = []
+    for threads in (1, 4):
+        monkeypatch.setattr(fused, "decoding_threads", lambda threads=threads: threads)
+        curves.append(fused.calibrate_visit(data, "train", "11", 0, NATIVE))
+    name = "airs" if instrument is AIRS else "fgs1"
+    one, four = (getattr(curve, name) for curve in curves)
+    for field in ("flux", "variance_poisson", "variance_read", "centroid", "background", "mask"):
+        np.testing.assert_array_equal(getattr(one, field), getattr(four, field))
