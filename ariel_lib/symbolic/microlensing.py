@@ -7,7 +7,7 @@ The penalty: a spectrum must not follow the depth that an achromatic bump would 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
@@ -70,26 +70,26 @@ class Bump:
 def find_bump(bands: Sequence[Band], duration: float) -> Bump | None:
     """Scan the bands of one visit; duration of the transit, h. None where no template is left to try."""
     grey = np.array([band.wavelength / PIVOT for band in bands])
-    best, per_width = None, []
+    plain = [_project(band) for band in bands]
+    best = None
     for width in duration * np.array(WIDTHS):
-        first, last = max(b.time[0] for b in bands), min(b.time[-1] for b in bands)
-        centres = np.arange(first, last, width / STEPS_A_WIDTH)
-        overlap, power = (np.array(x) for x in zip(*(_match(band, centres, width) for band in bands)))  # (band, centre)
-        per_width.append((width, centres, overlap, power))
+        centres = np.arange(max(b.time[0] for b in bands), min(b.time[-1] for b in bands), width / STEPS_A_WIDTH)
+        overlap, power = _match_all(plain, centres, width)
         for slope in SLOPES:
             gain, amplitude = _gain(overlap, power, grey**-slope)
             place = int(np.argmax(gain)) if gain.size else 0
             if gain.size and gain[place] > 0 and (best is None or gain[place] > best[0]):
-                best = (gain[place], amplitude[place], slope, len(per_width) - 1, place)
+                best = (gain[place], amplitude[place], slope, width, centres, place, overlap, power)
     if best is None:
         return None
-    gain, amplitude, slope, index, place = best
-    width, centres, overlap, power = per_width[index]
-    here_overlap, here_power = overlap[:, place : place + 1], power[:, place : place + 1]
-    gains = np.array([_gain(here_overlap, here_power, grey**-s)[0][0] for s in ALL_SLOPES])
-    flat = _gain(here_overlap, here_power, np.ones(len(grey)))[0][0]
+    gain, amplitude, slope, width, centres, place, overlap, power = best
+    here = overlap[:, place : place + 1], power[:, place : place + 1]
+    gains = np.array([_gain(*here, grey**-s)[0][0] for s in ALL_SLOPES])
+    flat = _gain(*here, np.ones(len(grey)))[0][0]
+    # What the bump itself leaves elsewhere through the projections is no noise: take each band's share of it out first.
+    cleaned = [_without(one, centres[place], width) for one in plain]
     far = np.abs(centres - centres[place]) > NEAR * width
-    inflation, colour_inflation = _inflations(overlap[:, far], power[:, far])
+    inflation, colour_inflation = _inflations(*_match_all(cleaned, centres[far], width))
     return Bump(
         float(centres[place]), float(width), float(amplitude), float(ALL_SLOPES[np.argmax(gains)]),
         float(gain), inflation, float(gains.max() - flat), colour_inflation,
@@ -113,8 +113,23 @@ def scale(context: Context) -> Tensor:
     return context.sigma
 
 
-def _match(band: Band, centres: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
-    """Overlap with the residuals and power of each trial bump, (centre,), baseline and nuisance projected out."""
+@dataclass(frozen=True)
+class _Projected:
+    """A band made white: time h, root (time,) of its weights, basis (direction, time) of what is projected out, data (time,)."""
+
+    time: np.ndarray
+    root: np.ndarray
+    basis: np.ndarray
+    data: np.ndarray
+
+    def templates(self, centres: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
+        """Bumps (centre, time) with baseline and nuisance projected out, and how much of each is left."""
+        bumps = np.exp(-0.5 * ((self.time - centres[:, None]) / width) ** 2) * self.root
+        left = bumps - (bumps @ self.basis.T) @ self.basis
+        return left, (left**2).sum(axis=1) / np.maximum((bumps**2).sum(axis=1), 1e-300)
+
+
+def _project(band: Band) -> _Projected:
     root = np.sqrt(band.weight)
     x = 2 * (band.time - band.time[0]) / (band.time[-1] - band.time[0]) - 1
     columns = np.vstack([np.ones_like(x), x, x**2, band.nuisance]) * root
@@ -122,12 +137,26 @@ def _match(band: Band, centres: np.ndarray, width: float) -> tuple[np.ndarray, n
     columns = np.divide(columns, length, out=np.zeros_like(columns), where=length > 0)
     _, size, rows = np.linalg.svd(columns, full_matrices=False)
     basis = rows[size > 1e-6 * size[0]]
-    bumps = np.exp(-0.5 * ((band.time - centres[:, None]) / width) ** 2) * root
     data = band.residual * root
-    left = bumps - (bumps @ basis.T) @ basis
-    power = (left**2).sum(axis=1)
-    seen = power > LEAST_LEFT * (bumps**2).sum(axis=1)
-    return np.where(seen, left @ (data - basis.T @ (basis @ data)), 0.0), np.where(seen, power, 0.0)
+    return _Projected(band.time, root, basis, data - basis.T @ (basis @ data))
+
+
+def _without(band: _Projected, centre: float, width: float) -> _Projected:
+    """The band with the best bump of that place and width taken out."""
+    (bump,), (left,) = band.templates(np.array([centre]), width)
+    if left <= LEAST_LEFT:
+        return band
+    return replace(band, data=band.data - bump * (bump @ band.data) / (bump @ bump))
+
+
+def _match_all(bands: list[_Projected], centres: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
+    """Overlap with the data and power of each trial bump, (band, centre); zero where the fit would swallow it."""
+    overlap, power = np.zeros((2, len(bands), len(centres)))
+    for n, band in enumerate(bands):
+        bumps, left = band.templates(centres, width)
+        seen = left > LEAST_LEFT
+        overlap[n, seen], power[n, seen] = bumps[seen] @ band.data, (bumps[seen] ** 2).sum(axis=1)
+    return overlap, power
 
 
 def _gain(overlap: np.ndarray, power: np.ndarray, colour: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
