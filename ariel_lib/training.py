@@ -124,6 +124,7 @@ def _train(config: Config, progress: Callable[[int, int], None] | None, log: Cal
     checkpoint = Checkpoint(
         network, fit_prior(labels.depth, wavelength), drift, temperature, wavelength,
         labels.depth.mean(axis=0), np.full(len(wavelength), naive["naive_sigma"]), to_dict(config),
+        tuple(example.observation.estimate.planet_id for example in validation),
     )  # fmt: skip
     weights = checkpoint.save(out / "weights.safetensors")
     result = {

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ariel_lib.uncertainty.conformal import JOINT, MARGINAL, Intervals, conformal_quantile
+from ariel_lib.uncertainty.conformal import JOINT, MARGINAL, Intervals, conformal_quantile, sigma_of
 
 Array = np.ndarray
 
@@ -95,6 +95,10 @@ class Corel:
         middle, half = _raw(self.network, self.center, self.spread, features, self.level)
         half = half * (self.joint_stretch if promise == JOINT else self.stretch)
         return Intervals(mean + sigma * (middle - half), mean + sigma * (middle + half), self.level, promise)
+
+    def sigmas(self, features: Array, mean: Array, sigma: Array) -> Array:
+        """The Gaussian sigmas whose central intervals are as wide; the temperature comes on top. (planet, wavelength)"""
+        return sigma_of(self.intervals(features, mean, sigma), sigma)
 
     def recalibrated(self, features: Array, mean: Array, sigma: Array, truth: Array, level: float) -> Corel:
         """The same network with the conformal step at a level, on planets that it was not trained on."""
