@@ -19,12 +19,14 @@ from ariel_lib.archive import Archive, Star
 from ariel_lib.calibration.light_curves import LightCurves, light_curves_path, list_light_curves, load_light_curves
 from ariel_lib.storage import write_atomically
 from ariel_lib.submission import read_submission
+from ariel_lib.survey import Observation
 from ariel_lib.symbolic.context import make_context
-from ariel_lib.symbolic.microlensing import Band, Bump, bump_flux, find_bump
+from ariel_lib.symbolic.microlensing import Band, Bump, bump_shape, find_bump
 from ariel_lib.symbolic.radiative_transfer import molecule_shares
 from ariel_lib.symbolic.rules import RULES, Violations, find_violations
-from ariel_lib.transit.estimate import UNKNOWN_ORBIT, UNKNOWN_TEMPERATURE, load_estimate, make_problem
-from ariel_lib.transit.fit import LOG_A, Problem, Solution, common_response, solve, tangent
+from ariel_lib.transit.estimate import UNKNOWN_ORBIT, UNKNOWN_TEMPERATURE, DepthEstimate, load_estimate, make_problem
+from ariel_lib.transit.fit import DEPTH_PRIOR, LOG_A, Problem, Solution, common_response, solve, tangent
+from ariel_lib.transit.noise import fit_common_noise
 from ariel_lib.transit.orbit import orbit_prior
 from ariel_lib.transit.search import Candidate, find_transit
 from ariel_lib.transit.segments import MIN_SAMPLES, Segment, make_segments, merge_channels
@@ -65,8 +67,11 @@ def guard_planet(
     found = []
     for visit in sorted({segment.visit for segment in bands}):
         indices = [n for n, segment in enumerate(bands) if segment.visit == visit]
-        bump = find_bump([band for n in indices for band in _bands(problem, fit, n)], problem.duration)
+        bump = find_bump(*_scene(problem, fit, indices), problem.duration)
         if bump is not None:
+            first = np.cumsum([0] + [len(bands[n].channels) for n in indices])
+            red = [_red_inflation(problem, fit, n, bump, bump.by_band[start:]) for n, start in zip(indices, first)]
+            bump = replace(bump, inflation=max(bump.inflation, *red))
             found.append(Guarded(visit, bump, _shift(problem, fit, indices, bump, wavelength)))
     return found
 
@@ -89,31 +94,70 @@ def coarsen(segment: Segment, width: int) -> Segment:
     )  # fmt: skip
 
 
+def feigned_depth(observation: Observation, wavelength: np.ndarray) -> np.ndarray:
+    """The depth that achromatic bumps in a planet's light curves would add, (wavelength,); zero where there are none."""
+    candidate = _candidate(observation.estimate)
+    found = guard_planet(observation.visits(), observation.star, wavelength, candidate)
+    return total_shift(found, len(wavelength))
+
+
+def total_shift(found: Sequence[Guarded], n_wavelengths: int) -> np.ndarray:
+    return sum((g.shift for g in found if g.bump.achromatic), np.zeros(n_wavelengths))
+
+
 def known_candidate(path: Path) -> Candidate | None:
     """The transit of a kept estimate, or None where there is none."""
     if not path.is_file():
         return None
-    estimate = load_estimate(path)
+    return _candidate(load_estimate(path))
+
+
+def _candidate(estimate: DepthEstimate) -> Candidate:
     t0 = {curve.visit: curve.t0 for curve in estimate.white}
     return Candidate(t0, float(estimate.orbit[LOG_A]), float(np.median(estimate.depth)), np.inf)
 
 
-def _bands(problem: Problem, fit: Solution, index: int) -> list[Band]:
-    """The bands of one segment with the transit divided out, and everything that the fit follows as nuisance."""
-    segment, near = problem.segments[index], tangent(problem, index, fit.depth, fit.shared)
-    flux = near.own[:, 0] * (near.smooth / near.own[:, 0]).mean(axis=1, keepdims=True)
-    columns = np.concatenate([near.own, near.columns], axis=1) / flux[:, None]
-    return [
-        Band(float(lam), segment.time, near.residual[n] / flux[n], segment.weight[n] * flux[n] ** 2, columns[n])
-        for n, lam in enumerate(segment.wavelength)
-    ]
+def _scene(problem: Problem, fit: Solution, indices: list[int]) -> tuple[list[Band], np.ndarray]:
+    """The bands of one visit near the fit, and the prior precision (parameter,) of all that the fit follows: depths, shared
+    parameters, then each band's own level and regressors."""
+    near = [tangent(problem, n, fit.depth, fit.shared) for n in indices]
+    n_shared, n_own = len(fit.shared), [t.own.shape[0] * t.own.shape[1] for t in near]
+    start = problem.n_channels + n_shared
+    precision = np.concatenate([np.full(problem.n_channels, DEPTH_PRIOR[1] ** -2), 1 / problem.prior_sigma**2, np.zeros(sum(n_own))])
+    bands = []
+    for index, t in zip(indices, near):
+        segment = problem.segments[index]
+        for n, lam in enumerate(segment.wavelength):
+            design = np.zeros((len(precision), len(segment.time)))
+            by_parameter = t.expand[n].T @ t.columns[n]
+            design[segment.channels[n]] = by_parameter[0]
+            design[problem.n_channels + t.where] = by_parameter[1:]
+            design[start : start + t.own.shape[1]] = t.own[n]
+            start += t.own.shape[1]
+            bands.append(Band(float(lam), segment.time, t.residual[n], segment.weight[n], t.smooth[n], design))
+    return bands, precision
+
+
+def _red_inflation(problem: Problem, fit: Solution, index: int, bump: Bump, amplitude: Sequence[float]) -> float:
+    """How much more the bump's matched filter scatters in noise with memory than in white noise.
+
+    The noise is found in the white residuals without the bump, whole visit at once: far from a wide bump little is left to
+    measure scatter on.
+    """
+    segment = problem.segments[index]
+    flux = np.array(amplitude[: len(segment.channels)])[:, None] * bump_shape(bump, segment.time)
+    response = common_response(problem, fit, index)[0]
+    noise = fit_common_noise(segment, fit.residual[index] - flux, response, problem.duration)
+    lag = np.arange(-len(segment.time), len(segment.time) + 1)
+    alike = np.exp(-np.abs(lag) / max(noise.memory, 1e-6) - 0.25 * (lag * segment.exposure / bump.width) ** 2)
+    return float(1 + noise.red / noise.white * alike.sum())
 
 
 def _shift(problem: Problem, fit: Solution, indices: list[int], bump: Bump, wavelength: np.ndarray) -> np.ndarray:
     """The depth that the bump adds where it is not told from the transit, (wavelength,), through the fit's response."""
     by_band = np.zeros(problem.n_channels)
     for n in indices:
-        by_band += common_response(problem, fit, n) @ bump_flux(bump, problem.segments[n].time, wavelength=2.4)
+        by_band += common_response(problem, fit, n)[0] @ (bump.amplitude * bump_shape(bump, problem.segments[n].time))
     centres = {int(c): lam for s in problem.segments for c, lam in zip(s.channels, s.wavelength)}
     airs = sorted(c for c in centres if c > 0)
     shift = np.full(len(wavelength), by_band[0])
@@ -145,9 +189,7 @@ def check_submission(
     folder = Path(light_curves) if light_curves is not None else next((f for f in folders if f.is_dir()), folders[0])
     kept = Path(submission).parent / "estimates" / split
     guarded = _guard_all(archive, split, folder, kept, planets, workers, progress)
-    shift = np.zeros_like(mean)
-    for row, planet in enumerate(planets):
-        shift[row] += sum((g.shift for g in guarded.get(planet, ()) if g.bump.achromatic), np.zeros(len(wavelength)))
+    shift = np.stack([total_shift(guarded.get(planet, ()), len(wavelength)) for planet in planets])
     mu, stated, grid, moved = (torch.from_numpy(np.asarray(x, dtype=float)) for x in (mean, sigma, wavelength, shift))
     context = make_context(mu, stated, grid, moved)
     found = find_violations(mu, context)

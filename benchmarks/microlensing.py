@@ -5,7 +5,7 @@
 Simulated visits of full length. Every planet is guarded as it is, with an achromatic bump of 100 ppm anywhere in
 the visit, and with a spot crossing inside the transit (Planck contrast of a spot 1000 K cooler than the star, 400 ppm at
 2.4 micron, and once more 400 ppm at FGS1); each without and with red noise (an Ornstein–Uhlenbeck process common to all
-wavelengths, memory 0.5 h). Standard deviations of bumps: 0.06 to 0.24 transit durations. Prints one JSON, by noise: the
+wavelengths, memory 0.5 h). Standard deviations of bumps: 0.04 to 0.12 transit durations. Prints one JSON, by noise: the
 median over the seven bands of a minute's standard deviation.
 """
 
@@ -79,7 +79,7 @@ def try_planet(data: Path, planet: str, truth: dict, number: int) -> dict:
         noise = minute_noise(curves, wavelength)
         for case in CASES:
             first, last = curves.airs.time[0], curves.airs.time[-1]
-            width = duration * np.exp(rng.uniform(np.log(0.06), np.log(0.24)))
+            width = duration * np.exp(rng.uniform(np.log(0.04), np.log(0.12)))
             place = rng.uniform(first + 2 * width, last - 2 * width) if case == "lens_100" else t0 + duration * rng.uniform(-0.35, 0.35)
             contrast = amplitudes(case, wavelength, star.Ts if star else UNKNOWN_TEMPERATURE)
             for red in RED_PPM:

@@ -27,6 +27,7 @@ from ariel_lib.metrics import naive_statistics, unclipped_score
 from ariel_lib.simulator.dataset import simulate_dataset
 from ariel_lib.storage import StorageError, load_arrays, save_arrays, write_atomically
 from ariel_lib.survey import survey_planets
+from ariel_lib.transit.drift import DriftPrior, fit_drift_prior
 from ariel_lib.transit.prior import fit_prior
 from ariel_lib.uncertainty import conformal
 from ariel_lib.uncertainty.conformal import Intervals, coverage_table, gaussian_intervals, sigma_of
@@ -79,15 +80,15 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     with threadpool_limits(1):
-        planets, naive = make_planets(options)
+        planets, naive, drift = make_planets(options)
         result = {"planets": len(planets.mean), "wavelengths": planets.mean.shape[1]} | compare(planets, options.splits, naive)
         if options.exosim:
-            result["exosim"] = judge_exosim(options, planets, naive)
+            result["exosim"] = judge_exosim(options, planets, naive, drift)
     print(json.dumps(result, indent=1))
     write_atomically(options.out / "uncertainty.json", json.dumps(result, indent=1).encode())
 
 
-def make_planets(options) -> tuple[Planets, dict]:
+def make_planets(options) -> tuple[Planets, dict, DriftPrior]:
     """Simulate and fit unless it is done; the prior and the naive answer come from labels that no planet has."""
     data, kept = options.out / "data", options.out / "planets.safetensors"
     try:
@@ -96,13 +97,16 @@ def make_planets(options) -> tuple[Planets, dict]:
         n = options.planets
         simulate_dataset(data, n_planets=n, n_test=n, seed=options.seed, size="full", labels=options.labels, level="lightcurves")
         survey = survey_planets(Archive(data), "test", scratch=options.out, workers=2)
+        drift = fit_drift_prior([o.estimate for o in survey.observations.values()])
+        survey = survey.given(drift)
         truth, others = read_spectra(data / "test.csv").of(survey.observations), other_labels(options)
         prior = fit_prior(others, Archive(data).wavelengths())
-        arrays = {"truth": truth} | answer([o.estimate for o in survey.observations.values()], prior)
+        arrays = {"truth": truth, "drift": drift.variance} | answer([o.estimate for o in survey.observations.values()], prior)
         text = {"naive": json.dumps(naive_statistics(others))}
         save_arrays(kept, arrays, text)
     naive = dict(zip(("naive_mean", "naive_sigma"), json.loads(text["naive"])))
-    return Planets(arrays, classes_of(arrays["sigma"], arrays["sigma"])), naive
+    drift = DriftPrior(arrays.pop("drift"))
+    return Planets(arrays, classes_of(arrays["sigma"], arrays["sigma"])), naive, drift
 
 
 def other_labels(options) -> np.ndarray:
@@ -242,10 +246,10 @@ def judge(said: Answer, new: Planets, naive: dict) -> dict[str, float]:
     return row
 
 
-def judge_exosim(options, planets: Planets, naive: dict) -> dict:
+def judge_exosim(options, planets: Planets, naive: dict, drift: DriftPrior) -> dict:
     """All simulated planets calibrate, the ExoSim planet is judged: coverage of its bins, for one planet and no more."""
     archive = Archive(options.exosim)
-    survey = survey_planets(archive, "train", scratch=options.out / "exosim", workers=1)
+    survey = survey_planets(archive, "train", scratch=options.out / "exosim", workers=1).given(drift)
     truth = read_spectra(options.exosim / "train.csv").of(survey.observations)
     arrays = answer([o.estimate for o in survey.observations.values()], fit_prior(other_labels(options), archive.wavelengths()))
     new = Planets({"truth": truth} | arrays, classes_of(arrays["sigma"], planets.sigma))

@@ -1,8 +1,9 @@
 """A short brightening in the light curves: lensing by a compact body, or a star spot crossed by the planet?
 
-Lensing is achromatic (Agol 2003, astro-ph/0303457), a spot's contrast falls to the infrared. With the transit divided out
-and a quadratic baseline projected from each band, Gaussian bumps are scanned over centre and width; A(λ) = A₀ (λ/2.4 µm)^−β
-against β = 0 tells the colour. Both thresholds are inflated by the residuals' autocorrelation, seen through the template.
+Lensing is achromatic (Agol 2003, astro-ph/0303457), a spot's contrast falls to the infrared. Gaussian
+bumps are scanned over centre and width in the residuals of a transit fit; whatever the fit follows, and a quadratic baseline
+in each band, is marginalised. A(λ) = A₀ (λ/2.4 µm)^−β against β = 0 tells the colour. Both thresholds are inflated by the
+residuals' autocorrelation, seen through the template.
 The penalty: a spectrum must not follow the depth that an achromatic bump would feign.
 """
 
@@ -28,20 +29,22 @@ NEAR = 3.0  # widths around a bump that say nothing about the noise
 
 @dataclass(frozen=True)
 class Band:
-    """One band's residual light: wavelength micron; time (time,) h; residual (time,), relative flux with the transit divided
-    out; weight (time,) 1 / variance, 0 where unusable; nuisance (column, time): what else the fit follows."""
+    """One band's light near a fit: wavelength micron; time (time,) h; residual (time,), relative flux; weight (time,)
+    1 / variance, 0 where unusable; flux (time,), the model without bump; design (parameter, time), its derivatives."""
 
     wavelength: float
     time: np.ndarray
     residual: np.ndarray
     weight: np.ndarray
-    nuisance: np.ndarray
+    flux: np.ndarray
+    design: np.ndarray
 
 
 @dataclass(frozen=True)
 class Bump:
-    """The most significant bump of a planet: time and width h, amplitude at 2.4 micron, slope β.
+    """The most significant bump of a visit, or dip (which is none: a bump beside it would be its echo in the baseline): time and width h, amplitude at 2.4 micron, slope β.
 
+    by_band            amplitude in each band, free of any colour law
     gain, colour_gain  falls of χ² for the bump and for its colour; inflation, colour_inflation  of their thresholds
     """
 
@@ -53,10 +56,11 @@ class Bump:
     inflation: float
     colour_gain: float
     colour_inflation: float
+    by_band: tuple[float, ...]
 
     @property
     def exists(self) -> bool:
-        return self.gain > EXISTS * self.inflation
+        return self.amplitude > 0 and self.gain > EXISTS * self.inflation
 
     @property
     def achromatic(self) -> bool:
@@ -67,38 +71,39 @@ class Bump:
         return self.exists and not self.achromatic
 
 
-def find_bump(bands: Sequence[Band], duration: float) -> Bump | None:
-    """Scan the bands of one visit; duration of the transit, h. None where no template is left to try."""
+def find_bump(bands: Sequence[Band], precision: np.ndarray, duration: float) -> Bump | None:
+    """Scan the bands of one visit together, every parameter of the fit and a quadratic baseline a band following.
+
+    precision (parameter,) of the priors that the fit was made with; duration of the transit, h. None where no template is
+    left to try.
+    """
     grey = np.array([band.wavelength / PIVOT for band in bands])
-    plain = [_project(band) for band in bands]
-    best = None
+    joint, best = _join(bands, precision), None
     for width in duration * np.array(WIDTHS):
         centres = np.arange(max(b.time[0] for b in bands), min(b.time[-1] for b in bands), width / STEPS_A_WIDTH)
-        overlap, power = _match_all(plain, centres, width)
-        for slope in SLOPES:
-            gain, amplitude = _gain(overlap, power, grey**-slope)
-            place = int(np.argmax(gain)) if gain.size else 0
-            if gain.size and gain[place] > 0 and (best is None or gain[place] > best[0]):
-                best = (gain[place], amplitude[place], slope, width, centres, place, overlap, power)
+        trials = joint.trials(centres, width)
+        for slope in SLOPES if len(trials.centres) else ():
+            gain, amplitude = trials.gain(grey**-slope)
+            place = int(np.argmax(gain))
+            if best is None or gain[place] > best[0]:
+                best = (gain[place], amplitude[place], slope, width, trials, place)
     if best is None:
         return None
-    gain, amplitude, slope, width, centres, place, overlap, power = best
-    here = overlap[:, place : place + 1], power[:, place : place + 1]
-    gains = np.array([_gain(*here, grey**-s)[0][0] for s in ALL_SLOPES])
-    flat = _gain(*here, np.ones(len(grey)))[0][0]
-    # What the bump itself leaves elsewhere through the projections is no noise: take each band's share of it out first.
-    cleaned = [_without(one, centres[place], width) for one in plain]
-    far = np.abs(centres - centres[place]) > NEAR * width
-    inflation, colour_inflation = _inflations(*_match_all(cleaned, centres[far], width))
+    gain, amplitude, _, width, trials, place = best
+    here = trials.take(np.arange(place, place + 1))
+    gains = np.array([here.gain(grey**-s)[0][0] for s in ALL_SLOPES])
+    flat = here.gain(np.ones(len(grey)))[0][0]
+    inflation, colour_inflation = _inflations(trials, place, width)
     return Bump(
-        float(centres[place]), float(width), float(amplitude), float(ALL_SLOPES[np.argmax(gains)]),
+        float(trials.centres[place]), float(width), float(amplitude), float(ALL_SLOPES[np.argmax(gains)]),
         float(gain), inflation, float(gains.max() - flat), colour_inflation,
+        tuple(np.linalg.solve(trials.power[place], trials.overlap[place]).tolist()),
     )  # fmt: skip
 
 
-def bump_flux(bump: Bump, time: np.ndarray, wavelength: float) -> np.ndarray:
-    """Relative flux of a bump, (time,), in a band."""
-    return bump.amplitude * (wavelength / PIVOT) ** -bump.slope * np.exp(-0.5 * ((time - bump.time) / bump.width) ** 2)
+def bump_shape(bump: Bump, time: np.ndarray) -> np.ndarray:
+    """A bump of height one, (time,)."""
+    return np.exp(-0.5 * ((time - bump.time) / bump.width) ** 2)
 
 
 def deviation(mu: Tensor, context: Context) -> Tensor:
@@ -114,67 +119,111 @@ def scale(context: Context) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Projected:
-    """A band made white: time h, root (time,) of its weights, basis (direction, time) of what is projected out, data (time,)."""
+class _Joint:
+    """Bands ready to be scanned: root (band) of weights, design and residual whitened, and the inverse normal matrix
+    (parameter, parameter); shared: correlation of the bands' noise (band, band)."""
 
-    time: np.ndarray
-    root: np.ndarray
-    basis: np.ndarray
-    data: np.ndarray
+    bands: Sequence[Band]
+    root: list[np.ndarray]
+    design: list[np.ndarray]
+    residual: list[np.ndarray]
+    inverse: np.ndarray
+    shared: np.ndarray
 
-    def templates(self, centres: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
-        """Bumps (centre, time) with baseline and nuisance projected out, and how much of each is left."""
-        bumps = np.exp(-0.5 * ((self.time - centres[:, None]) / width) ** 2) * self.root
-        left = bumps - (bumps @ self.basis.T) @ self.basis
-        return left, (left**2).sum(axis=1) / np.maximum((bumps**2).sum(axis=1), 1e-300)
-
-
-def _project(band: Band) -> _Projected:
-    root = np.sqrt(band.weight)
-    x = 2 * (band.time - band.time[0]) / (band.time[-1] - band.time[0]) - 1
-    columns = np.vstack([np.ones_like(x), x, x**2, band.nuisance]) * root
-    length = np.linalg.norm(columns, axis=1, keepdims=True)
-    columns = np.divide(columns, length, out=np.zeros_like(columns), where=length > 0)
-    _, size, rows = np.linalg.svd(columns, full_matrices=False)
-    basis = rows[size > 1e-6 * size[0]]
-    data = band.residual * root
-    return _Projected(band.time, root, basis, data - basis.T @ (basis @ data))
-
-
-def _without(band: _Projected, centre: float, width: float) -> _Projected:
-    """The band with the best bump of that place and width taken out."""
-    (bump,), (left,) = band.templates(np.array([centre]), width)
-    if left <= LEAST_LEFT:
-        return band
-    return replace(band, data=band.data - bump * (bump @ band.data) / (bump @ bump))
+    def trials(self, centres: np.ndarray, width: float) -> "_Trials":
+        """Bumps (trial) of one width; those that the fit would swallow are left out."""
+        bumps = [
+            np.exp(-0.5 * ((band.time - centres[:, None]) / width) ** 2) * band.flux * root
+            for band, root in zip(self.bands, self.root)
+        ]
+        overlap = np.stack([bump @ residual for bump, residual in zip(bumps, self.residual)], axis=1)
+        pull = np.stack([bump @ design.T for bump, design in zip(bumps, self.design)], axis=1)  # (trial, band, parameter)
+        full = np.stack([(bump**2).sum(axis=1) for bump in bumps], axis=1)
+        power = full[:, :, None] * np.eye(len(bumps)) - (pull @ self.inverse) @ pull.transpose(0, 2, 1)
+        own = np.diagonal(power, axis1=1, axis2=2)
+        seen = (own > LEAST_LEFT * full).all(axis=1) & (full > 0).all(axis=1)
+        size = np.sqrt(own[seen])
+        extra = (self.shared - np.eye(len(bumps))) * size[:, :, None] * size[:, None, :]
+        return _Trials(self, centres[seen], [b[seen] for b in bumps], overlap[seen], pull[seen], power[seen], power[seen] + extra)
 
 
-def _match_all(bands: list[_Projected], centres: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
-    """Overlap with the data and power of each trial bump, (band, centre); zero where the fit would swallow it."""
-    overlap, power = np.zeros((2, len(bands), len(centres)))
-    for n, band in enumerate(bands):
-        bumps, left = band.templates(centres, width)
-        seen = left > LEAST_LEFT
-        overlap[n, seen], power[n, seen] = bumps[seen] @ band.data, (bumps[seen] ** 2).sum(axis=1)
-    return overlap, power
+@dataclass(frozen=True)
+class _Trials:
+    """overlap (trial, band) with the residuals; power (trial, band, band): what amplitudes of one do to overlaps; covariance
+    (trial, band, band) of the overlaps."""
+
+    joint: _Joint
+    centres: np.ndarray
+    bumps: list[np.ndarray]
+    overlap: np.ndarray
+    pull: np.ndarray
+    power: np.ndarray
+    covariance: np.ndarray
+
+    def take(self, rows: np.ndarray) -> "_Trials":
+        arrays = (getattr(self, name)[rows] for name in ("overlap", "pull", "power", "covariance"))
+        return _Trials(self.joint, self.centres[rows], [b[rows] for b in self.bumps], *arrays)
+
+    def gain(self, colour: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Fall of χ² and amplitude, of either sign, for one amplitude times colour (band,). (trial,)"""
+        signal = self.power @ colour
+        weighted = np.linalg.solve(self.covariance, signal[..., None])[..., 0]
+        weight = np.sum(weighted * signal, axis=1)
+        amplitude = np.sum(weighted * self.overlap, axis=1) / weight
+        return amplitude**2 * weight, amplitude
+
+    def without(self, place: int) -> "_Trials":
+        """The same with the bump at `place` taken out of the data, an amplitude of its own in each band."""
+        amplitude = np.linalg.solve(self.power[place], self.overlap[place])
+        direct = np.stack([bump @ bump[place] for bump in self.bumps], axis=1) * amplitude
+        followed = self.pull @ (self.joint.inverse @ (self.pull[place].T @ amplitude))
+        return replace(self, overlap=self.overlap - direct + followed)
 
 
-def _gain(overlap: np.ndarray, power: np.ndarray, colour: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fall of χ² and amplitude for one amplitude in all bands times colour (band,); a dip brings nothing. (centre,)"""
-    total, weight = colour @ overlap, colour**2 @ power
-    amplitude = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
-    return np.where(amplitude > 0, amplitude * total, 0.0), amplitude
+def _join(bands: Sequence[Band], precision: np.ndarray) -> _Joint:
+    """White by each band's own scatter, with a quadratic baseline a band added to what the fit follows."""
+    n = len(precision)
+    roots, designs, residuals = [], [], []
+    for index, band in enumerate(bands):
+        x = 2 * (band.time - band.time[0]) / (band.time[-1] - band.time[0]) - 1
+        design = np.zeros((n + 3 * len(bands), len(x)))
+        design[:n] = band.design
+        design[n + 3 * index : n + 3 * index + 3] = np.stack([np.ones_like(x), x, x**2]) * band.flux
+        white = (band.residual * np.sqrt(band.weight))[band.weight > 0]
+        excess = np.mean(np.diff(white) ** 2) / 2 if len(white) > 1 else 1.0  # of neighbours: blind to a bump
+        root = np.sqrt(band.weight / max(excess, 1.0))
+        roots, designs, residuals = [*roots, root], [*designs, design * root], [*residuals, band.residual * root]
+    normal = sum(design @ design.T for design in designs)
+    normal += np.diag(np.concatenate([precision, np.zeros(3 * len(bands))]))
+    scale = 1 / np.sqrt(np.maximum(np.diag(normal), 1e-300))
+    # Level and baseline overlap: the pseudo-inverse leaves out what is told twice.
+    inverse = np.linalg.pinv(normal * scale[:, None] * scale, rcond=1e-10, hermitian=True) * scale[:, None] * scale
+    pulled = inverse @ sum(design @ residual for design, residual in zip(designs, residuals))
+    residuals = [residual - pulled @ design for design, residual in zip(designs, residuals)]
+    return _Joint(bands, roots, designs, residuals, inverse, _shared_noise(bands, residuals))
 
 
-def _inflations(overlap: np.ndarray, power: np.ndarray) -> tuple[float, float]:
-    """How much more the matched filter scatters than white noise would make it: the sum over lags of the residuals'
-    autocorrelation times the template's, for grey amplitudes and for differences between bands. At least 1."""
-    weight = power.sum(axis=0)
-    used = weight > 0
-    if not used.any():
+def _shared_noise(bands: Sequence[Band], residuals: list[np.ndarray]) -> np.ndarray:
+    """Correlation between bands sampled at the same times, (band, band): gain and pointing move all of them."""
+    correlation = np.eye(len(bands))
+    for n, one in enumerate(bands):
+        for m, other in enumerate(bands[:n]):
+            if np.array_equal(one.time, other.time):
+                a, b = np.diff(residuals[n]), np.diff(residuals[m])
+                correlation[n, m] = correlation[m, n] = (a @ b) / np.sqrt((a @ a) * (b @ b))
+    return correlation
+
+
+def _inflations(trials: _Trials, place: int, width: float) -> tuple[float, float]:
+    """How much more the matched filter scatters, far from the bump, than white noise would make it: the sum over lags of
+    the residuals' autocorrelation times the template's, for grey amplitudes and for differences between bands. At least 1."""
+    far = np.abs(trials.centres - trials.centres[place]) > NEAR * width
+    if not far.any():
         return 1.0, 1.0
-    overlap, power, weight = overlap[:, used], power[:, used], weight[used]
-    grey = overlap.sum(axis=0)
-    differ = np.divide((overlap - power * (grey / weight)) ** 2, power, out=np.zeros_like(power), where=power > 0)
-    freedom = max((power > 0).sum() - len(weight), 1)
-    return float(max(1.0, np.mean(grey**2 / weight))), float(max(1.0, differ.sum() / freedom))
+    rest = trials.without(place).take(np.flatnonzero(far))
+    bands = rest.overlap.shape[1]
+    signal = rest.power @ np.ones(bands)
+    weighted = np.linalg.solve(rest.covariance, signal[..., None])[..., 0]
+    grey = np.sum(weighted * rest.overlap, axis=1) ** 2 / np.sum(weighted * signal, axis=1)
+    total = np.sum(rest.overlap * np.linalg.solve(rest.covariance, rest.overlap[..., None])[..., 0], axis=1)
+    return max(1.0, float(grey.mean())), max(1.0, float((total - grey).mean() / max(bands - 1, 1)))
