@@ -26,7 +26,6 @@ from ariel_lib.symbolic.radiative_transfer import molecule_shares
 from ariel_lib.symbolic.rules import RULES, Violations, find_violations
 from ariel_lib.transit.estimate import UNKNOWN_ORBIT, UNKNOWN_TEMPERATURE, DepthEstimate, load_estimate, make_problem
 from ariel_lib.transit.fit import DEPTH_PRIOR, LOG_A, Problem, Solution, common_response, solve, tangent
-from ariel_lib.transit.noise import fit_common_noise
 from ariel_lib.transit.orbit import orbit_prior
 from ariel_lib.transit.search import Candidate, find_transit
 from ariel_lib.transit.segments import MIN_SAMPLES, Segment, make_segments, merge_channels
@@ -69,9 +68,6 @@ def guard_planet(
         indices = [n for n, segment in enumerate(bands) if segment.visit == visit]
         bump = find_bump(*_scene(problem, fit, indices), problem.duration)
         if bump is not None:
-            first = np.cumsum([0] + [len(bands[n].channels) for n in indices])
-            red = [_red_inflation(problem, fit, n, bump, bump.by_band[start:]) for n, start in zip(indices, first)]
-            bump = replace(bump, inflation=max(bump.inflation, *red))
             found.append(Guarded(visit, bump, _shift(problem, fit, indices, bump, wavelength)))
     return found
 
@@ -138,21 +134,6 @@ def _scene(problem: Problem, fit: Solution, indices: list[int]) -> tuple[list[Ba
     return bands, precision
 
 
-def _red_inflation(problem: Problem, fit: Solution, index: int, bump: Bump, amplitude: Sequence[float]) -> float:
-    """How much more the bump's matched filter scatters in noise with memory than in white noise.
-
-    The noise is found in the white residuals without the bump, whole visit at once: far from a wide bump little is left to
-    measure scatter on.
-    """
-    segment = problem.segments[index]
-    flux = np.array(amplitude[: len(segment.channels)])[:, None] * bump_shape(bump, segment.time)
-    response = common_response(problem, fit, index)[0]
-    noise = fit_common_noise(segment, fit.residual[index] - flux, response, problem.duration)
-    lag = np.arange(-len(segment.time), len(segment.time) + 1)
-    alike = np.exp(-np.abs(lag) / max(noise.memory, 1e-6) - 0.25 * (lag * segment.exposure / bump.width) ** 2)
-    return float(1 + noise.red / noise.white * alike.sum())
-
-
 def _shift(problem: Problem, fit: Solution, indices: list[int], bump: Bump, wavelength: np.ndarray) -> np.ndarray:
     """The depth that the bump adds where it is not told from the transit, (wavelength,), through the fit's response."""
     by_band = np.zeros(problem.n_channels)
@@ -190,7 +171,7 @@ def check_submission(
     kept = Path(submission).parent / "estimates" / split
     guarded = _guard_all(archive, split, folder, kept, planets, workers, progress)
     shift = np.stack([total_shift(guarded.get(planet, ()), len(wavelength)) for planet in planets])
-    mu, stated, grid, moved = (torch.from_numpy(np.asarray(x, dtype=float)) for x in (mean, sigma, wavelength, shift))
+    mu, stated, grid, moved = (torch.tensor(x, dtype=torch.float64) for x in (mean, sigma, wavelength, shift))
     context = make_context(mu, stated, grid, moved)
     found = find_violations(mu, context)
     shares = molecule_shares(mu, context)

@@ -179,6 +179,16 @@ class _Trials:
         followed = self.pull @ (self.joint.inverse @ (self.pull[place].T @ amplitude))
         return replace(self, overlap=self.overlap - direct + followed)
 
+    def residuals_without(self, place: int) -> list[np.ndarray]:
+        """White residuals (time,) of each band once that bump is fitted too."""
+        amplitude = np.linalg.solve(self.power[place], self.overlap[place])
+        follow = self.joint.inverse @ (self.pull[place].T @ amplitude)
+        joint = self.joint
+        return [
+            residual - a * bump[place] + follow @ design
+            for a, bump, residual, design in zip(amplitude, self.bumps, joint.residual, joint.design)
+        ]
+
 
 def _join(bands: Sequence[Band], precision: np.ndarray) -> _Joint:
     """White by each band's own scatter, with a quadratic baseline a band added to what the fit follows."""
@@ -215,15 +225,39 @@ def _shared_noise(bands: Sequence[Band], residuals: list[np.ndarray]) -> np.ndar
 
 
 def _inflations(trials: _Trials, place: int, width: float) -> tuple[float, float]:
-    """How much more the matched filter scatters, far from the bump, than white noise would make it: the sum over lags of
-    the residuals' autocorrelation times the template's, for grey amplitudes and for differences between bands. At least 1."""
+    """How much more the matched filter scatters than white noise would make it, for grey amplitudes and for differences
+    between bands; at least 1. Grey: the larger of its scatter far from the bump and of the whole visit's autocorrelation."""
+    grey = _memory(trials, place, width)
+    time = trials.joint.bands[0].time
+    doubt = 1 + 2 * np.sqrt(2 / ((time[-1] - time[0]) / (2 * np.sqrt(np.pi) * width)))  # two errors of a variance from few bumps
     far = np.abs(trials.centres - trials.centres[place]) > NEAR * width
     if not far.any():
-        return 1.0, 1.0
+        return 1 + (grey - 1) * doubt, 1.0
     rest = trials.without(place).take(np.flatnonzero(far))
     bands = rest.overlap.shape[1]
     signal = rest.power @ np.ones(bands)
     weighted = np.linalg.solve(rest.covariance, signal[..., None])[..., 0]
-    grey = np.sum(weighted * rest.overlap, axis=1) ** 2 / np.sum(weighted * signal, axis=1)
+    common = np.sum(weighted * rest.overlap, axis=1) ** 2 / np.sum(weighted * signal, axis=1)
     total = np.sum(rest.overlap * np.linalg.solve(rest.covariance, rest.overlap[..., None])[..., 0], axis=1)
-    return max(1.0, float(grey.mean())), max(1.0, float((total - grey).mean() / max(bands - 1, 1)))
+    grey = max(grey, float(common.mean()))
+    return 1 + (grey - 1) * doubt, max(1.0, float((total - common).mean() / max(bands - 1, 1)))
+
+
+def _memory(trials: _Trials, place: int, width: float) -> float:
+    """Σ over lags of the autocorrelation of the white light times the template's own, relative to noise without memory.
+
+    The sum ends where the autocorrelation first falls below zero (Geyer 1992): beyond, it is what the fit has absorbed.
+    """
+    bands, residuals = trials.joint.bands, trials.residuals_without(place)
+    found = [1.0]
+    for time in {band.time.tobytes(): band.time for band in bands}.values():
+        members = [n for n, band in enumerate(bands) if np.array_equal(band.time, time)]
+        series = sum(residuals[n] * trials.joint.root[n] for n in members)
+        n = len(series)
+        products = np.correlate(series, series, "full")[n - 1 :] / n
+        negative = np.flatnonzero(products < 0)
+        products = products[: negative[0]] if len(negative) else products
+        template = np.exp(-0.25 * (np.arange(len(products)) * (time[-1] - time[0]) / (n - 1) / width) ** 2)
+        white = max(np.mean(np.diff(series) ** 2) / 2, 1e-300)
+        found.append(float((2 * products @ template - products[0]) / white))
+    return max(found)
