@@ -130,7 +130,8 @@ class TrainingConfig:
 class CorelConfig:
     """enabled: train relational conformal intervals on the held-out planets, and let them make the sigmas; q: their level.
 
-    `uncertainty.corel=true` is short for `uncertainty.corel.enabled=true`.
+    As an override, `uncertainty.corel=true` is short for `uncertainty.corel.enabled=true`; a file spells it out, so that a
+    later override of q leaves it on.
     """
 
     enabled: bool = False
@@ -159,7 +160,7 @@ class RuleConfig:
 
 @dataclass(frozen=True)
 class SymbolicConfig:
-    """The rules of ariel_lib/symbolic, by name. All are off by default: none has raised the held-out score yet."""
+    """The rules of ariel_lib/symbolic, by name. All are off by default: what they are worth in training is not measured yet."""
 
     smoothness: RuleConfig = field(default_factory=RuleConfig)
     nonneg: RuleConfig = field(default_factory=RuleConfig)
@@ -305,9 +306,7 @@ def _one_sentence(path: Path | None, error: Exception) -> str:
 
 
 def _build(cls: type, values: Mapping, prefix: str):
-    """An instance of a configuration dataclass from a mapping, every key and type checked; true or false is its switch."""
-    if isinstance(values, bool) and SWITCH in {f.name for f in fields(cls)}:
-        values = {SWITCH: values}
+    """An instance of a configuration dataclass from a mapping, every key and type checked."""
     if not isinstance(values, Mapping):
         raise ConfigError(f"{prefix.rstrip('.') or 'the configuration'}: expected keys and values, found {values!r}.")
     hints = typing.get_type_hints(cls)

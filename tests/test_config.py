@@ -139,11 +139,18 @@ def test_a_group_with_a_switch_is_turned_on_and_set(overrides):
     assert load_config(TRAIN, ["uncertainty.corel=false", "uncertainty.corel.q=0.80"]) == load_config(TRAIN)
 
 
-def test_a_file_may_turn_a_group_on_by_its_name(tmp_path):
-    path = write_yaml(tmp_path / "mine.yaml", "uncertainty: {corel: true}\nsymbolic: {fft: {weight: 0.1}}\n")
+def test_a_file_spells_the_switch_out(tmp_path):
+    path = write_yaml(tmp_path / "mine.yaml", "uncertainty: {corel: {enabled: true}}\nsymbolic: {fft: {weight: 0.1}}\n")
     config = load_config(path)
     assert config.uncertainty.corel.enabled and config.symbolic.weights == {"fft": 0.1}
     assert load_config(path, ["uncertainty.corel=false"]).uncertainty.corel.enabled is False
+    with pytest.raises(ConfigError, match=r"uncertainty\.corel: expected keys and values, found True"):
+        load_config(write_yaml(tmp_path / "short.yaml", "uncertainty: {corel: true}\n"))
+
+
+def test_the_shipped_corel_file_turns_corel_on():
+    config = load_config(TRAIN.with_name("corel.yaml"), ["uncertainty.corel.q=0.9"])
+    assert (config.uncertainty.corel.enabled, config.uncertainty.corel.q) == (True, 0.9)
 
 
 def test_weights_of_rules_are_set_by_name_and_checked():

@@ -60,7 +60,7 @@ def test_intervals_tables_and_a_checkpoint_whose_sigmas_they_make(trained, monke
 
 
 def test_a_folder_without_the_held_out_planets_is_refused(trained, tmp_path):
-    root, weights = trained
+    _, weights = trained
     dataset = pytest.importorskip("ariel_lib.simulator.dataset")
     dataset.simulate_dataset(tmp_path / "other", n_planets=2, n_test=1, seed=9, size="toy", level="lightcurves")
     with pytest.raises(ConfigError, match="held out 28 planets, of which"):

@@ -42,7 +42,8 @@ class Band:
 
 @dataclass(frozen=True)
 class Bump:
-    """The most significant bump of a visit, or dip (which is none: a bump beside it would be its echo in the baseline): time and width h, amplitude at 2.4 micron, slope β.
+    """The most significant bump of a visit: time and width h, amplitude at 2.4 micron, slope β. One of negative amplitude is
+    a dip: it does not exist as a bump, and neither do the bumps beside it that it echoes in the baseline.
 
     by_band            amplitude in each band, free of any colour law
     gain, colour_gain  falls of χ² for the bump and for its colour; inflation, colour_inflation  of their thresholds

@@ -21,7 +21,8 @@ def draw_spectra(seed=0, planets=20, noise=5e-6):
     rows = [
         transmission_spectrum(
             WAVELENGTH, rng.uniform(0.07, 0.15), 10 ** rng.uniform(-4.3, -3.5),
-            {m: 10 ** rng.uniform(-7, -3) for m in ("H2O", "CH4", "CO2", "CO", "NH3")}, 10 ** rng.uniform(0, 2), 10 ** rng.uniform(-27, -25),
+            {m: 10 ** rng.uniform(-7, -3) for m in ("H2O", "CH4", "CO2", "CO", "NH3")},
+            10 ** rng.uniform(0, 2), 10 ** rng.uniform(-27, -25),
         )
         for _ in range(planets)
     ]  # fmt: skip
@@ -121,8 +122,11 @@ def test_smoothness_is_relative_to_the_planets_own_amplitude():
     mu, tiny = low_pass(mu), torch.full_like(sigma, 1e-9)
     white = mu[:, 1:].mean(dim=1, keepdim=True)
     scaled = white + 100 * (mu - white)
-    grid = torch.from_numpy(WAVELENGTH)
-    small, large = (RULES["smoothness"].deviation(m, c) / RULES["smoothness"].scale(c) for m, c in ((m, make_context(m, tiny, grid)) for m in (mu, scaled)))
+    rule, relative = RULES["smoothness"], []
+    for spectra in (mu, scaled):
+        context = make_context(spectra, tiny, torch.from_numpy(WAVELENGTH))
+        relative.append(rule.deviation(spectra, context) / rule.scale(context))
+    small, large = relative
     assert large[:, 1:] == pytest.approx(small[:, 1:], rel=1e-2, abs=1e-3)
 
 
