@@ -17,15 +17,17 @@ from ariel_lib.models.v50 import V50
 from ariel_lib.storage import StorageError, load_arrays, save_arrays
 from ariel_lib.transit.drift import DriftPrior
 from ariel_lib.transit.prior import SpectralPrior
+from ariel_lib.uncertainty.corel import Corel
 from ariel_lib.uncertainty.temperature import Temperature
 
-FORMAT = "spectramind-v50-2"
+FORMAT = "spectramind-v50-3"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """network on the CPU; wavelength (wavelength,) micron; fallback mean and sigma (wavelength,): the answer for a planet
-    without usable data; config: the resolved configuration of the run."""
+    without usable data; config: the resolved configuration of the run; held_out: planets that training has not seen;
+    corel: intervals that make the sigmas in place of the network's, or None."""
 
     network: V50
     prior: SpectralPrior
@@ -35,6 +37,8 @@ class Checkpoint:
     fallback_mean: np.ndarray
     fallback_sigma: np.ndarray
     config: dict
+    held_out: tuple[str, ...] = ()
+    corel: Corel | None = None
 
     def save(self, path: Path | str) -> Path:
         arrays = {
@@ -47,12 +51,15 @@ class Checkpoint:
             "fallback_mean": self.fallback_mean,
             "fallback_sigma": self.fallback_sigma,
         }
+        if self.corel is not None:
+            arrays |= {f"corel.{name}": array for name, array in self.corel.to_arrays().items()}
         text = {
             "format": FORMAT,
             "version": ariel_lib.__version__,
             "hyperparameters": json.dumps(self.network.hyperparameters, sort_keys=True),
             "temperature": json.dumps(self.temperature.to_dict(), sort_keys=True),
             "config": json.dumps(self.config, sort_keys=True),
+            "held_out": json.dumps(self.held_out),
         }
         return save_arrays(path, arrays, text)
 
@@ -71,7 +78,11 @@ class Checkpoint:
         prior = SpectralPrior.from_arrays({name[6:]: a for name, a in arrays.items() if name.startswith("prior.")})
         temperature = Temperature.from_dict(json.loads(text["temperature"]))
         rest = (arrays[name] for name in ("wavelength", "fallback_mean", "fallback_sigma"))
-        return cls(network.eval(), prior, DriftPrior(arrays["drift"]), temperature, *rest, json.loads(text["config"]))
+        intervals = {name[6:]: a for name, a in arrays.items() if name.startswith("corel.")}
+        return cls(
+            network.eval(), prior, DriftPrior(arrays["drift"]), temperature, *rest, json.loads(text["config"]),
+            tuple(json.loads(text["held_out"])), Corel.from_arrays(intervals) if intervals else None,
+        )  # fmt: skip
 
 
 class RunState:

@@ -170,7 +170,13 @@ def train(
     from ariel_lib.training import train as run  # after the settings: a misspelt key need not wait for torch
 
     with _bar("Training") as progress:
-        _print_json(run(settings, progress=progress, log=_print_line))
+        result = run(settings, progress=progress, log=_print_line)
+        if settings.uncertainty.corel.enabled:
+            from ariel_lib.intervals import train_intervals
+
+            outdir, q = Path(result["weights"]).parent / "corel", settings.uncertainty.corel.q
+            result["corel"] = train_intervals(weights=result["weights"], outdir=outdir, q=q, update=True)
+    _print_json(result)
 
 
 @app.command(
@@ -193,6 +199,58 @@ def predict(
         result = run(
             data=data, split=split.value, weights=weights, out=out, light_curves=light_curves, workers=workers,
             progress=progress,
+        )  # fmt: skip
+    _print_json(result)
+
+
+@app.command(
+    "corel-train", epilog="Example: spectramind corel-train --q 0.80 --outdir outputs/corel --update-checkpoint"
+)
+def corel_train(
+    outdir: Annotated[Path, typer.Option(help="Folder for intervals, coverage tables and the trained network.")],
+    q: Annotated[float, typer.Option(help="Coverage of the intervals.")] = 0.80,
+    weights: Annotated[Path, typer.Option(help="weights.safetensors that `train` wrote.")] = Path(
+        "outputs/v50/weights.safetensors"
+    ),
+    data: Annotated[Path | None, typer.Option("--data", help="The training set; default: where `train` read it.")] = None,
+    update_checkpoint: Annotated[
+        bool, typer.Option("--update-checkpoint", help="Store the intervals: `predict` then takes its sigmas from them.")
+    ] = False,
+    workers: Workers = 1,
+) -> None:
+    """Train relational conformal intervals on the planets that `train` held out.
+
+    Prints marginal and joint coverage, in all and by brightness; every planet is judged by a network that has not seen it.
+    """
+    from ariel_lib.intervals import train_intervals
+
+    with _bar("Reading planets") as progress:
+        result = train_intervals(
+            weights=weights, outdir=outdir, q=q, data=data, update=update_checkpoint, workers=workers, progress=progress
+        )  # fmt: skip
+    _print_json(result)
+
+
+@app.command(epilog="Example: spectramind check --submission submission.csv --data build/sim --outdir outputs/check")
+def check(
+    submission: Annotated[Path, typer.Option(help="The submission.")],
+    data: Data,
+    outdir: Annotated[Path, typer.Option(help="Folder for violations.jsonl and summary.json.")],
+    split: Annotated[Split, typer.Option(help="Which planets it holds.")] = Split.test,
+    light_curves: Annotated[
+        Path | None, typer.Option(help="Folder that `calibrate` wrote, for the microlensing guard.")
+    ] = None,
+    workers: Workers = 1,
+) -> None:
+    """Judge a submission by the rules of physics: smoothness, sign, resolution, molecules, bumps in the light curves.
+
+    A violation is a finding, not an error: the exit code is 0.
+    """
+    from ariel_lib.checking import check_submission
+
+    with _bar("Guarding light curves") as progress:
+        result = check_submission(
+            submission, data, outdir, split=split.value, light_curves=light_curves, workers=workers, progress=progress
         )  # fmt: skip
     _print_json(result)
 

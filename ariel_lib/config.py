@@ -17,6 +17,7 @@ TOY_ROOT = "build/toy/data"  # where `make toy` puts its data, relative to the w
 SPLITS = ("train", "test", "toy")
 OPERATORS = ("rgcn", "gatv2", "nnconv")
 RELATIONS = ("neighbour", "white", "molecule", "region")
+SWITCH = "enabled"  # the setting that `group=true` and `group=false` mean
 OPTIMIZERS = ("adamw", "adam", "sgd")
 
 
@@ -126,6 +127,54 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
+class CorelConfig:
+    """enabled: train relational conformal intervals on the held-out planets, and let them make the sigmas; q: their level.
+
+    As an override, `uncertainty.corel=true` is short for `uncertainty.corel.enabled=true`; a file spells it out, so that a
+    later override of q leaves it on.
+    """
+
+    enabled: bool = False
+    q: float = 0.80
+
+    def __post_init__(self):
+        _require("uncertainty.corel.q", self.q, 0 < self.q < 1, "between 0 and 1")
+
+
+@dataclass(frozen=True)
+class UncertaintyConfig:
+    """What is done to sigmas beyond the temperature (calibration.temperature)."""
+
+    corel: CorelConfig = field(default_factory=CorelConfig)
+
+
+@dataclass(frozen=True)
+class RuleConfig:
+    """weight of one physics rule's penalty beside the likelihood; 0: the rule is not computed."""
+
+    weight: float = 0.0
+
+    def __post_init__(self):
+        _require("symbolic weight", self.weight, self.weight >= 0, "0 or more")
+
+
+@dataclass(frozen=True)
+class SymbolicConfig:
+    """The rules of ariel_lib/symbolic, by name. All are off by default: what they are worth in training is not measured yet."""
+
+    smoothness: RuleConfig = field(default_factory=RuleConfig)
+    nonneg: RuleConfig = field(default_factory=RuleConfig)
+    fft: RuleConfig = field(default_factory=RuleConfig)
+    rt: RuleConfig = field(default_factory=RuleConfig)
+    microlens: RuleConfig = field(default_factory=RuleConfig)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """By rule, those above zero."""
+        return {f.name: getattr(self, f.name).weight for f in fields(self) if getattr(self, f.name).weight}
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything that can be set."""
 
@@ -133,6 +182,8 @@ class Config:
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    uncertainty: UncertaintyConfig = field(default_factory=UncertaintyConfig)
+    symbolic: SymbolicConfig = field(default_factory=SymbolicConfig)
 
 
 def load_config(path: Path | str | None = None, overrides: Iterable[str] = ()) -> Config:
@@ -222,12 +273,22 @@ def _normal_form(text: str, chosen: set[str]) -> str:
     if override.is_sweep_override():
         raise ConfigError(f"override {text!r} holds several values: give one, or a list in brackets as in key=[a,b].")
     key, value = override.key_or_group, override.value()
+    if isinstance(value, bool) and _has_switch(key):
+        text = text.replace(key, f"{key}.{SWITCH}", 1)
     if key in _section_names() and not isinstance(value, str | dict):
         example = f"{key}.{fields(_section(key))[0].name}"
         raise ConfigError(f"override {text!r}: {key} is a section; set one of its keys, such as {example}.")
     if key in _section_names() and isinstance(value, str):
         return text.lstrip("+") if key in chosen else f"+{text.lstrip('+')}"
     return f"++{text.lstrip('+')}"
+
+
+def _has_switch(key: str) -> bool:
+    """Whether the key names a group of settings that can be turned on and off as a whole."""
+    kind = Config
+    for name in key.split("."):
+        kind = typing.get_type_hints(kind).get(name) if is_dataclass(kind) else None
+    return is_dataclass(kind) and SWITCH in {f.name for f in fields(kind)}
 
 
 def _section_names() -> tuple[str, ...]:
@@ -261,12 +322,19 @@ def _build(cls: type, values: Mapping, prefix: str):
 
 def _nearest(key: str) -> str:
     """' Did you mean …?' with the valid key most like this one, judged by the whole key and by its last part."""
-    keys = [*_section_names()]
-    keys += [f"{section}.{f.name}" for section in _section_names() for f in fields(_section(section))]
+    keys = list(_all_keys(Config, ""))
     last = {known.rpartition(".")[2]: known for known in keys}
     close = difflib.get_close_matches(key, keys, n=1, cutoff=0.6)
     close = close or [last[name] for name in difflib.get_close_matches(key.rpartition(".")[2], last, n=1, cutoff=0.6)]
     return f" Did you mean {close[0]}?" if close else f" The sections are {', '.join(_section_names())}."
+
+
+def _all_keys(cls: type, prefix: str) -> Iterable[str]:
+    """Dotted names of all settings and groups of them."""
+    for name, kind in typing.get_type_hints(cls).items():
+        yield f"{prefix}{name}"
+        if is_dataclass(kind):
+            yield from _all_keys(kind, f"{prefix}{name}.")
 
 
 def _section(name: str) -> type:

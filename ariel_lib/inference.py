@@ -23,6 +23,7 @@ from ariel_lib.storage import save_arrays, write_atomically
 from ariel_lib.submission import write_submission
 from ariel_lib.survey import Observation, Survey, survey_planets
 from ariel_lib.training import predict_inputs
+from ariel_lib.uncertainty.corel import corel_features
 
 BATCH = 16  # planets: bounds the memory of light curves at full cadence
 log = logging.getLogger(__name__)
@@ -52,6 +53,9 @@ def answer(observations: dict[str, Observation], checkpoint: Checkpoint) -> Answ
         mean, sigma = predict_inputs(checkpoint.network, inputs)
         posterior = (inputs.mean.double().numpy(), inputs.sigma.double().numpy())
         depth = [np.stack([getattr(o.estimate, name) for o in batch]) for name in ("depth", "sigma")]
+        if checkpoint.corel is not None:
+            independent = np.stack([o.estimate.independent for o in batch])
+            sigma = checkpoint.corel.sigmas(corel_features(mean, sigma, *depth, independent), mean, sigma)
         rows.append((mean, checkpoint.temperature.apply(sigma), *posterior, *depth))
     n = len(checkpoint.wavelength)
     columns = [np.concatenate(column) for column in zip(*rows)] if rows else [np.zeros((0, n))] * 6

@@ -7,7 +7,7 @@ spectrum or of a mixed and rescaled one, and meets them with a spectral prior th
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from ariel_lib.archive import Archive, Spectra
 from ariel_lib.calibration.pipeline import CalibrationSettings
+from ariel_lib.checking import feigned_depth
 from ariel_lib.checkpoint import Checkpoint, RunState
 from ariel_lib.config import Config, ConfigError, config_hash, to_dict
 from ariel_lib.metrics import column_weights, naive_statistics, reference_gain, summary, unclipped_score
@@ -33,6 +34,8 @@ from ariel_lib.models.rivals import ConstantSpectrum, white_depth
 from ariel_lib.models.v50 import V50
 from ariel_lib.storage import write_atomically
 from ariel_lib.survey import Observation, Survey, survey_planets
+from ariel_lib.symbolic.context import make_context
+from ariel_lib.symbolic.rules import total_penalty
 from ariel_lib.transit.drift import fit_drift_prior
 from ariel_lib.transit.prior import Conditional, SpectralPrior, fit_prior
 from ariel_lib.uncertainty.temperature import Temperature, fit_temperature
@@ -60,6 +63,7 @@ class Example:
     fgs1: np.ndarray
     fgs1_mask: np.ndarray
     amplitudes: np.ndarray
+    shift: np.ndarray  # (wavelength,) that an achromatic bump in its light curves would feign; mostly zero
 
     def inputs(self, depth: np.ndarray) -> Inputs:
         """The planet as the network would see it, had `depth` (wavelength,) been measured."""
@@ -68,12 +72,12 @@ class Example:
         star = star_features(self.observation.star, estimate, float(weights @ self.amplitudes))
         return make_inputs(self.fgs1, self.fgs1_mask, mean, sigma, node_features(depth, estimate, mean, sigma), star)
 
-    def draw(self, rng: np.random.Generator) -> tuple[Inputs, np.ndarray]:
-        """Fresh inputs and the spectrum they come from."""
+    def draw(self, rng: np.random.Generator) -> tuple[Inputs, np.ndarray, np.ndarray]:
+        """Fresh inputs, the spectrum they come from, and the shift of a bump in them."""
         if rng.random() < REAL_SHARE:
-            return self.inputs(self.observation.estimate.depth), self.truth
+            return self.inputs(self.observation.estimate.depth), self.truth, self.shift
         truth = self._mix(rng) if rng.random() < MIXED_SHARE else self.truth
-        return self.inputs(truth + self.root @ rng.standard_normal(len(truth))), truth
+        return self.inputs(truth + self.root @ rng.standard_normal(len(truth))), truth, np.zeros_like(truth)
 
     def _mix(self, rng: np.random.Generator) -> np.ndarray:
         """This planet's white depth under a shape turned between two of its kin, rescaled; never negative."""
@@ -114,6 +118,8 @@ def _train(config: Config, progress: Callable[[int, int], None] | None, log: Cal
     training, validation = make_examples(
         survey, labels, wavelength, settings.validation_fraction, np.random.default_rng([settings.seed, 0])
     )
+    if config.symbolic.microlens.weight:
+        training = [replace(example, shift=feigned_depth(example.observation, wavelength)) for example in training]
     log(
         f"{len(training)} training planets, {len(validation)} held out, {time.monotonic() - started:.0f} s for the physical estimates"
     )
@@ -124,6 +130,7 @@ def _train(config: Config, progress: Callable[[int, int], None] | None, log: Cal
     checkpoint = Checkpoint(
         network, fit_prior(labels.depth, wavelength), drift, temperature, wavelength,
         labels.depth.mean(axis=0), np.full(len(wavelength), naive["naive_sigma"]), to_dict(config),
+        tuple(example.observation.estimate.planet_id for example in validation),
     )  # fmt: skip
     weights = checkpoint.save(out / "weights.safetensors")
     result = {
@@ -180,6 +187,7 @@ def _example(observation: Observation, truth: np.ndarray, prior: SpectralPrior, 
         fgs1.astype(np.float32),
         mask,
         prior.amplitudes,
+        np.zeros_like(truth),
     )
 
 
@@ -232,8 +240,14 @@ def _epoch(
     """One pass; the mean loss."""
     device, losses = next(network.parameters()).device, []
     network.train()
-    for inputs, truth in _batches(training, config.training.batch_size, rng):
-        loss = challenge_loss(network(inputs.to(device)), truth.to(device), naive, weighted=config.training.gll)
+    weights, wavelength = config.symbolic.weights, torch.tensor(network.hyperparameters["wavelength"], device=device)
+    for inputs, truth, shift in _batches(training, config.training.batch_size, rng):
+        inputs = inputs.to(device)
+        prediction = network(inputs)
+        loss = challenge_loss(prediction, truth.to(device), naive, weighted=config.training.gll)
+        if weights:
+            context = make_context(inputs.mean, inputs.sigma, wavelength, shift.to(device))
+            loss = loss + total_penalty(prediction.mean, context, weights)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -243,12 +257,12 @@ def _epoch(
     return float(np.mean(losses))
 
 
-def _batches(training: list[Example], size: int, rng: np.random.Generator) -> Iterator[tuple[Inputs, torch.Tensor]]:
+def _batches(training: list[Example], size: int, rng: np.random.Generator) -> Iterator[tuple[Inputs, torch.Tensor, torch.Tensor]]:
     rounds = -(-DRAWS_AN_EPOCH // len(training))
     order = np.concatenate([rng.permutation(len(training)) for _ in range(rounds)])
     for first in range(0, len(order), size):
-        inputs, truths = zip(*(training[n].draw(rng) for n in order[first : first + size]))
-        yield Inputs.stack(list(inputs)), torch.from_numpy(np.stack(truths).astype(np.float32))
+        inputs, *arrays = zip(*(training[n].draw(rng) for n in order[first : first + size]))
+        yield Inputs.stack(list(inputs)), *(torch.from_numpy(np.stack(rows).astype(np.float32)) for rows in arrays)
 
 
 def challenge_loss(prediction, truth: torch.Tensor, naive: dict, *, weighted: bool = True) -> torch.Tensor:

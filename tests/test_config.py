@@ -128,3 +128,36 @@ def test_the_hash_sees_results_and_not_places_or_speed():
     for override in ("training.seed=1", "model.d_model=16", "data.split=toy", "training.threads=2"):
         assert config_hash(load_config(TRAIN, [override])) != plain
     assert len(plain) == 64
+
+
+@pytest.mark.parametrize(
+    "overrides", [["uncertainty.corel=true", "uncertainty.corel.q=0.9"], ["+uncertainty.corel.q=0.9", "+uncertainty.corel=true"]]
+)
+def test_a_group_with_a_switch_is_turned_on_and_set(overrides):
+    corel = load_config(TRAIN, overrides).uncertainty.corel
+    assert (corel.enabled, corel.q) == (True, 0.9)
+    assert load_config(TRAIN, ["uncertainty.corel=false", "uncertainty.corel.q=0.80"]) == load_config(TRAIN)
+
+
+def test_a_file_spells_the_switch_out(tmp_path):
+    path = write_yaml(tmp_path / "mine.yaml", "uncertainty: {corel: {enabled: true}}\nsymbolic: {fft: {weight: 0.1}}\n")
+    config = load_config(path)
+    assert config.uncertainty.corel.enabled and config.symbolic.weights == {"fft": 0.1}
+    assert load_config(path, ["uncertainty.corel=false"]).uncertainty.corel.enabled is False
+    with pytest.raises(ConfigError, match=r"uncertainty\.corel: expected keys and values, found True"):
+        load_config(write_yaml(tmp_path / "short.yaml", "uncertainty: {corel: true}\n"))
+
+
+def test_the_shipped_corel_file_turns_corel_on():
+    config = load_config(TRAIN.with_name("corel.yaml"), ["uncertainty.corel.q=0.9"])
+    assert (config.uncertainty.corel.enabled, config.uncertainty.corel.q) == (True, 0.9)
+
+
+def test_weights_of_rules_are_set_by_name_and_checked():
+    assert load_config(TRAIN, ["symbolic.smoothness.weight=0.3"]).symbolic.weights == {"smoothness": 0.3}
+    with pytest.raises(ConfigError, match=r"Did you mean symbolic\.smoothness\?"):
+        load_config(TRAIN, ["symbolic.smoothnes.weight=0.3"])
+    with pytest.raises(ConfigError, match="0 or more"):
+        load_config(TRAIN, ["symbolic.rt.weight=-1"])
+    with pytest.raises(ConfigError, match="between 0 and 1"):
+        load_config(TRAIN, ["uncertainty.corel.q=80"])

@@ -1,54 +1,77 @@
-"""One factor on each instrument's sigma, chosen to maximise the challenge's score.
+"""Factors on sigma that maximise the challenge's score.
 
 The unclipped score is Σ w_ij (−log(k σ_ij) − z_ij² / 2k²) + constant, z = (truth − mean) / σ, with w = column weight
 over the element's reference gain. It is largest at k² = Σ w z² / Σ w; with equal weights this is temperature scaling
-(Guo et al. 2017, arXiv:1706.04599) of a Gaussian. Arrays are (planet, wavelength), wavelength 0 = FGS1.
+(Guo et al. 2017, arXiv:1706.04599) of a Gaussian. k may be one number, one for each instrument, for each instrument and
+noise regime, or one for each bin. Arrays are (planet, wavelength), wavelength 0 = FGS1.
 Knows nothing of where the sigmas came from.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
 
-from ariel_lib.metrics import column_weights, reference_gain, z_scores
+from ariel_lib.metrics import column_weights, reference_gain, unclipped_score, z_scores
 
 Array = np.ndarray
 
+KINDS = ("global", "instrument", "regime", "bin")
 SHRINKAGE_PLANETS = 30.0
+FOLDS = 5
+REGIMES = 3  # of noise: planets sorted by their median AIRS sigma
 
 
 @dataclass(frozen=True)
 class Temperature:
-    """Factors on sigma: `overall` is the one best for all elements, `fgs1` and `airs` are those applied."""
+    """Factors on sigma.
 
+    scales     one row a noise regime; a row holds (FGS1, AIRS) or one factor a wavelength
+    edges      median AIRS sigmas that part the regimes, ascending, one fewer than rows
+    overall    the one best factor for all elements
+    n_planets  that it was fitted on
+    """
+
+    scales: tuple[tuple[float, ...], ...] = ((1.0, 1.0),)
+    edges: tuple[float, ...] = ()
     overall: float = 1.0
-    fgs1: float = 1.0
-    airs: float = 1.0
     n_planets: int = 0
+    kind: str = "instrument"
 
     def __post_init__(self):
-        for name in ("overall", "fgs1", "airs"):
-            value = getattr(self, name)
-            if not (np.isfinite(value) and value > 0):
-                raise ValueError(f"temperature {name} must be finite and positive; found {value}")
+        if self.kind not in KINDS:
+            raise ValueError(f"temperature kind is {self.kind!r}; expected one of {', '.join(KINDS)}")
+        if len(self.edges) != len(self.scales) - 1 or len({len(row) for row in self.scales}) != 1:
+            raise ValueError(f"temperature: {len(self.scales)} rows of scales do not fit {len(self.edges)} edges")
+        values = np.concatenate([np.ravel(self.scales), [self.overall]])
+        if not (np.isfinite(values) & (values > 0)).all():
+            raise ValueError(f"temperature scales must be finite and positive; found {values[~(values > 0)][:1]}")
 
     def apply(self, sigma: Array) -> Array:
         """Calibrated standard deviations, same shape (..., wavelength)."""
-        scales = np.full(np.shape(sigma)[-1], self.airs)
-        scales[0] = self.fgs1
-        return sigma * scales
+        rows = np.asarray(self.scales)
+        if rows.shape[1] == 2:
+            rows = np.repeat(rows, [1, np.shape(sigma)[-1] - 1], axis=1)
+        return sigma * rows[np.searchsorted(self.edges, noise_level(sigma))]
 
-    def to_dict(self) -> dict[str, float]:
-        """Plain numbers, for JSON beside the weights."""
+    def to_dict(self) -> dict:
+        """Plain values, for JSON beside the weights."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, float]) -> "Temperature":
-        """Inverse of `to_dict`; an unknown or missing key is a TypeError or ValueError."""
-        missing = {"overall", "fgs1", "airs", "n_planets"} - set(values)
-        if missing:
-            raise ValueError(f"a stored temperature lacks {', '.join(sorted(missing))}; found {sorted(values)}")
-        return cls(**values)
+    def from_dict(cls, values: dict) -> "Temperature":
+        """Inverse of `to_dict`, also after JSON; an unknown or missing key is a ValueError."""
+        expected = set(cls.__dataclass_fields__)
+        if set(values) != expected:
+            raise ValueError(f"a stored temperature has the keys {sorted(expected)}; found {sorted(values)}")
+        rows = tuple(tuple(row) for row in values["scales"])
+        return cls(**{**values, "scales": rows, "edges": tuple(values["edges"])})
+
+
+def noise_level(sigma: Array) -> Array:
+    """Median AIRS sigma of each planet, (...): what parts noise regimes."""
+    return np.median(np.asarray(sigma)[..., 1:], axis=-1)
 
 
 def fit_temperature(
@@ -59,28 +82,82 @@ def fit_temperature(
     naive_mean: float,
     naive_sigma: float,
     year: int = 2025,
+    kind: str = "instrument",
     shrinkage_planets: float = SHRINKAGE_PLANETS,
 ) -> Temperature:
     """Factors that maximise the score on these planets, which the model must not have been trained on.
 
     mean, sigma, truth   (planet, wavelength)
+    kind                 one of KINDS
     shrinkage_planets    n0: with n planets k_j² ← (n k_j² + n0 k²) / (n + n0), k the overall factor; 0 = none
     """
     z2 = z_scores(truth, mean, sigma) ** 2
-    n_planets, n_wavelengths = z2.shape
     if not shrinkage_planets >= 0:
         raise ValueError(f"shrinkage_planets must be zero or more; found {shrinkage_planets}")
+    if kind not in KINDS:
+        raise ValueError(f"temperature kind is {kind!r}; expected one of {', '.join(KINDS)}")
+    weights = score_weights(truth, naive_mean=naive_mean, naive_sigma=naive_sigma, year=year)
+    overall = float(np.sum(weights * z2) / np.sum(weights))
+
+    def shrunk(planets: Array) -> tuple[float, ...]:
+        n = np.count_nonzero(planets)
+        trust = n / (n + shrinkage_planets) if n else 0.0
+        weighted, total = (weights * z2)[planets].sum(axis=0), weights[planets].sum(axis=0)
+        if kind != "bin":
+            weighted, total = (np.array([column[0], column[1:].sum()]) for column in (weighted, total))
+        own = np.divide(weighted, total, out=np.full(len(total), overall), where=total > 0)
+        return tuple(np.sqrt(trust * own + (1 - trust) * overall).tolist())
+
+    if kind == "global":
+        return Temperature(((float(np.sqrt(overall)),) * 2,), (), float(np.sqrt(overall)), len(z2), kind)
+    level = noise_level(sigma)
+    edges = np.quantile(level, np.arange(1, REGIMES) / REGIMES) if kind == "regime" else np.zeros(0)
+    regime = np.searchsorted(edges, level)
+    rows = tuple(shrunk(regime == row) for row in range(len(edges) + 1))
+    return Temperature(rows, tuple(edges.tolist()), float(np.sqrt(overall)), len(z2), kind)
+
+
+def score_weights(truth: Array, *, naive_mean: float, naive_sigma: float, year: int = 2025) -> Array:
+    """w: what a nat of each element's log-likelihood is worth to the score, up to one factor, (planet, wavelength)."""
     reference = reference_gain(truth, naive_mean=naive_mean, naive_sigma=naive_sigma, year=year)
-    weights = column_weights(n_wavelengths, year) / reference
-    overall = _weighted_mean(z2, weights)
-
-    def shrink(own: float) -> float:
-        return (n_planets * own + shrinkage_planets * overall) / (n_planets + shrinkage_planets)
-
-    fgs1 = shrink(_weighted_mean(z2[:, :1], weights[:, :1]))
-    airs = shrink(_weighted_mean(z2[:, 1:], weights[:, 1:]))
-    return Temperature(float(np.sqrt(overall)), float(np.sqrt(fgs1)), float(np.sqrt(airs)), n_planets)
+    return column_weights(reference.shape[1], year) / reference
 
 
-def _weighted_mean(z2: Array, weights: Array) -> float:
-    return float(np.sum(weights * z2) / np.sum(weights))
+def folds_of_planets(n_planets: int, folds: int) -> Iterator[tuple[Array, Array]]:
+    """Masks (planet,) of the planets to fit on and of those to judge on, fold by fold; every planet is judged once."""
+    for fold in range(min(folds, n_planets)):
+        judged = np.arange(n_planets) % folds == fold
+        yield ~judged, judged
+
+
+def cross_validated_scores(
+    fits: dict[str, Callable], mean: Array, sigma: Array, truth: Array, *, folds: int = FOLDS, **rule
+) -> dict[str, Array]:
+    """Score on planets that each fit has not seen, (fold,), by name.
+
+    fits   name → function(mean, sigma, truth, **rule) of an object whose apply(sigma) calibrates
+    rule   naive_mean, naive_sigma and year
+    """
+    found = {name: [] for name in fits}
+    for seen, judged in folds_of_planets(len(truth), folds):
+        for name, fit in fits.items():
+            fitted = fit(mean[seen], sigma[seen], truth[seen], **rule)
+            found[name].append(unclipped_score(truth[judged], mean[judged], fitted.apply(sigma[judged]), **rule))
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def choose_temperature(mean: Array, sigma: Array, truth: Array, *, folds: int = FOLDS, **rule) -> Temperature:
+    """The kind that cross-validation over planets prefers, fitted on all of them.
+
+    Kinds are tried from the simplest; a richer one must beat the best before it by more than the standard error of their
+    difference over the folds. Fewer than two planets a fold: the global factor.
+    """
+    chosen = KINDS[0]
+    if len(truth) >= 2 * folds:
+        fits = {kind: partial(fit_temperature, kind=kind) for kind in KINDS}
+        scores = cross_validated_scores(fits, mean, sigma, truth, folds=folds, **rule)
+        for kind in KINDS[1:]:
+            gain = scores[kind] - scores[chosen]
+            if gain.mean() > gain.std(ddof=1) / np.sqrt(folds):
+                chosen = kind
+    return fit_temperature(mean, sigma, truth, kind=chosen, **rule)

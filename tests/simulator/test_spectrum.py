@@ -4,18 +4,10 @@ import numpy as np
 import pytest
 
 from ariel_lib.instrument import spectrum_wavelengths
-from ariel_lib.simulator.spectrum import cross_section, draw_spectrum, transmission_spectrum
+from ariel_lib.simulator.spectrum import draw_spectrum, transmission_spectrum
 from ariel_lib.simulator.star import draw_star
 
 WAVELENGTH = spectrum_wavelengths()
-
-
-@pytest.mark.parametrize(
-    ("molecule", "peak"), [("H2O", 2.6), ("CO2", 2.75), ("CH4", 3.31), ("CO", 2.35), ("NH3", 2.98)]
-)
-def test_cross_section_peaks_at_the_molecules_band(molecule, peak):
-    near = WAVELENGTH[np.argmax(cross_section(molecule, WAVELENGTH))]
-    assert near == pytest.approx(peak, abs=0.1)
 
 
 def test_transmission_spectrum_of_a_thick_grey_cloud_is_flat():

@@ -1,0 +1,241 @@
+"""A submission and, where there are, its light curves → what the physics rules have against it, planet by planet.
+
+Knows the rules and the transit fit, not how either works; no truth and no network.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+from ariel_lib.archive import Archive, Star
+from ariel_lib.calibration.light_curves import LightCurves, light_curves_path, list_light_curves, load_light_curves
+from ariel_lib.storage import write_atomically
+from ariel_lib.submission import read_submission
+from ariel_lib.survey import Observation
+from ariel_lib.symbolic.context import make_context
+from ariel_lib.symbolic.microlensing import Band, Bump, bump_shape, find_bump
+from ariel_lib.symbolic.radiative_transfer import molecule_shares
+from ariel_lib.symbolic.rules import RULES, Violations, find_violations
+from ariel_lib.transit.estimate import UNKNOWN_ORBIT, UNKNOWN_TEMPERATURE, DepthEstimate, load_estimate, make_problem
+from ariel_lib.transit.fit import DEPTH_PRIOR, LOG_A, Problem, Solution, common_response, solve, tangent
+from ariel_lib.transit.orbit import orbit_prior
+from ariel_lib.transit.search import Candidate, find_transit
+from ariel_lib.transit.segments import MIN_SAMPLES, Segment, make_segments, merge_channels
+
+AIRS_BANDS = 6
+SAMPLES_A_BIN = 3  # of 24 s: the shortest bump lasts for several
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """What the microlensing guard saw in one visit: the bump, and the depth (wavelength,) that it would feign."""
+
+    visit: int
+    bump: Bump
+    shift: np.ndarray
+
+
+def guard_planet(
+    visits: Sequence[LightCurves], star: Star | None, wavelength: np.ndarray, candidate: Candidate | None = None
+) -> list[Guarded]:
+    """The strongest bump of each visit, whether it passes for one or not.
+
+    wavelength (wavelength,) micron, FGS1 first; candidate: where the transit is, or None to look for it.
+    """
+    segments = make_segments(list(visits), wavelength)
+    bands = [coarsen(merge_channels(segment, AIRS_BANDS), SAMPLES_A_BIN) for segment in segments]
+    if not bands:
+        return []
+    prior = UNKNOWN_ORBIT if star is None else orbit_prior(star.P, star.sma, star.i)
+    if candidate is None:
+        white = [merge_channels(band, 1) for band in bands]
+        candidate = find_transit(white, prior.period, prior.log_a[0], prior.b_squared[0])
+    temperature = UNKNOWN_TEMPERATURE if star is None else star.Ts
+    problem = make_problem(bands, 1 + AIRS_BANDS, prior, temperature, candidate)
+    start = problem.prior_mean.copy()
+    start[LOG_A] = candidate.log_a
+    fit = solve(problem, np.full(1 + AIRS_BANDS, candidate.depth), start, steps=20)
+    found = []
+    for visit in sorted({segment.visit for segment in bands}):
+        indices = [n for n, segment in enumerate(bands) if segment.visit == visit]
+        bump = find_bump(*_scene(problem, fit, indices), problem.duration)
+        if bump is not None:
+            found.append(Guarded(visit, bump, _shift(problem, fit, indices, bump, wavelength)))
+    return found
+
+
+def coarsen(segment: Segment, width: int) -> Segment:
+    """The same segment in samples `width` times as long; a rest at the end is left out. A visit too short stays as it is."""
+    n = len(segment.time) // width
+    if n < MIN_SAMPLES:
+        return segment
+
+    def mean(columns: np.ndarray) -> np.ndarray:
+        return columns[: n * width].reshape(n, width, *columns.shape[1:]).mean(axis=1)
+
+    parts = segment.weight[:, : n * width].reshape(-1, n, width)
+    weight = parts.sum(axis=-1)
+    total = (parts * segment.flux[:, : n * width].reshape(-1, n, width)).sum(axis=-1)
+    return replace(
+        segment, time=mean(segment.time), exposure=width * segment.exposure, weight=weight, trend=mean(segment.trend),
+        nuisance=mean(segment.nuisance), flux=np.divide(total, weight, out=np.zeros_like(total), where=weight > 0),
+    )  # fmt: skip
+
+
+def feigned_depth(observation: Observation, wavelength: np.ndarray) -> np.ndarray:
+    """The depth that achromatic bumps in a planet's light curves would add, (wavelength,); zero where there are none."""
+    candidate = _candidate(observation.estimate)
+    found = guard_planet(observation.visits(), observation.star, wavelength, candidate)
+    return total_shift(found, len(wavelength))
+
+
+def total_shift(found: Sequence[Guarded], n_wavelengths: int) -> np.ndarray:
+    return sum((g.shift for g in found if g.bump.achromatic), np.zeros(n_wavelengths))
+
+
+def known_candidate(path: Path) -> Candidate | None:
+    """The transit of a kept estimate, or None where there is none."""
+    if not path.is_file():
+        return None
+    return _candidate(load_estimate(path))
+
+
+def _candidate(estimate: DepthEstimate) -> Candidate:
+    t0 = {curve.visit: curve.t0 for curve in estimate.white}
+    return Candidate(t0, float(estimate.orbit[LOG_A]), float(np.median(estimate.depth)), np.inf)
+
+
+def _scene(problem: Problem, fit: Solution, indices: list[int]) -> tuple[list[Band], np.ndarray]:
+    """The bands of one visit near the fit, and the prior precision (parameter,) of all that the fit follows: depths, shared
+    parameters, then each band's own level and regressors."""
+    near = [tangent(problem, n, fit.depth, fit.shared) for n in indices]
+    n_shared, n_own = len(fit.shared), [t.own.shape[0] * t.own.shape[1] for t in near]
+    start = problem.n_channels + n_shared
+    precision = np.concatenate([np.full(problem.n_channels, DEPTH_PRIOR[1] ** -2), 1 / problem.prior_sigma**2, np.zeros(sum(n_own))])
+    bands = []
+    for index, t in zip(indices, near):
+        segment = problem.segments[index]
+        for n, lam in enumerate(segment.wavelength):
+            design = np.zeros((len(precision), len(segment.time)))
+            by_parameter = t.expand[n].T @ t.columns[n]
+            design[segment.channels[n]] = by_parameter[0]
+            design[problem.n_channels + t.where] = by_parameter[1:]
+            design[start : start + t.own.shape[1]] = t.own[n]
+            start += t.own.shape[1]
+            bands.append(Band(float(lam), segment.time, t.residual[n], segment.weight[n], t.smooth[n], design))
+    return bands, precision
+
+
+def _shift(problem: Problem, fit: Solution, indices: list[int], bump: Bump, wavelength: np.ndarray) -> np.ndarray:
+    """The depth that the bump adds where it is not told from the transit, (wavelength,), through the fit's response."""
+    by_band = np.zeros(problem.n_channels)
+    for n in indices:
+        by_band += common_response(problem, fit, n)[0] @ (bump.amplitude * bump_shape(bump, problem.segments[n].time))
+    centres = {int(c): lam for s in problem.segments for c, lam in zip(s.channels, s.wavelength)}
+    airs = sorted(c for c in centres if c > 0)
+    shift = np.full(len(wavelength), by_band[0])
+    if airs:
+        shift[1:] = np.interp(wavelength[1:], [centres[c] for c in airs], by_band[airs])
+    return shift
+
+
+def check_submission(
+    submission: Path | str,
+    data: Path | str,
+    outdir: Path | str,
+    *,
+    split: str = "test",
+    light_curves: Path | str | None = None,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict:
+    """Judge a submission by every rule; writes violations.jsonl (a line for each planet, rule and bin that violates it, and
+    one for each planet) and summary.json under outdir. Returns the summary: a row a rule.
+
+    light_curves  folder that `calibrate` wrote: the microlensing guard reads it. None: {data}/lightcurves, else lightcurves
+                  beside the submission, where `predict` makes them; without any, the guard sees nothing
+    """
+    archive, outdir = Archive(data), Path(outdir)
+    planets, mean, sigma = read_submission(submission)
+    wavelength = archive.wavelengths()
+    folders = [archive.root / "lightcurves", Path(submission).parent / "lightcurves"]
+    folder = Path(light_curves) if light_curves is not None else next((f for f in folders if f.is_dir()), folders[0])
+    kept = Path(submission).parent / "estimates" / split
+    guarded = _guard_all(archive, split, folder, kept, planets, workers, progress)
+    shift = np.stack([total_shift(guarded.get(planet, ()), len(wavelength)) for planet in planets])
+    mu, stated, grid, moved = (torch.tensor(x, dtype=torch.float64) for x in (mean, sigma, wavelength, shift))
+    context = make_context(mu, stated, grid, moved)
+    found = find_violations(mu, context)
+    shares = molecule_shares(mu, context)
+    lines = list(_log_lines(planets, wavelength, found, guarded, shares))
+    write_atomically(outdir / "violations.jsonl", ("\n".join(json.dumps(line) for line in lines) + "\n").encode())
+    summary = {"planets": len(planets), "guarded": len(guarded), "rules": summarise(planets, found)}
+    write_atomically(outdir / "summary.json", json.dumps(summary, indent=1).encode())
+    return summary
+
+
+def summarise(planets: Sequence[str], found: dict[str, Violations]) -> list[dict]:
+    """Rows rule, planets violating, bins, worst planet, its largest deviation in ppm and in sigmas."""
+    rows = []
+    for name, violations in found.items():
+        flagged, ppm, sigmas = (x.numpy() for x in (violations.flagged, violations.ppm, violations.sigmas))
+        row = {"rule": name, "planets": int(flagged.any(axis=1).sum()), "bins": int(flagged.sum()), "worst": None}
+        if flagged.any():
+            planet, bin_ = np.unravel_index(np.argmax(np.where(flagged, np.abs(sigmas), -1)), flagged.shape)
+            row |= {"worst": planets[planet], "ppm": float(ppm[planet, bin_]), "sigmas": float(sigmas[planet, bin_])}
+        rows.append(row | {"reference": RULES[name].reference})
+    return rows
+
+
+def _log_lines(planets, wavelength, found: dict[str, Violations], guarded, shares):
+    for row, planet in enumerate(planets):
+        for name, violations in found.items():
+            for bin_ in violations.flagged[row].nonzero().flatten().tolist():
+                yield {
+                    "planet": planet, "rule": name, "bin": bin_ + 1, "wavelength": round(float(wavelength[bin_]), 5),
+                    "ppm": round(float(violations.ppm[row, bin_]), 3), "sigmas": round(float(violations.sigmas[row, bin_]), 2),
+                }  # fmt: skip
+        yield {
+            "planet": planet,
+            "violated": [name for name, violations in found.items() if violations.flagged[row].any()],
+            "molecules": {name: round(float(share[row]), 4) for name, share in shares.items()},
+            "bumps": [
+                {"visit": g.visit, "kind": "achromatic" if g.bump.achromatic else "chromatic", **asdict(g.bump)}
+                for g in guarded.get(planet, ())
+                if g.bump.exists
+            ],
+        }
+
+
+def _guard_all(archive: Archive, split: str, folder: Path, kept: Path, planets, workers, progress) -> dict[str, list[Guarded]]:
+    present, found = list_light_curves(folder, split), {}
+    tasks = [
+        (
+            [light_curves_path(folder, split, planet, visit) for visit in present[planet]],
+            archive.star(split, planet),
+            kept / f"{planet}.safetensors",
+        )
+        for planet in planets
+        if planet in present
+    ]
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        results = pool.map(partial(_guard_task, archive.wavelengths()), tasks, chunksize=4)
+        for done, (planet, guarded) in enumerate(zip((p for p in planets if p in present), results), 1):
+            found[planet] = guarded
+            if progress:
+                progress(done, len(tasks))
+    return found
+
+
+def _guard_task(wavelength: np.ndarray, task: tuple[list[Path], Star | None, Path]) -> list[Guarded]:
+    paths, star, kept = task
+    with threadpool_limits(1):
+        return guard_planet([load_light_curves(path) for path in paths], star, wavelength, known_candidate(kept))

@@ -1,0 +1,34 @@
+"""A transit depth is an area ratio: it cannot be negative, and the challenge refuses a submission in which one is."""
+
+import torch
+from torch import Tensor
+
+from ariel_lib.symbolic.context import Context
+
+REFERENCE = "Seager & Mallén-Ornelas 2003, ApJ 585, 1038: depth = (Rp/Rs)²"
+
+
+def deviation(mu: Tensor, context: Context) -> Tensor:
+    """Depth below zero, (planet, wavelength); zero where there is none."""
+    return torch.relu(-mu)
+
+
+def scale(context: Context) -> Tensor:
+    return context.sigma
+
+
+def fill_negative(mu: Tensor) -> Tensor:
+    """AIRS bins below zero take the value between their nearest neighbours that are not; others stay. (planet, wavelength)"""
+    out = mu.clone()
+    for planet in (mu[:, 1:] < 0).any(dim=1).nonzero().flatten().tolist():
+        airs = mu[planet, 1:]
+        bad, place = airs < 0, torch.arange(len(airs), dtype=mu.dtype)
+        if bad.all():
+            continue
+        good = (~bad).nonzero().flatten()
+        after = torch.searchsorted(good, bad.nonzero().flatten()).clamp(max=len(good) - 1)
+        before = (after - 1).clamp(min=0)
+        left, right = good[before], good[after]
+        share = ((place[bad] - left) / (right - left).clamp(min=1)).clamp(0, 1)
+        out[planet, 1:][bad] = airs[left] * (1 - share) + airs[right] * share
+    return out

@@ -1,0 +1,81 @@
+"""The rules by name, and what each gives alike: a penalty for training, its gradient, and a map of violations.
+
+A rule is a deviation (planet, wavelength) in (Rp/Rs)², differentiable in the spectrum, and the scale on which nature and
+noise make such deviations. Penalty: mean square of their ratio. Violation: a ratio beyond the limit.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ariel_lib.symbolic import microlensing, nonnegativity, radiative_transfer, resolution, smoothness
+from ariel_lib.symbolic.context import Context
+
+LIMIT = 5.0
+
+
+@dataclass(frozen=True)
+class Rule:
+    """deviation(mu, context) and scale(context), both (planet, wavelength); limit in scales; reference to read."""
+
+    deviation: Callable[[Tensor, Context], Tensor]
+    scale: Callable[[Context], Tensor]
+    limit: float
+    reference: str
+
+
+@dataclass(frozen=True)
+class Violations:
+    """deviation (planet, wavelength) in ppm, sigmas the same in scales of the rule, flagged where they pass its limit."""
+
+    ppm: Tensor
+    sigmas: Tensor
+    flagged: Tensor
+
+
+RULES = {
+    name: Rule(module.deviation, module.scale, limit, module.REFERENCE)
+    for name, module, limit in (
+        ("smoothness", smoothness, LIMIT),
+        ("nonneg", nonnegativity, 0.0),
+        ("fft", resolution, LIMIT),
+        ("rt", radiative_transfer, LIMIT),
+        ("microlens", microlensing, 1.0),
+    )
+}
+
+
+def penalty(name: str, mu: Tensor, context: Context) -> Tensor:
+    """Mean over planets and bins of (deviation / scale)², a scalar: zero for a spectrum that the rule has nothing against."""
+    rule = RULES[name]
+    return ((rule.deviation(mu, context) / rule.scale(context)) ** 2).mean()
+
+
+def total_penalty(mu: Tensor, context: Context, weights: Mapping[str, float]) -> Tensor:
+    """Σ weight · penalty over the rules with a weight; rules without one are not computed."""
+    terms = [weight * penalty(name, mu, context) for name, weight in weights.items() if weight]
+    return torch.stack(terms).sum() if terms else mu.new_zeros(())
+
+
+def penalty_gradient(name: str, mu: Tensor, context: Context) -> Tensor:
+    """∂penalty/∂μ, (planet, wavelength): which way each bin would have to move."""
+    mu = mu.detach().requires_grad_()
+    return torch.autograd.grad(penalty(name, mu, context), mu)[0]
+
+
+def find_violations(mu: Tensor, context: Context) -> dict[str, Violations]:
+    """What each rule has against the spectra mu (planet, wavelength).
+
+    A negative bin is refuted already: the other rules judge the spectrum with it filled from its neighbours.
+    """
+    filled = nonnegativity.fill_negative(mu)
+    trusted = radiative_transfer.with_trust(filled, context)
+    found = {}
+    for name, rule in RULES.items():
+        judged = mu if name == "nonneg" else filled
+        deviation = rule.deviation(judged, trusted if name == "rt" else context)
+        sigmas = deviation / rule.scale(context)
+        found[name] = Violations(1e6 * deviation, sigmas, sigmas.abs() > rule.limit)
+    return found

@@ -1,0 +1,75 @@
+"""The guard on bands with a known transit, as in the trial that its thresholds come from: quiet, found, and told apart."""
+
+import numpy as np
+import pytest
+
+from ariel_lib.symbolic.microlensing import Band, find_bump
+
+TIME = np.arange(0, 7.5, 1 / 20)  # h
+WAVELENGTHS = (0.7, 2.1, 2.4, 2.7, 3.0, 3.3, 3.7)
+SIGMAS = 1e-6 * np.array([150, 78, 100, 130, 170, 210, 268]) / np.sqrt(3)  # 78–268 ppm a minute
+DURATION = 2.5
+
+
+def make_bands(rng, *, amplitude=0.0, slope=0.0, red=0.0, width=0.2, excess=1.0):
+    """Seven bands with a bump A (λ/2.4)^−β somewhere, quadratic drift, and noise with a memory of half an hour."""
+    centre = rng.uniform(0.5, 7.0)
+    steps = rng.standard_normal(len(TIME))
+    memory = np.exp(-1 / 10)
+    common = np.zeros(len(TIME))
+    for n in range(1, len(TIME)):
+        common[n] = memory * common[n - 1] + np.sqrt(1 - memory**2) * steps[n]
+    bands = []
+    for wavelength, sigma in zip(WAVELENGTHS, SIGMAS):
+        bump = amplitude * (wavelength / 2.4) ** -slope * np.exp(-0.5 * ((TIME - centre) / width) ** 2)
+        drift = 1e-3 * rng.standard_normal(3) @ np.stack([np.ones_like(TIME), TIME / 7.5, (TIME / 7.5) ** 2])
+        residual = bump + drift + red * common + excess * sigma * rng.standard_normal(len(TIME))
+        bands.append(Band(wavelength, TIME, residual, np.full(len(TIME), sigma**-2), np.ones(len(TIME)), np.zeros((0, len(TIME)))))
+    return bands, centre
+
+
+def run(trials, seed, **options):
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(trials):
+        bands, centre = make_bands(rng, **options)
+        found.append((find_bump(bands, np.zeros(0), DURATION), centre))
+    return found
+
+
+def test_nothing_is_found_where_nothing_is():
+    assert sum(bump.exists for bump, _ in run(80, 0)) <= 2
+    assert sum(bump.exists for bump, _ in run(40, 1, excess=2.0)) <= 1  # noise twice what was propagated
+
+
+def test_achromatic_bumps_are_found_in_place_and_called_so():
+    found = run(80, 2, amplitude=1e-4)
+    assert np.mean([bump.exists for bump, _ in found]) >= 0.95
+    assert np.mean([bump.achromatic for bump, _ in found]) >= 0.9
+    assert np.median([abs(bump.time - centre) for bump, centre in found]) < 0.1
+    assert np.median([bump.amplitude for bump, _ in found]) == pytest.approx(1e-4, rel=0.15)
+
+
+def test_spots_are_called_chromatic():
+    found = run(80, 3, amplitude=4e-4, slope=0.7)
+    assert np.mean([bump.chromatic for bump, _ in found]) >= 0.95
+
+
+def test_red_noise_raises_the_thresholds():
+    calm, red = run(60, 4), run(60, 4, red=1e-4)
+    assert np.mean([bump.inflation for bump, _ in red]) > 2 * np.mean([bump.inflation for bump, _ in calm])
+    naive = np.mean([bump.gain > 25 for bump, _ in red])
+    assert np.mean([bump.exists for bump, _ in red]) < 0.35 * naive
+
+
+def test_what_the_fit_follows_is_no_bump():
+    bands, _ = make_bands(np.random.default_rng(5))
+    shape = np.exp(-0.5 * ((TIME - 4) / 0.2) ** 2)
+    with_shape = [
+        Band(b.wavelength, b.time, b.residual + 1e-2 * shape, b.weight, b.flux, shape[None]) for b in bands
+    ]
+    assert not find_bump(with_shape, np.zeros(1), DURATION).exists
+
+
+def test_a_dip_is_no_bump():
+    assert not any(bump.exists for bump, _ in run(20, 6, amplitude=-1e-4))
