@@ -168,7 +168,7 @@ def test_validate_submission_compares_with_the_sample(tmp_path):
     shuffled = write_submission(tmp_path / "a.csv", IDS, mean, sigma, **fallback(), order=IDS[::-1])
     validate_submission(shuffled, sample)
     short = write_submission(tmp_path / "b.csv", IDS[:2], mean[:2], sigma[:2], **fallback())
-    with pytest.raises(SubmissionError, match="1 missing .1103775."):
+    with pytest.raises(SubmissionError, match=r"1 missing .1103775."):
         validate_submission(short, sample)
     narrow = write_submission(tmp_path / "c.csv", IDS, mean[:, :3], sigma[:, :3], **fallback(3))
     with pytest.raises(SubmissionError, match="5 wavelengths"):

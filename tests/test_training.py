@@ -117,7 +117,7 @@ def test_a_damaged_planet_takes_the_training_mean_and_the_others_do_not_notice(d
 
 
 def test_what_cannot_be_is_refused_in_one_sentence(data, tmp_path):
-    with pytest.raises(ConfigError, match="data.root: expected a data folder"):
+    with pytest.raises(ConfigError, match=r"data\.root: expected a data folder"):
         training.train(load_config(None, []))
     (tmp_path / "not.safetensors").write_bytes(b"no")
     with pytest.raises(StorageError, match="damaged"):
