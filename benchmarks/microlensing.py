@@ -7,6 +7,9 @@ the visit, and with a spot crossing inside the transit (Planck contrast of a spo
 2.4 micron, and once more 400 ppm at FGS1); each without and with red noise (an Ornstein–Uhlenbeck process common to all
 wavelengths, memory 0.5 h). Standard deviations of bumps: 0.04 to 0.12 transit durations. Prints one JSON, by noise: the
 median over the seven bands of a minute's standard deviation.
+
+known_transit is the easier trial that the guard's thresholds come from: seven bands of 78 to 268 ppm a minute, white noise,
+the transit and its orbit known exactly, a quadratic baseline and nothing else to follow. --planets 0 runs it alone.
 """
 
 import argparse
@@ -26,6 +29,7 @@ from ariel_lib.calibration.light_curves import LightCurves, light_curves_path, l
 from ariel_lib.checking import AIRS_BANDS, guard_planet
 from ariel_lib.simulator import dataset
 from ariel_lib.storage import write_atomically
+from ariel_lib.symbolic.microlensing import Band, find_bump
 from ariel_lib.transit.estimate import UNKNOWN_TEMPERATURE
 from ariel_lib.transit.orbit import transit_duration
 from ariel_lib.transit.segments import make_segments, merge_channels
@@ -40,20 +44,51 @@ CASES = ("quiet", "lens_100", "spot_400", "spot_400_fgs1")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--labels", type=Path, required=True, help="csv of spectra to draw from")
-    parser.add_argument("--planets", type=int, default=200)
+    parser.add_argument("--planets", type=int, default=200, help="0: only known_transit")
     parser.add_argument("--seed", type=int, default=6)
     parser.add_argument("--magnitudes", type=float, nargs=2, default=(6.0, 11.0), help="K, brightest and faintest")
     parser.add_argument("--out", type=Path, default=Path("build/microlensing"))
     options = parser.parse_args()
+    result = {"known_transit": known_transit(200, options.seed)}
+    if options.planets:
+        result |= simulated(options)
+    print(json.dumps(result, indent=1))
+    write_atomically(options.out / "microlensing.json", json.dumps(result, indent=1).encode())
+
+
+def simulated(options) -> dict:
     data = options.out / "data"
     simulate(data, options.planets, options.seed, tuple(options.magnitudes), options.labels)
     truth = json.loads((data / "truth.json").read_text())["planets"]
     planets = list(list_light_curves(data / "lightcurves", "test"))[: options.planets]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         rows = list(pool.map(partial(try_planet, data), planets, [truth[p] for p in planets], range(len(planets))))
-    result = {"planets": len(rows), "minute_noise_edges_ppm": NOISE_EDGES} | summarise(rows)
-    print(json.dumps(result, indent=1))
-    write_atomically(options.out / "microlensing.json", json.dumps(result, indent=1).encode())
+    return {"planets": len(rows), "minute_noise_edges_ppm": NOISE_EDGES} | summarise(rows)
+
+
+def known_transit(trials: int, seed: int) -> dict[str, dict[str, float]]:
+    """Shares found, found and called achromatic, found and called chromatic, by case and red noise (ppm)."""
+    rng, time, duration = np.random.default_rng([seed, 1]), np.arange(0, 7.5, 1 / 60), 2.5
+    wavelength, sigma = np.array([0.7, 2.1, 2.4, 2.7, 3.0, 3.3, 3.7]), 1e-6 * np.array([150, 78, 100, 130, 170, 210, 268])
+    table = {}
+    for case in CASES:
+        for red in RED_PPM:
+            said = []
+            for _ in range(trials):
+                width = duration * np.exp(rng.uniform(np.log(0.04), np.log(0.12)))
+                bump = np.exp(-0.5 * ((time - rng.uniform(0.5, 7.0)) / width) ** 2)
+                common = 1e-6 * red * red_noise(time, rng)
+                residual = np.outer(amplitudes(case, wavelength, 5000.0), bump) + common
+                residual += sigma[:, None] * rng.standard_normal(residual.shape)
+                bands = [
+                    Band(lam, time, r, np.full(len(time), s**-2), np.ones(len(time)), np.zeros((0, len(time))))
+                    for lam, r, s in zip(wavelength, residual, sigma)
+                ]
+                found = find_bump(bands, np.zeros(0), duration)
+                said.append([found.exists, found.achromatic, found.chromatic])
+            names = ("found", "found_and_achromatic", "found_and_chromatic")
+            table[f"{case}, red {red} ppm"] = dict(zip(names, np.mean(said, axis=0).round(4).tolist()))
+    return table
 
 
 def simulate(out: Path, planets: int, seed: int, magnitudes: tuple[float, float], labels: Path) -> None:
@@ -106,11 +141,7 @@ def amplitudes(case: str, wavelength: np.ndarray, temperature: float) -> np.ndar
 def inject(curves: LightCurves, place: float, width: float, amplitude: np.ndarray, red: float, rng) -> LightCurves:
     """The visit with a Gaussian bump (h) of relative amplitude (wavelength,) and red noise of standard deviation red."""
     grid = curves.airs.time
-    step = np.exp(-np.diff(grid, prepend=grid[0]) / MEMORY)
-    kicks = rng.standard_normal(len(grid)) * np.sqrt(1 - np.where(step < 1, step, 0.0) ** 2)
-    series = np.zeros(len(grid))
-    for n, kick in enumerate(kicks):
-        series[n] = step[n] * series[n - 1] + kick if n else kick
+    series = red_noise(grid, rng)
 
     def times(curve, columns):
         bump = np.exp(-0.5 * ((curve.time - place) / width) ** 2)
@@ -118,6 +149,15 @@ def inject(curves: LightCurves, place: float, width: float, amplitude: np.ndarra
         return replace(curve, flux=curve.flux * factor.reshape(len(factor), -1).squeeze(-1 if curve.flux.ndim == 1 else ()))
 
     return replace(curves, fgs1=times(curves.fgs1, amplitude[:1]), airs=times(curves.airs, amplitude[1:]))
+
+
+def red_noise(time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """An Ornstein–Uhlenbeck process of variance one and memory MEMORY, (time,)."""
+    decay = np.exp(-np.diff(time) / MEMORY)
+    series = rng.standard_normal(len(time))
+    for n, share in enumerate(decay, 1):
+        series[n] = share * series[n - 1] + np.sqrt(1 - share**2) * series[n]
+    return series
 
 
 def minute_noise(curves: LightCurves, wavelength: np.ndarray) -> float:
