@@ -48,6 +48,7 @@ AMPLITUDE_SPREAD = 0.4  # standard deviation of ln(amplitude) of mixed spectra
 SOFT_Z = 4.0  # beyond it the loss grows like a logarithm, so that a few elements cannot rule a step
 AVERAGING = 0.98  # decay a step of the running mean of the weights
 MIN_PLANETS = 5
+HONEST_PLANETS = 30.0  # that a temperature of one counts for: on 500 simulated planets the posterior's needed none
 ENCODER_SAMPLES = 1024  # automatic bin_width: about so many samples a planet reach the encoder on a CPU
 
 
@@ -296,7 +297,7 @@ def _judge(network: V50, training, validation, naive: dict, *, use_temperature: 
     estimates = [example.observation.estimate for example in validation]
     inputs = Inputs.stack([example.inputs(e.depth) for example, e in zip(validation, estimates)])
     mean, sigma = predict_inputs(network, inputs)
-    temperature = fit_temperature(mean, sigma, truth, **naive) if use_temperature else Temperature()
+    temperature = fit_temperature(mean, sigma, truth, **naive, honest_planets=HONEST_PLANETS) if use_temperature else Temperature()
     rival = ConstantSpectrum.fit(
         np.array([white_depth(e.observation.estimate.depth, e.observation.estimate.independent) for e in training]),
         np.stack([example.truth for example in training]),

@@ -84,20 +84,26 @@ def fit_temperature(
     year: int = 2025,
     kind: str = "instrument",
     shrinkage_planets: float = SHRINKAGE_PLANETS,
+    honest_planets: float = 0.0,
 ) -> Temperature:
     """Factors that maximise the score on these planets, which the model must not have been trained on.
 
     mean, sigma, truth   (planet, wavelength)
     kind                 one of KINDS
     shrinkage_planets    n0: with n planets k_j² ← (n k_j² + n0 k²) / (n + n0), k the overall factor; 0 = none
+    honest_planets       m: all factors are drawn towards one, k² ← (n k² + m) / (n + m), where sigmas are known to be nearly
+                         honest and planets are few; 0 = not at all
     """
     z2 = z_scores(truth, mean, sigma) ** 2
-    if not shrinkage_planets >= 0:
-        raise ValueError(f"shrinkage_planets must be zero or more; found {shrinkage_planets}")
+    for name, value in (("shrinkage_planets", shrinkage_planets), ("honest_planets", honest_planets)):
+        if not value >= 0:
+            raise ValueError(f"{name} must be zero or more; found {value}")
     if kind not in KINDS:
         raise ValueError(f"temperature kind is {kind!r}; expected one of {', '.join(KINDS)}")
     weights = score_weights(truth, naive_mean=naive_mean, naive_sigma=naive_sigma, year=year)
-    overall = float(np.sum(weights * z2) / np.sum(weights))
+    found = float(np.sum(weights * z2) / np.sum(weights))
+    overall = (len(z2) * found + honest_planets) / (len(z2) + honest_planets)
+    z2 = z2 * (overall / found)
 
     def shrunk(planets: Array) -> tuple[float, ...]:
         n = np.count_nonzero(planets)
