@@ -103,7 +103,7 @@ def fit_temperature(
     weights = score_weights(truth, naive_mean=naive_mean, naive_sigma=naive_sigma, year=year)
     found = float(np.sum(weights * z2) / np.sum(weights))
     overall = (len(z2) * found + honest_planets) / (len(z2) + honest_planets)
-    z2 = z2 * (overall / found)
+    z2 = z2 * (overall / found if found > 0 else 1.0)
 
     def shrunk(planets: Array) -> tuple[float, ...]:
         n = np.count_nonzero(planets)
