@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from ariel_lib.archive import Archive, Spectra
+from ariel_lib.budget import Budget
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.checkpoint import Checkpoint, RunState
 from ariel_lib.config import Config, ConfigError, config_hash, to_dict
@@ -32,8 +34,9 @@ from ariel_lib.models.features import (
 from ariel_lib.models.inputs import Inputs
 from ariel_lib.models.rivals import ConstantSpectrum, white_depth
 from ariel_lib.models.v50 import V50
+from ariel_lib.rounds import survey_within
 from ariel_lib.storage import write_atomically
-from ariel_lib.survey import Observation, Survey, survey_planets
+from ariel_lib.survey import Observation, Survey
 from ariel_lib.transit.drift import fit_drift_prior
 from ariel_lib.transit.prior import Conditional, SpectralPrior, fit_prior
 from ariel_lib.uncertainty.temperature import Temperature, fit_temperature
@@ -46,6 +49,7 @@ AMPLITUDE_SPREAD = 0.4  # standard deviation of ln(amplitude) of mixed spectra
 SOFT_Z = 4.0  # beyond it the loss grows like a logarithm, so that a few elements cannot rule a step
 AVERAGING = 0.98  # decay a step of the running mean of the weights
 MIN_PLANETS = 5
+SURVEY_SHARE = 2 / 3  # of training.max_hours that calibration and fits may take; planets not reached are left out
 ENCODER_SAMPLES = 1024  # automatic bin_width: about so many samples a planet reach the encoder on a CPU
 
 
@@ -104,9 +108,10 @@ def _train(config: Config, progress: Callable[[int, int], None] | None, log: Cal
     started, settings = time.monotonic(), config.training
     out, archive = Path(settings.out), Archive(config.data.root)
     labels, wavelength = archive.labels(config.data.folder), archive.wavelengths()
-    survey = survey_planets(
-        archive, config.data.folder, scratch=out, light_curves=config.data.light_curves, workers=config.calibration.workers,
-        settings=CalibrationSettings(airs_samples=config.calibration.airs_samples), progress=progress,
+    budget = Budget(settings.max_hours and 3600 * settings.max_hours, started=started)
+    survey = survey_within(
+        archive, config.data.folder, budget.share(SURVEY_SHARE), log=log, scratch=out, light_curves=config.data.light_curves,
+        workers=config.calibration.workers, settings=CalibrationSettings(airs_samples=config.calibration.airs_samples), progress=progress,
     )  # fmt: skip
     drift = fit_drift_prior([observation.estimate for observation in survey.observations.values()])
     survey = survey.given(drift)
@@ -232,17 +237,40 @@ def _epoch(
     network: V50, optimizer, state: RunState, training, config: Config, naive: dict, rng: np.random.Generator
 ) -> float:
     """One pass; the mean loss."""
-    device, losses = next(network.parameters()).device, []
+    device, losses, most = next(network.parameters()).device, [], config.training.batch_size
     network.train()
     for inputs, truth in _batches(training, config.training.batch_size, rng):
-        loss = challenge_loss(network(inputs.to(device)), truth.to(device), naive, weighted=config.training.gll)
         optimizer.zero_grad()
-        loss.backward()
+        loss, most = backward_in_parts(
+            network, inputs.to(device), truth.to(device), partial(challenge_loss, naive=naive, weighted=config.training.gll), most
+        )  # fmt: skip
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         state.average()
-        losses.append(loss.item())
+        losses.append(loss)
     return float(np.mean(losses))
+
+
+def backward_in_parts(
+    network: V50, inputs: Inputs, truth: torch.Tensor, loss: Callable[..., torch.Tensor], most: int
+) -> tuple[float, int]:
+    """Gradients of the batch's mean loss, added up over parts of at most `most` planets; a part that does not fit into
+    memory is halved. Returns the loss and the size that fitted."""
+    while True:
+        try:
+            total = 0.0
+            for first in range(0, len(inputs), most):
+                part = slice(first, first + most)
+                value = loss(network(inputs[part]), truth[part]) * (len(truth[part]) / len(truth))
+                value.backward()
+                total += value.item()
+            return total, most
+        except torch.cuda.OutOfMemoryError:
+            if most == 1:
+                raise
+            most = (min(most, len(inputs)) + 1) // 2
+            network.zero_grad()
+            torch.cuda.empty_cache()
 
 
 def _batches(training: list[Example], size: int, rng: np.random.Generator) -> Iterator[tuple[Inputs, torch.Tensor]]:
@@ -269,11 +297,19 @@ def challenge_loss(prediction, truth: torch.Tensor, naive: dict, *, weighted: bo
 
 
 def predict_inputs(network: V50, inputs: Inputs, batch_size: int = 16) -> tuple[np.ndarray, np.ndarray]:
-    """mean (never negative) and sigma, (planet, wavelength), float64."""
-    device = next(network.parameters()).device
+    """mean (never negative) and sigma, (planet, wavelength), float64. A batch that does not fit into memory is halved."""
+    device, parts, first = next(network.parameters()).device, [], 0
     network.eval()
     with torch.no_grad():
-        parts = [network(inputs[first : first + batch_size].to(device)) for first in range(0, len(inputs), batch_size)]
+        while first < len(inputs):
+            try:
+                parts.append(network(inputs[first : first + batch_size].to(device)))
+                first += batch_size
+            except torch.cuda.OutOfMemoryError:
+                if batch_size == 1:
+                    raise
+                batch_size //= 2
+                torch.cuda.empty_cache()
     mean, sigma = (torch.cat([getattr(p, name) for p in parts]).double().cpu().numpy() for name in ("mean", "sigma"))
     return np.maximum(mean, 0.0), sigma
 
