@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ariel_lib"
 MODULES = sorted(path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in PACKAGE.rglob("*.py"))
 TORCH_FREE = ("instrument", "molecules", "archive", "simulator", "calibration", "transit", "metrics", "uncertainty", "submission")
-TORCH_FREE += ("evaluation", "mounts", "config", "diagnostics", "storage", "survey")
+TORCH_FREE += ("evaluation", "mounts", "config", "diagnostics", "storage", "survey", "rounds", "budget", "manifest", "standing", "doubts")
 WITH_TORCH = ("ariel_lib.uncertainty.corel",)  # the one network outside models: it learns quantiles, not spectra
 ONLY_IN = {
     "hydra": ("config",),
@@ -41,6 +41,11 @@ MAY_IMPORT = {
     "survey": {"archive", "calibration", "transit"},
     "diagnostics": {"instrument", "archive", "submission", "metrics", "uncertainty", "calibration"},
     "mounts": {"archive"},
+    "budget": set(),
+    "manifest": set(),
+    "standing": {"submission"},
+    "doubts": {"transit"},
+    "rounds": {"archive", "budget", "calibration", "survey"},
     "config": set(),
 }
 
