@@ -96,6 +96,11 @@ def normalise_planet_id(value: object) -> str:
     return re.sub(r"\.0+$", "", str(value).strip())
 
 
+def is_plain_name(planet_id: str) -> bool:
+    """Whether an id from a table can name a file: no separator, no way up, nothing empty."""
+    return planet_id not in ("", ".", "..") and not set(planet_id) & set("/\\\0")
+
+
 class Archive:
     """A data set in Kaggle's layout, read only.
 
@@ -248,7 +253,7 @@ class Archive:
 
     def _planet_folder(self, split: str, planet_id: str) -> Path:
         folder = self.root / split / planet_id
-        if Path(planet_id).name != planet_id or not folder.is_dir():
+        if not is_plain_name(planet_id) or not folder.is_dir():
             raise ArchiveError(folder, "a planet's folder", "no such folder")
         return folder
 

@@ -7,7 +7,7 @@ and stops nobody. Knows no network and no truth.
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,10 +45,11 @@ class Observation:
 
 @dataclass(frozen=True)
 class Survey:
-    """Observations by planet id, and the reason for every planet that has none."""
+    """Observations by planet id, the reason for every planet that has none, and what is amiss with some that have one."""
 
     observations: dict[str, Observation]
     failures: dict[str, str]
+    notes: dict[str, str] = field(default_factory=dict)
 
     def given(self, drift: DriftPrior) -> "Survey":
         """The same survey, every estimate conditioned on what drifts are like."""
@@ -86,6 +87,7 @@ def survey_planets(
     light_curves: Path | str | None = None,
     planets: Sequence[str] | None = None,
     settings: CalibrationSettings | None = None,
+    most_visits: int | None = None,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Survey:
@@ -94,10 +96,11 @@ def survey_planets(
     light_curves    folder that calibrate wrote; default: {data}/lightcurves where it exists, else {scratch}/lightcurves,
                     where missing visits are calibrated
     planets         which; default: all that have light curves or frames
+    most_visits     only so many of each planet, the first ones; default: all
     scratch         where estimates (and light curves) are kept between runs
     """
     scratch = Path(scratch)
-    folder, report = _light_curve_folder(archive, split, scratch, light_curves, planets, settings, workers)
+    folder, report = _light_curve_folder(archive, split, scratch, light_curves, planets, settings, most_visits, workers)
     present = list_light_curves(folder, split)
     failures = dict(report)
     for planet in planets or ():
@@ -107,33 +110,33 @@ def survey_planets(
     wavelength = tuple(archive.wavelengths().tolist())
     tasks, observations = [], {}
     for planet in wanted:
-        paths = tuple(light_curves_path(folder, split, planet, visit) for visit in present[planet])
-        try:
-            tasks.append(
-                Task(
-                    planet,
-                    archive.star(split, planet),
-                    paths,
-                    wavelength,
-                    scratch / "estimates" / split / f"{planet}.safetensors",
-                )
-            )
-        except ArchiveError as error:
-            failures[planet] = str(error)
+        paths = tuple(light_curves_path(folder, split, planet, visit) for visit in present[planet][:most_visits])
+        star, amiss = _find_star(archive, split, planet)
+        if amiss:
+            failures[planet] = "; ".join(filter(None, [failures.get(planet), amiss]))
+        tasks.append(Task(planet, star, paths, wavelength, scratch / "estimates" / split / f"{planet}.safetensors"))
     for done, (task, reason) in enumerate(run_tasks(tasks, estimate_task, workers), 1):
         if reason is None:
-            # Another visit may have failed to calibrate: one is enough.
             observations[task.planet_id] = Observation(load_estimate(task.kept), task.star, task.paths)
-            failures.pop(task.planet_id, None)
         else:
             failures[task.planet_id] = reason
         if progress:
             progress(done, len(tasks))
-    return Survey({planet: observations[planet] for planet in wanted if planet in observations}, failures)
+    observations = {planet: observations[planet] for planet in wanted if planet in observations}
+    notes = {planet: failures.pop(planet) for planet in observations if planet in failures}
+    return Survey(observations, failures, notes)
+
+
+def _find_star(archive: Archive, split: str, planet: str) -> tuple[Star | None, str | None]:
+    """The planet's star, or None and what is wrong with its row: the fit knows how to do without."""
+    try:
+        return archive.star(split, planet), None
+    except ArchiveError as error:
+        return None, f"fitted without its star: {error}"
 
 
 def _light_curve_folder(
-    archive, split, scratch, light_curves, planets, settings, workers
+    archive, split, scratch, light_curves, planets, settings, most_visits, workers
 ) -> tuple[Path, dict[str, str]]:
     """The folder to read from, and what calibration could not do (planet → reason)."""
     if light_curves is not None:
@@ -144,7 +147,7 @@ def _light_curve_folder(
     folder = scratch / "lightcurves"
     on_disk = set(archive.planets(split))
     report = calibrate_split(
-        archive, split, folder, settings or CalibrationSettings(), workers=workers,
+        archive, split, folder, settings or CalibrationSettings(), workers=workers, most_visits=most_visits,
         planets=None if planets is None else [planet for planet in planets if planet in on_disk],
     )  # fmt: skip
     return folder, {failure.planet_id: failure.reason for failure in report.failed}

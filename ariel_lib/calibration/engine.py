@@ -71,15 +71,18 @@ def calibrate_split(
     *,
     workers: int | Crew = 1,
     planets: Sequence[str] | None = None,
+    most_visits: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> CalibrationReport:
     """Calibrate every visit of a split into {out}/{split}/, and write {out}/{split}/calibration_report.json.
 
     workers   processes, 1 being this one; or the crew of a cluster
     planets   only these; None: all planets of the split
+    most_visits  only so many of each planet, the first ones; None: all
     progress  called with the number of visits settled and their total
     """
-    tasks, failed = _list_tasks(archive, split, out, settings, archive.planets(split) if planets is None else planets)
+    planets = archive.planets(split) if planets is None else planets
+    tasks, failed = _list_tasks(archive, split, out, settings, planets, most_visits)
     current = {task: _is_current(task) for task in tasks}
     skipped, waiting = ([task for task in tasks if current[task] is wanted] for wanted in (True, False))
     total = len(tasks) + len(failed)
@@ -120,13 +123,18 @@ def calibrate_task(task: Task) -> str | None:
 
 
 def _list_tasks(
-    archive: Archive, split: str, out: Path | str, settings: CalibrationSettings, planets: Iterable[str]
+    archive: Archive,
+    split: str,
+    out: Path | str,
+    settings: CalibrationSettings,
+    planets: Iterable[str],
+    most_visits: int | None,
 ) -> tuple[list[Task], list[Failure]]:
     tasks, failed = [], []
     root, out = str(archive.root.resolve()), str(Path(out).resolve())  # a worker may run in another folder
     for planet in planets:
         try:
-            for visit in archive.visits(split, planet):
+            for visit in archive.visits(split, planet)[:most_visits]:
                 inputs = archive.signal_bytes(split, planet, visit)
                 tasks.append(Task(root, split, planet, visit, out, settings, inputs))
         except DATA_ERRORS as error:

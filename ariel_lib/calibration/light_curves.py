@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ariel_lib.archive import is_plain_name
 from ariel_lib.storage import StorageError, load_arrays, load_metadata, save_arrays
 
 INSTRUMENT_KEYS = ("fgs1", "airs")
@@ -53,7 +54,7 @@ class LightCurves:
 
 def light_curves_path(folder: Path | str, split: str, planet_id: str, visit: int) -> Path:
     """Where the visit lies under a light-curve folder: {folder}/{split}/{planet_id}_{visit}.safetensors."""
-    if Path(planet_id).name != planet_id:
+    if not is_plain_name(planet_id):
         raise ValueError(f"planet id {planet_id!r}: expected a plain name without a path separator")
     return Path(folder) / split / f"{planet_id}_{visit}.safetensors"
 
