@@ -5,8 +5,8 @@ Knows the order of the stages, not their insides.
 
 import json
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,52 +14,59 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from ariel_lib.archive import Archive, ArchiveError
+from ariel_lib.budget import Budget
 from ariel_lib.calibration.light_curves import list_light_curves
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.checkpoint import Checkpoint
+from ariel_lib.doubts import find_doubt
+from ariel_lib.manifest import sha256, verify
 from ariel_lib.models.features import fgs1_channels, make_inputs, node_features, star_features
 from ariel_lib.models.inputs import Inputs
-from ariel_lib.storage import save_arrays, write_atomically
-from ariel_lib.submission import write_submission
-from ariel_lib.survey import Observation, Survey, survey_planets
+from ariel_lib.rounds import Round, survey_rounds
+from ariel_lib.standing import Standing
+from ariel_lib.storage import save_arrays
+from ariel_lib.submission import find_fault
+from ariel_lib.survey import Observation
 from ariel_lib.training import predict_inputs
 from ariel_lib.uncertainty.corel import corel_features
 
-BATCH = 16  # planets: bounds the memory of light curves at full cadence
-log = logging.getLogger(__name__)
+PLANET_ERRORS = (ValueError, ArithmeticError, LookupError, OSError, RuntimeError)  # of one planet; it takes a fallback
+EXTRAS = ("posterior_mean", "posterior_sigma", "depth", "depth_sigma")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Answers:
-    """Per planet, in the order of planet_ids: V50's mean and calibrated sigma, the closed-form posterior it started from,
-    and the physical estimate (depth, depth_sigma); each (planet, wavelength)."""
+class Answer:
+    """One planet: V50's mean and calibrated sigma, the closed-form posterior it started from, and the physical estimate
+    (depth, depth_sigma), each (wavelength,); flags of the fit; note: what was amiss, or ''."""
 
-    planet_ids: tuple[str, ...]
     mean: np.ndarray
     sigma: np.ndarray
     posterior_mean: np.ndarray
     posterior_sigma: np.ndarray
     depth: np.ndarray
     depth_sigma: np.ndarray
+    flags: tuple[str, ...]
+    note: str = ""
 
 
-def answer(observations: dict[str, Observation], checkpoint: Checkpoint) -> Answers:
-    """Run the network over observed planets."""
-    planet_ids = tuple(observations)
-    rows = []
-    for first in range(0, len(planet_ids), BATCH):
-        batch = [observations[planet] for planet in planet_ids[first : first + BATCH]]
-        inputs = Inputs.stack([planet_inputs(observation, checkpoint) for observation in batch])
-        mean, sigma = predict_inputs(checkpoint.network, inputs)
-        posterior = (inputs.mean.double().numpy(), inputs.sigma.double().numpy())
-        depth = [np.stack([getattr(o.estimate, name) for o in batch]) for name in ("depth", "sigma")]
-        if checkpoint.corel is not None:
-            independent = np.stack([o.estimate.independent for o in batch])
-            sigma = checkpoint.corel.sigmas(corel_features(mean, sigma, *depth, independent), mean, sigma)
-        rows.append((mean, checkpoint.temperature.apply(sigma), *posterior, *depth))
-    n = len(checkpoint.wavelength)
-    columns = [np.concatenate(column) for column in zip(*rows)] if rows else [np.zeros((0, n))] * 6
-    return Answers(planet_ids, *columns)
+def answer(observation: Observation, checkpoint: Checkpoint) -> Answer:
+    """Run the network over one planet: alone, so that no last bit depends on which planets stand beside it.
+
+    Where the network gives no usable spectrum the posterior answers, and the note says so.
+    """
+    inputs, estimate = planet_inputs(observation, checkpoint), observation.estimate
+    mean, sigma = predict_inputs(checkpoint.network, inputs)
+    if checkpoint.corel is not None:
+        seen = (x[None] for x in (estimate.depth, estimate.sigma, estimate.independent))
+        sigma = checkpoint.corel.sigmas(corel_features(mean, sigma, *seen), mean, sigma)
+    mean, sigma = mean[0], checkpoint.temperature.apply(sigma)[0]
+    posterior = [x[0].double().numpy() for x in (inputs.mean, inputs.sigma)]
+    fault = find_fault(mean, sigma)
+    if fault:
+        mean, sigma = np.maximum(posterior[0], 0.0), checkpoint.temperature.apply(posterior[1][None])[0]
+    note = f"the posterior answers for the network: {fault}" if fault else ""
+    return Answer(mean, sigma, *posterior, estimate.depth, estimate.sigma, estimate.flags, note)
 
 
 def planet_inputs(observation: Observation, checkpoint: Checkpoint) -> Inputs:
@@ -82,50 +89,102 @@ def predict(
     out: Path | str,
     light_curves: Path | str | None = None,
     workers: int = 1,
+    budget: Budget | None = None,
     progress: Callable[[int, int], None] | None = None,
+    log: Callable[[str], None] = logger.info,
 ) -> dict:
-    """Write a submission for every planet of the split, and beside it what is known of each (predictions and failures).
+    """Write a submission for every planet of the split, and beside it what is known of each.
 
+    The file stands from the first minute, all training means, and is rewritten after every round of planets.
     light_curves    folder that `spectramind calibrate` wrote; default: as survey_planets finds or makes them
-    Returns {"submission", "planets", "fallbacks": {planet: reason}, "flags": {planet: [words]}}, JSON-able.
-    Raises ArchiveError for a data set without planets, StorageError for an unusable checkpoint.
+    budget          the session's clock: what it leaves no time for is given up and listed under "shed"
+    Returns {"submission", "planets", "fallbacks": {planet: reason}, "notes", "flags": {planet: [words]}, "shed"}, JSON-able.
+    Raises ArchiveError for a data set without planets, StorageError for weights that their manifest does not vouch for.
     """
-    out, archive, checkpoint = Path(out), Archive(data), Checkpoint.load(weights)
-    wavelength = archive.wavelengths()
-    if len(wavelength) != len(checkpoint.wavelength):
-        raise ArchiveError(
-            archive.root / "wavelengths.csv",
-            f"{len(checkpoint.wavelength)} wavelengths as in {weights}",
-            f"{len(wavelength)}",
-        )
+    out, archive, budget = Path(out), Archive(data), budget or Budget(None)
+    checkpoint = Checkpoint.load(verify(weights))
+    _require_same_axis(archive, checkpoint, weights)
     planets = _wanted(archive, split, light_curves)
-    settings = CalibrationSettings(airs_samples=checkpoint.config["calibration"]["airs_samples"])
-    survey = survey_planets(
-        archive,
-        split,
-        scratch=out.parent,
-        light_curves=light_curves,
-        planets=planets,
-        settings=settings,
-        workers=workers,
-        progress=progress,
-    )
+    fallback = checkpoint.fallback_mean, checkpoint.fallback_sigma
+    standing = Standing(out, planets, fallback, {"weights": sha256(weights), "data": str(archive.root.resolve())})
+    log(f"{len(planets)} planets to answer for; a valid submission stands after {budget}")
+    if torch.cuda.is_available():
+        checkpoint.network.cuda()
     threads = checkpoint.config["training"]["threads"]
     torch.set_num_threads(threads)
-    with threadpool_limits(threads):
-        answers = answer(survey.given(checkpoint.drift).observations, checkpoint)
-    write_submission(
-        out, answers.planet_ids, answers.mean, answers.sigma,
-        fallback_mean=checkpoint.fallback_mean, fallback_sigma=checkpoint.fallback_sigma, order=planets,
+    answers: dict[str, Answer] = {}
+    reasons: dict[str, str] = {}
+    rounds = survey_rounds(
+        archive, split, planets, budget, workers=workers, scratch=out.parent, light_curves=light_curves,
+        settings=CalibrationSettings(airs_samples=checkpoint.config["calibration"]["airs_samples"]),
     )  # fmt: skip
-    fallbacks = {
-        planet: survey.failures.get(planet, "no answer") for planet in planets if planet not in survey.observations
-    }
+    for finished in rounds:
+        with threadpool_limits(threads):
+            _answer_round(finished, checkpoint, answers, reasons)
+        log(f"{finished.settled} of {finished.total} planets, {len(answers)} answered, {len(reasons)} not; {budget}")
+        if not _offer(standing, answers, reasons, budget, log):
+            break
+        if progress:
+            progress(finished.settled, finished.total)
+    return _conclude(standing, answers, reasons, budget, log)
+
+
+def _answer_round(finished: Round, checkpoint: Checkpoint, answers: dict[str, Answer], reasons: dict[str, str]) -> None:
+    """Enter the round's planets into answers, or their reason into reasons; a planet that had an answer keeps it."""
+    survey = finished.survey
+    for planet, observation in survey.observations.items():
+        try:
+            reason = find_doubt(observation.estimate)
+            found = None if reason else answer(_with_drift(observation, checkpoint), checkpoint)
+        except PLANET_ERRORS as error:
+            found, reason = None, f"{type(error).__name__}: {error}"
+        if found is None:
+            reasons[planet] = "; ".join(filter(None, [reason, survey.notes.get(planet)]))
+            continue
+        note = "; ".join(filter(None, [survey.notes.get(planet), found.note]))
+        answers[planet] = replace(found, note=note)
+    reasons |= survey.failures
+    for planet in answers:
+        reasons.pop(planet, None)
+
+
+def _with_drift(observation: Observation, checkpoint: Checkpoint) -> Observation:
+    return replace(observation, estimate=checkpoint.drift.condition(observation.estimate))
+
+
+def _offer(standing: Standing, answers: Mapping[str, Answer], reasons: Mapping[str, str], budget: Budget, log) -> bool:
+    """Put the answers on disk; False where the disk does not take them. What stands there stays valid."""
+    facts = {
+        "fallbacks": {planet: reasons.get(planet, "not looked at yet") for planet in standing.planets if planet not in answers},
+        "notes": {planet: answers[planet].note for planet in answers if answers[planet].note},
+        "flags": {planet: list(answers[planet].flags) for planet in answers},
+        "shed": budget.shed,
+    }  # fmt: skip
+    try:
+        standing.offer({planet: (found.mean, found.sigma) for planet, found in answers.items()}, facts)
+        arrays = {name: np.stack([getattr(found, name) for found in answers.values()]) for name in EXTRAS if answers}
+        save_arrays(standing.path.with_suffix(".safetensors"), arrays, {"planet_ids": json.dumps(list(answers))})
+    except OSError as error:
+        log(f"cannot write ({error}); the submission stands with {standing.answered} answers")
+        budget.give_up("planets", f"the disk took no more after {standing.answered} answers: {error}")
+        return False
+    return True
+
+
+def _conclude(standing: Standing, answers: dict[str, Answer], reasons: dict[str, str], budget: Budget, log) -> dict:
+    """Say what became of the planets that have no answer of their own, and of what was given up."""
+    fallbacks = {planet: reasons.get(planet, "no answer") for planet in standing.planets if planet not in answers}
     for planet, reason in fallbacks.items():
-        log.warning("planet %s takes the training mean: %s", planet, reason)
-    _write_extras(out, answers, survey, fallbacks)
-    flags = {planet: list(o.estimate.flags) for planet, o in survey.observations.items() if o.estimate.flags}
-    return {"submission": str(out), "planets": len(planets), "fallbacks": fallbacks, "flags": flags}
+        logger.warning("planet %s takes the training mean: %s", planet, reason)
+    notes = {planet: found.note for planet, found in answers.items() if found.note}
+    for planet, note in notes.items():
+        logger.warning("planet %s: %s", planet, note)
+    for what, why in budget.shed.items():
+        log(f"given up: {what}: {why}")
+    return {
+        "submission": str(standing.path), "planets": len(standing.planets), "fallbacks": fallbacks, "notes": notes,
+        "flags": {planet: list(found.flags) for planet, found in answers.items() if found.flags}, "shed": dict(budget.shed),
+    }  # fmt: skip
 
 
 def _wanted(archive: Archive, split: str, light_curves: Path | str | None) -> Sequence[str]:
@@ -135,15 +194,12 @@ def _wanted(archive: Archive, split: str, light_curves: Path | str | None) -> Se
     planets = planets or tuple(list_light_curves(folder, split))
     if not planets:
         raise ArchiveError(archive.root / split, "planets to predict", "none")
+    for planet in sorted(set(archive.planets(split)) - set(planets)):
+        logger.warning("planet %s lies under %s but is not asked for; it is left out", planet, archive.root / split)
     return planets
 
 
-def _write_extras(out: Path, answers: Answers, survey: Survey, fallbacks: dict[str, str]) -> None:
-    arrays = {name: getattr(answers, name) for name in ("posterior_mean", "posterior_sigma", "depth", "depth_sigma")}
-    save_arrays(out.with_suffix(".safetensors"), arrays, {"planet_ids": json.dumps(answers.planet_ids)})
-    record = {
-        "fallbacks": fallbacks,
-        "failed_visits": {planet: reason for planet, reason in survey.failures.items() if planet not in fallbacks},
-        "flags": {planet: list(o.estimate.flags) for planet, o in survey.observations.items()},
-    }
-    write_atomically(out.with_suffix(".json"), json.dumps(record, indent=1).encode())
+def _require_same_axis(archive: Archive, checkpoint: Checkpoint, weights: Path | str) -> None:
+    found, expected = len(archive.wavelengths()), len(checkpoint.wavelength)
+    if found != expected:
+        raise ArchiveError(archive.root / "wavelengths.csv", f"{expected} wavelengths as in {weights}", f"{found}")

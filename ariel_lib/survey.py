@@ -28,7 +28,7 @@ from ariel_lib.transit.drift import DriftPrior
 from ariel_lib.transit.estimate import DepthEstimate, estimate_depths, load_estimate, save_estimate
 
 ESTIMATE_VERSION = 5  # raise it when the fit changes, so that kept estimates are made anew
-DATA_ERRORS = (ArchiveError, StorageError, OSError, np.linalg.LinAlgError, FloatingPointError)
+DATA_ERRORS = (ValueError, ArithmeticError, LookupError, OSError, MemoryError)  # of one planet; it is listed
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.checking import feigned_depth
 from ariel_lib.checkpoint import Checkpoint, RunState
 from ariel_lib.config import Config, ConfigError, config_hash, to_dict
+from ariel_lib.manifest import write_manifest
 from ariel_lib.metrics import column_weights, naive_statistics, reference_gain, summary, unclipped_score
 from ariel_lib.models.features import (
     FGS1_CHANNELS,
@@ -130,10 +131,11 @@ def _train(config: Config, progress: Callable[[int, int], None] | None, log: Cal
     temperature, scores = _judge(network, training, validation, naive, use_temperature=config.calibration.temperature)
     checkpoint = Checkpoint(
         network, fit_prior(labels.depth, wavelength), drift, temperature, wavelength,
-        labels.depth.mean(axis=0), np.full(len(wavelength), naive["naive_sigma"]), to_dict(config),
+        *(np.full(len(wavelength), naive[name]) for name in ("naive_mean", "naive_sigma")), to_dict(config),
         tuple(example.observation.estimate.planet_id for example in validation),
     )  # fmt: skip
     weights = checkpoint.save(out / "weights.safetensors")
+    write_manifest(out, [weights.name], {"config_hash": config_hash(config)})
     result = {
         "weights": str(weights), "config_hash": config_hash(config), "epochs": len(history), "planets": len(training) + len(validation),
         "held_out": len(validation), "left_out": survey.failures, "validation": scores, "temperature": temperature.to_dict(),

@@ -18,7 +18,7 @@ from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.calibration.workers import Crew, run_tasks
 from ariel_lib.storage import StorageError, write_atomically
 
-DATA_ERRORS = (ArchiveError, StorageError, OSError, ValueError)  # of one visit; anything else is a defect and stops all
+DATA_ERRORS = (ValueError, ArithmeticError, LookupError, OSError, MemoryError)  # of one visit; others are defects
 
 
 @dataclass(frozen=True)
