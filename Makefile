@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 TOY := build/toy
+WEIGHTS ?= outputs/v50/weights.safetensors
 .DEFAULT_GOAL := help
-.PHONY: help setup toy test deep wheels kernel lint bench cluster-demo clean
+.PHONY: help setup toy test deep wheels weights kernel lint bench cluster-demo clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -28,10 +29,13 @@ test: setup ## the tests
 deep: setup ## the slow tests, and the whole road on a tiny set
 	$(BIN)/python -m pytest -m slow && $(BIN)/spectramind test --deep
 
-wheels: setup ## the wheel of ariel_lib: build/wheels/
-	$(BIN)/pip wheel --quiet --no-deps --wheel-dir build/wheels .
+wheels: setup ## what the offline kernel installs, as a Kaggle data set: build/wheels/
+	$(BIN)/python build_datasets.py wheels
 
-kernel: setup ## the Kaggle notebooks: build/kernel/
+weights: setup ## a trained checkpoint as a Kaggle data set: build/weights/ (WEIGHTS=FILE)
+	$(BIN)/python build_datasets.py weights --from $(WEIGHTS)
+
+kernel: setup ## the Kaggle notebooks and the card for `kaggle kernels push`: build/kernel/
 	$(BIN)/python build_kernel.py
 
 lint: setup ## ruff

@@ -12,17 +12,20 @@ import hashlib
 import json
 import os
 import sys
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
 import jupytext
 import nbformat
 
+from build_datasets import slug
+
 ROOT = Path(__file__).resolve().parent
 KERNELS = ROOT / "kernels"
 CARD = ROOT / "kernel-metadata.json"
 BUILD = ROOT / "build" / "kernel"
-PUSHED = "submission"  # the notebook that the card names: the one that a competition runs
+PUSHED = "submission"  # the kernel that the card names unless told otherwise: the one that a competition runs
 SIZE_LIMIT = 1_000_000  # bytes, Kaggle's
 
 
@@ -68,13 +71,29 @@ def build(out: Path = BUILD) -> dict[str, Path]:
     return built
 
 
-def update_card(notebook: Path) -> None:
-    """Keep the card that `kaggle kernels push` reads in step: this notebook, and no internet."""
-    card = json.loads(CARD.read_text(encoding="utf-8"))
-    card |= {"code_file": notebook.relative_to(ROOT).as_posix(), "enable_internet": False}
-    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
-    if text != CARD.read_text(encoding="utf-8"):
-        CARD.write_text(text, encoding="utf-8", newline="\n")
+def update_card(name: str, built: Mapping[str, Path]) -> None:
+    """Write the card that `kaggle kernels push` reads, all of it from kaggle.toml, for one of the built kernels."""
+    if name not in built:
+        raise KernelError(f"no kernel {name}; there are {', '.join(built)}")
+    names = tomllib.loads((ROOT / "kaggle.toml").read_text(encoding="utf-8"))
+    title, user = names["kernels"][name], names["user"]
+    datasets = ["wheels", "weights"] if name == "submission" else ["wheels"]
+    card = {
+        "id": f"{user}/{slug(title)}",
+        "title": title,
+        "code_file": built[name].relative_to(ROOT).as_posix(),
+        "language": "python",
+        "kernel_type": "notebook",
+        "is_private": names["is_private"],
+        "enable_gpu": names["enable_gpu"],
+        "enable_internet": False,  # Kaggle's own default is true, and no submission may have it
+        "machine_shape": names["machine_shape"],
+        "competition_sources": [] if name == "toy" else [names["competition"]],
+        "dataset_sources": [f"{user}/{slug(names['datasets'][dataset])}" for dataset in datasets],
+        "kernel_sources": [],
+        "model_sources": [],
+    }
+    CARD.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
 
 
 def parameters_of(notebook: Path) -> set[str]:
@@ -125,6 +144,7 @@ def parse_parameters(pairs: list[str]) -> dict[str, object]:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Render kernels/*.py to notebooks; with --run, execute one.")
     parser.add_argument("--out", type=Path, default=BUILD, help="folder of the notebooks (default build/kernel)")
+    parser.add_argument("--push", metavar="NAME", default=PUSHED, help="kernel that kernel-metadata.json names")
     parser.add_argument(
         "--run", metavar="NAME", help="kernel to execute: " + ", ".join(p.stem for p in sorted(KERNELS.glob("*.py")))
     )
@@ -136,7 +156,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         built = build(options.out)
         if options.out.resolve() == BUILD:
-            update_card(built[PUSHED])
+            update_card(options.push, built)
         if options.run is not None:
             if options.run not in built:
                 raise KernelError(f"no kernel {options.run}; there are {', '.join(built)}")
