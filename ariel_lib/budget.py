@@ -21,6 +21,9 @@ class OutOfTimeError(RuntimeError):
     """Work was given up because its time had run out."""
 
 
+OPTIONAL_ERRORS = (OutOfTimeError, OSError, ValueError, LookupError, ArithmeticError)  # optional work may fail by these
+
+
 class Budget:
     """Seconds of one session, counted from `started`.
 
@@ -99,6 +102,17 @@ class Budget:
         if not done:
             raise value
         return value
+
+    def attempt(self, what: str, seconds: float, work: Callable[[], T]) -> T | None:
+        """Do optional work that should take so many seconds; None, and a record of it, where time or disk run out."""
+        if seconds > self.left:
+            self.give_up(what, f"{max(self.left, 0.0):.0f} s were left")
+            return None
+        try:
+            return self.within(work)
+        except OPTIONAL_ERRORS as error:
+            self.give_up(what, f"{type(error).__name__}: {error}")
+            return None
 
     def __str__(self) -> str:
         limit = "no limit" if math.isinf(self.limit) else f"of {format_seconds(self.limit)}"

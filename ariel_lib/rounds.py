@@ -3,8 +3,8 @@
 First visits come first where time is short. Knows surveys and seconds, no network.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from ariel_lib.archive import Archive, ArchiveError
 from ariel_lib.budget import Budget, OutOfTimeError, format_seconds
@@ -106,3 +106,19 @@ def _leave(budget: Budget, waiting: list[str], late: list[str], total: int) -> I
         budget.give_up("planets", f"{len(waiting)} of {total} were not looked at")
         reason = f"no time left after {format_seconds(budget.spent)}"
         yield Round(Survey({}, dict.fromkeys(waiting, reason)), total, total)
+
+
+def survey_within(
+    archive: Archive, split: str, budget: Budget, *, log: Callable[[str], None], workers: int = 1, **where
+) -> Survey:
+    """All planets of a split, as far as the budget reaches, in one survey; what is not reached is among the failures."""
+    light_curves = where.get("light_curves") or archive.root / "lightcurves"
+    planets = list_light_curves(light_curves, split) or archive.planets(split)
+    found = Survey({}, {})
+    for finished in survey_rounds(archive, split, tuple(planets), budget, workers=workers, **where):
+        later = finished.survey
+        observations = found.observations | later.observations
+        failures = {planet: why for planet, why in (found.failures | later.failures).items() if planet not in observations}
+        found = Survey(observations, failures, found.notes | later.notes)
+        log(f"{finished.settled} of {finished.total} planets surveyed; {budget}")
+    return replace(found, observations={p: found.observations[p] for p in planets if p in found.observations})

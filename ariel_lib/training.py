@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,13 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from ariel_lib.archive import Archive, Spectra
+from ariel_lib.budget import Budget
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.checking import feigned_depth
 from ariel_lib.checkpoint import Checkpoint, RunState
 from ariel_lib.config import Config, ConfigError, config_hash, to_dict
 from ariel_lib.manifest import write_manifest
+from ariel_lib.memory import backward_in_parts, forward_in_parts
 from ariel_lib.metrics import column_weights, naive_statistics, reference_gain, summary, unclipped_score
 from ariel_lib.models.features import (
     FGS1_CHANNELS,
@@ -33,8 +36,9 @@ from ariel_lib.models.features import (
 from ariel_lib.models.inputs import Inputs
 from ariel_lib.models.rivals import ConstantSpectrum, white_depth
 from ariel_lib.models.v50 import V50
+from ariel_lib.rounds import survey_within
 from ariel_lib.storage import write_atomically
-from ariel_lib.survey import Observation, Survey, survey_planets
+from ariel_lib.survey import Observation, Survey
 from ariel_lib.symbolic.context import make_context
 from ariel_lib.symbolic.rules import total_penalty
 from ariel_lib.transit.drift import fit_drift_prior
@@ -50,6 +54,7 @@ SOFT_Z = 4.0  # beyond it the loss grows like a logarithm, so that a few element
 AVERAGING = 0.98  # decay a step of the running mean of the weights
 MIN_PLANETS = 5
 HONEST_PLANETS = 30.0  # that a temperature of one counts for: on 500 simulated planets the posterior's needed none
+SURVEY_SHARE = 2 / 3  # of training.max_hours that calibration and fits may take; planets not reached are left out
 ENCODER_SAMPLES = 1024  # automatic bin_width: about so many samples a planet reach the encoder on a CPU
 
 
@@ -109,9 +114,10 @@ def _train(config: Config, progress: Callable[[int, int], None] | None, log: Cal
     started, settings = time.monotonic(), config.training
     out, archive = Path(settings.out), Archive(config.data.root)
     labels, wavelength = archive.labels(config.data.folder), archive.wavelengths()
-    survey = survey_planets(
-        archive, config.data.folder, scratch=out, light_curves=config.data.light_curves, workers=config.calibration.workers,
-        settings=CalibrationSettings(airs_samples=config.calibration.airs_samples), progress=progress,
+    budget = Budget(settings.max_hours and 3600 * settings.max_hours, started=started)
+    survey = survey_within(
+        archive, config.data.folder, budget.share(SURVEY_SHARE), log=log, scratch=out, light_curves=config.data.light_curves,
+        workers=config.calibration.workers, settings=CalibrationSettings(airs_samples=config.calibration.airs_samples), progress=progress,
     )  # fmt: skip
     drift = fit_drift_prior([observation.estimate for observation in survey.observations.values()])
     survey = survey.given(drift)
@@ -241,23 +247,31 @@ def _epoch(
     network: V50, optimizer, state: RunState, training, config: Config, naive: dict, rng: np.random.Generator
 ) -> float:
     """One pass; the mean loss."""
-    device, losses = next(network.parameters()).device, []
+    device, losses, most = next(network.parameters()).device, [], config.training.batch_size
     network.train()
-    weights, wavelength = config.symbolic.weights, torch.tensor(network.hyperparameters["wavelength"], device=device)
     for inputs, truth, shift in _batches(training, config.training.batch_size, rng):
-        inputs = inputs.to(device)
-        prediction = network(inputs)
-        loss = challenge_loss(prediction, truth.to(device), naive, weighted=config.training.gll)
-        if weights:
-            context = make_context(inputs.mean, inputs.sigma, wavelength, shift.to(device))
-            loss = loss + total_penalty(prediction.mean, context, weights)
+        loss_of = partial(_part_loss, network, inputs.to(device), truth.to(device), shift.to(device), config, naive)
         optimizer.zero_grad()
-        loss.backward()
+        loss, most = backward_in_parts(network, loss_of, len(inputs), most)
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         state.average()
-        losses.append(loss.item())
+        losses.append(loss)
     return float(np.mean(losses))
+
+
+def _part_loss(
+    network: V50, inputs: Inputs, truth: torch.Tensor, shift: torch.Tensor, config: Config, naive: dict, part: slice
+) -> torch.Tensor:
+    """Mean loss of some of a batch's planets."""
+    inputs, truth = inputs[part], truth[part]
+    prediction = network(inputs)
+    loss = challenge_loss(prediction, truth, naive, weighted=config.training.gll)
+    if config.symbolic.weights:
+        wavelength = torch.tensor(network.hyperparameters["wavelength"], device=truth.device)
+        context = make_context(inputs.mean, inputs.sigma, wavelength, shift[part])
+        loss = loss + total_penalty(prediction.mean, context, config.symbolic.weights)
+    return loss
 
 
 def _batches(training: list[Example], size: int, rng: np.random.Generator) -> Iterator[tuple[Inputs, torch.Tensor, torch.Tensor]]:
@@ -284,11 +298,11 @@ def challenge_loss(prediction, truth: torch.Tensor, naive: dict, *, weighted: bo
 
 
 def predict_inputs(network: V50, inputs: Inputs, batch_size: int = 16) -> tuple[np.ndarray, np.ndarray]:
-    """mean (never negative) and sigma, (planet, wavelength), float64."""
+    """mean (never negative) and sigma, (planet, wavelength), float64. A batch that does not fit into memory is halved."""
     device = next(network.parameters()).device
     network.eval()
     with torch.no_grad():
-        parts = [network(inputs[first : first + batch_size].to(device)) for first in range(0, len(inputs), batch_size)]
+        parts = forward_in_parts(lambda part: network(inputs[part].to(device)), len(inputs), batch_size)
     mean, sigma = (torch.cat([getattr(p, name) for p in parts]).double().cpu().numpy() for name in ("mean", "sigma"))
     return np.maximum(mean, 0.0), sigma
 

@@ -14,36 +14,70 @@
 # `None` finds the attached input by a file that it holds.
 
 # %% tags=["parameters"]
+inputs = "/kaggle/input"  # where data sets are attached
 data = None  # folder in Kaggle's layout, with sample_submission.csv
-weights = None  # weights.safetensors of a training run
+weights = None  # weights.safetensors of a training run, its manifest beside it
 out = "submission.csv"
 report = "report.html"
 truth = None  # csv of true spectra, where they are known
 light_curves = None  # folder of light curves, where they are calibrated already
 split = "test"
 workers = 4
+max_hours = 8.5  # of the nine that a session may take; None: no limit
 
-# %%
+# %% [markdown]
+# ## Install, offline
+# The wheels come from the attached data set, wherever it is mounted, and pip refuses any that differ by a byte from what
+# was released. Where the library is there already, nothing happens.
+
+# %% tags=["install"]
+import importlib.util
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+started = time.monotonic()
+wheels = [path.parent for depth in (1, 2, 3) for path in Path(inputs).glob("*/" * depth + "spectramind-wheels.json")]
+if wheels and importlib.util.find_spec("ariel_lib") is None:
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--require-hashes"]
+    subprocess.run([*pip, "--find-links", wheels[0], "-r", wheels[0] / "requirements.txt"], check=True)
+    importlib.invalidate_caches()
+
+# %%
+from IPython.display import Image
+
 from ariel_lib.archive import Archive
+from ariel_lib.budget import Budget
+from ariel_lib.diagnostics.figures import draw_spectra, render_png
 from ariel_lib.diagnostics.report import report_from_artifacts
 from ariel_lib.inference import predict
 from ariel_lib.mounts import find_input
-from ariel_lib.submission import validate_submission
+from ariel_lib.submission import read_submission, validate_submission
 
-data = Path(data or find_input("sample_submission.csv"))
-weights = Path(weights or find_input("weights.safetensors") / "weights.safetensors")
+budget = Budget(max_hours and 3600 * max_hours, started=started)
+data = Path(data or find_input("sample_submission.csv", under=inputs))
+weights = Path(weights or find_input("weights.safetensors", under=inputs) / "weights.safetensors")
 archive = Archive(data)
 print(f"{len(archive.requested_planets())} planets to answer for, from {data.name}")
 
 # %% [markdown]
 # ## Predict
-# Frames that are not yet light curves are calibrated on the way. A planet that cannot be read gets the training mean
-# with a wide standard deviation, and is counted under `fallbacks`.
+# A valid submission stands before the first planet is looked at: every row the mean of all training spectra, with a
+# standard deviation wide enough to score zero, not less. It is rewritten after each round of planets. A planet that
+# cannot be read keeps that row, and its reason is logged; what there is no time for is given up in a stated order.
 
 # %%
-result = predict(data=data, split=split, weights=weights, out=out, light_curves=light_curves, workers=workers)
+result = predict(
+    data=data,
+    split=split,
+    weights=weights,
+    out=out,
+    light_curves=light_curves,
+    workers=workers,
+    budget=budget,
+    log=print,
+)
 result
 
 # %% [markdown]
@@ -52,11 +86,30 @@ result
 
 # %%
 validate_submission(out, data / "sample_submission.csv")
-print(f"{out} is valid")
+print(f"{out} is valid; {budget}")
+
+# %% [markdown]
+# ## What came out
+# The first spectra with their one-sigma bands. Bumps that stand above the band are molecules.
+
+# %%
+planets, mean, sigma = read_submission(out)
+budget.attempt(
+    "figure",
+    5,
+    lambda: Image(render_png(draw_spectra(planets[:3], mean[:3], sigma[:3], wavelengths=archive.wavelengths()))),
+)
 
 # %% [markdown]
 # ## Report
 # One page, complete in itself: the spectra with their bands and, where the truth is known, how honest the bands are.
 
 # %%
-report_from_artifacts(out, report, labels_csv=truth, wavelengths=archive.wavelengths(), title="Recovered spectra")
+budget.attempt(
+    "report",
+    15,
+    lambda: report_from_artifacts(
+        out, report, labels_csv=truth, wavelengths=archive.wavelengths(), title="Recovered spectra"
+    ),
+)
+print(f"done; {budget}; given up: {budget.shed or 'nothing'}")

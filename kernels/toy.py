@@ -6,6 +6,7 @@
 # planets are few and the light curves short, so that the score shows that the road is whole, not how far it leads.
 
 # %% tags=["parameters"]
+inputs = "/kaggle/input"  # where data sets are attached
 folder = "toy"
 planets = 12
 test_planets = 4
@@ -13,15 +14,36 @@ seed = 1
 epochs = 5
 workers = 2
 
-# %%
+# %% [markdown]
+# ## Install, offline
+# The wheels come from the attached data set, wherever it is mounted, and pip refuses any that differ by a byte from what
+# was released. Where the library is there already, nothing happens.
+
+# %% tags=["install"]
+import importlib.util
+import subprocess
+import sys
+import time
 from pathlib import Path
+
+started = time.monotonic()
+wheels = [path.parent for depth in (1, 2, 3) for path in Path(inputs).glob("*/" * depth + "spectramind-wheels.json")]
+if wheels and importlib.util.find_spec("ariel_lib") is None:
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--require-hashes"]
+    subprocess.run([*pip, "--find-links", wheels[0], "-r", wheels[0] / "requirements.txt"], check=True)
+    importlib.invalidate_caches()
+
+# %%
+from IPython.display import Image
 
 from ariel_lib.archive import Archive
 from ariel_lib.config import CalibrationConfig, Config, DataConfig, TrainingConfig
+from ariel_lib.diagnostics.figures import draw_spectra, render_png
 from ariel_lib.diagnostics.report import report_from_artifacts
 from ariel_lib.evaluation import evaluate_submission
 from ariel_lib.inference import predict
 from ariel_lib.simulator.dataset import simulate_dataset
+from ariel_lib.submission import read_submission
 from ariel_lib.training import train
 
 folder = Path(folder)
@@ -55,6 +77,11 @@ result["validation"]
 # %%
 predict(data=data, split="test", weights=result["weights"], out=submission, workers=workers)
 evaluate_submission(submission, data / "test.csv", train_labels=data / "train.csv")
+
+# %%
+ids, mean, sigma = read_submission(submission)
+truth = Archive(data).labels("test").of(ids)
+Image(render_png(draw_spectra(ids, mean, sigma, truth=truth, wavelengths=Archive(data).wavelengths())))
 
 # %% [markdown]
 # ## Report

@@ -5,46 +5,73 @@
 # planet's spectrum and its standard deviation. A state-space encoder reads the FGS1 light curve, a graph network lets
 # neighbouring wavelengths and the bands of one molecule speak to one another, and two heads correct mean and standard
 # deviation. Both heads start at zero, so that training begins at the physical answer and has to earn its keep.
+#
+# What is calibrated stays calibrated, and an interrupted epoch is taken up again: attach this notebook's output as an
+# input, name it below and run again.
 
 # %% [markdown]
 # ## Parameters
 # `None` finds the attached input by a file that it holds.
 
 # %% tags=["parameters"]
+inputs = "/kaggle/input"  # where data sets are attached
 data = None  # folder in Kaggle's layout, with train.csv
 light_curves = None  # folder of light curves, where they are calibrated already
+previous = None  # output folder of an earlier session, to go on from
 out = "v50"
 seed = 1337
 epochs = 60
 batch_size = 32
+bin_width = 0  # FGS1 samples averaged before the encoder; 0 chooses
 max_hours = 8.0  # a session of twelve hours ends cleanly long before its limit
 workers = 4
 
-# %%
+# %% [markdown]
+# ## Install, offline
+# The wheels come from the attached data set, wherever it is mounted, and pip refuses any that differ by a byte from what
+# was released. Where the library is there already, nothing happens.
+
+# %% tags=["install"]
+import importlib.util
+import subprocess
+import sys
+import time
 from pathlib import Path
 
-from ariel_lib.config import CalibrationConfig, Config, DataConfig, TrainingConfig
-from ariel_lib.mounts import find_input
+started = time.monotonic()
+wheels = [path.parent for depth in (1, 2, 3) for path in Path(inputs).glob("*/" * depth + "spectramind-wheels.json")]
+if wheels and importlib.util.find_spec("ariel_lib") is None:
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--require-hashes"]
+    subprocess.run([*pip, "--find-links", wheels[0], "-r", wheels[0] / "requirements.txt"], check=True)
+    importlib.invalidate_caches()
+
+# %%
+from ariel_lib.config import CalibrationConfig, Config, DataConfig, ModelConfig, TrainingConfig
+from ariel_lib.mounts import find_input, take_up_session
 from ariel_lib.training import train
 
 config = Config(
-    data=DataConfig(root=str(data or find_input("train.csv")), light_curves=light_curves),
+    data=DataConfig(root=str(data or find_input("train.csv", under=inputs)), light_curves=light_curves),
     calibration=CalibrationConfig(workers=workers),
+    model=ModelConfig(bin_width=bin_width),
     training=TrainingConfig(seed=seed, epochs=epochs, batch_size=batch_size, max_hours=max_hours, out=out),
 )
+print(f"{take_up_session(previous, out)} files taken up from an earlier session")
 config
 
 # %% [markdown]
 # ## Train
-# Frames that are not yet light curves are calibrated on the way. Planets held out of training decide when to stop,
-# and give the factor by which the standard deviations are rescaled.
+# Frames that are not yet light curves are calibrated on the way, in at most two thirds of the time; what remains is left
+# to another session. Planets held out of training decide when to stop, and give the factor by which the standard
+# deviations are rescaled.
 
 # %%
 result = train(config, log=print)
 result["validation"]
 
 # %% [markdown]
-# The weights carry their configuration; `submission.py` needs nothing else.
+# The weights carry their configuration; the submission kernel needs nothing else. `manifest.json` beside them holds their
+# SHA-256, without which they are not used.
 
 # %%
 print(Path(result["weights"]).name, Path(result["weights"]).stat().st_size, "bytes")
