@@ -5,7 +5,6 @@ Knows estimates, no files and no network. The bounds are far outside what real a
 
 import numpy as np
 
-from ariel_lib.instrument import FGS1
 from ariel_lib.transit.estimate import DepthEstimate
 
 DEEPEST = 0.25  # (Rp/Rs)²: half the star's radius; the deepest label of 2025 is well below
@@ -31,6 +30,4 @@ def find_doubt(estimate: DepthEstimate) -> str | None:
         return f"{', '.join(sorted(set(quiet)))} is quieter than light can be"
     if "not_converged" in estimate.flags:
         return "the fit did not converge"
-    if estimate.level[0] == 0 and not any(curve.instrument != FGS1.name for curve in estimate.white):
-        return "one instrument without light and the other without a curve"
     return None

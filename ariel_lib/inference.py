@@ -177,13 +177,14 @@ def _conclude(standing: Standing, answers: dict[str, Answer], reasons: dict[str,
     for planet, reason in fallbacks.items():
         logger.warning("planet %s takes the training mean: %s", planet, reason)
     notes = {planet: found.note for planet, found in answers.items() if found.note}
-    for planet, note in notes.items():
-        logger.warning("planet %s: %s", planet, note)
+    flags = {planet: list(found.flags) for planet, found in answers.items() if found.flags}
+    for planet in sorted(notes | flags):
+        logger.warning("planet %s: %s", planet, "; ".join(filter(None, [notes.get(planet), *flags.get(planet, ())])))
     for what, why in budget.shed.items():
         log(f"given up: {what}: {why}")
     return {
         "submission": str(standing.path), "planets": len(standing.planets), "fallbacks": fallbacks, "notes": notes,
-        "flags": {planet: list(found.flags) for planet, found in answers.items() if found.flags}, "shed": dict(budget.shed),
+        "flags": flags, "shed": dict(budget.shed),
     }  # fmt: skip
 
 

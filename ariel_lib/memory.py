@@ -48,6 +48,6 @@ def backward_in_parts(
 def _halved(most: int, size: int) -> int:
     """Half of a part; inside an except block: raises on where one piece alone did not fit."""
     if most == 1:
-        raise  # noqa: PLE0704 (the caller's error)
+        raise
     torch.cuda.empty_cache()
     return (min(most, size) + 1) // 2

@@ -3,7 +3,7 @@
 import pytest
 
 from ariel_lib.archive import ArchiveError
-from ariel_lib.mounts import find_input
+from ariel_lib.mounts import find_input, take_up_session
 
 
 @pytest.mark.parametrize("folder", ["some-slug", "datasets/owner/slug", "competitions/ariel-data-challenge-2025"])
@@ -23,3 +23,14 @@ def test_the_shallowest_wins(tmp_path):
 def test_what_is_not_there_is_named(tmp_path):
     with pytest.raises(ArchiveError, match=r"weights\.safetensors"):
         find_input("weights.safetensors", under=tmp_path / "nowhere")
+
+
+def test_an_earlier_session_is_taken_up_but_overwrites_nothing(tmp_path):
+    for folder, text in (("old", b"old"), ("new", b"new")):
+        (tmp_path / folder / "estimates").mkdir(parents=True)
+        (tmp_path / folder / "estimates" / "1.safetensors").write_bytes(text)
+    (tmp_path / "old" / "state.safetensors").write_bytes(b"epochs")
+    assert take_up_session(None, tmp_path / "new") == 0
+    assert take_up_session(tmp_path / "old", tmp_path / "new") == 1
+    assert (tmp_path / "new" / "state.safetensors").read_bytes() == b"epochs"
+    assert (tmp_path / "new" / "estimates" / "1.safetensors").read_bytes() == b"new"
