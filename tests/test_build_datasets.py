@@ -1,0 +1,76 @@
+"""build_datasets.py: wheels for any Python, compared with Kaggle's image, the same bytes every time; weights with a manifest."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+import build_datasets as builder  # noqa: E402
+
+sys.path.remove(str(ROOT))
+
+
+def make_wheel(folder, name, version, requires=(), tag="py3-none-any"):
+    path = folder / f"{name}-{version}-{tag}.whl"
+    with ZipFile(path, "w") as wheel:
+        lines = [f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {need}" for need in requires)]
+        wheel.writestr(f"{name}-{version}.dist-info/METADATA", "\n".join(lines) + "\n")
+    return path
+
+
+def test_each_wheel_is_compared_with_the_image(tmp_path):
+    wheels = [make_wheel(tmp_path, "alpha", "1.0", ["numpy>=2", "beta; extra == 'dev'"]), make_wheel(tmp_path, "numpy", "3.0")]
+    lines = builder.compare_with_image(wheels, {"numpy": "2.0.2"})
+    assert lines == ["alpha 1.0: not in the image", "numpy 3.0: shadows 2.0.2 of the image"]
+
+
+@pytest.mark.parametrize(("need", "found"), [("beta", "none"), ("numpy>=2.1", "2.0.2")])
+def test_a_dependency_that_nothing_satisfies_is_refused(tmp_path, need, found):
+    with pytest.raises(builder.DatasetError, match=f"have {found}"):
+        builder.compare_with_image([make_wheel(tmp_path, "alpha", "1.0", [need])], {"numpy": "2.0.2"})
+
+
+def test_a_wheel_for_one_python_is_refused(tmp_path):
+    with pytest.raises(builder.DatasetError, match="any Python"):
+        builder.compare_with_image([make_wheel(tmp_path, "alpha", "1.0", tag="cp312-cp312-linux_x86_64")], {})
+
+
+def test_what_is_pinned_is_not_in_the_image_and_every_line_has_its_hash():
+    pinned, image = builder.read_pins(builder.PINNED), builder.read_pins(builder.IMAGE)
+    assert set(pinned) == {"hydra-core", "mamba-ssm", "torch-geometric"} and not set(pinned) & set(image)
+    for path in (builder.PINNED, builder.SOURCES):
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+        assert all(" --hash=sha256:" in line and "://" not in line for line in lines)
+
+
+def test_weights_that_no_manifest_vouches_for_are_refused(tmp_path, capsys):
+    (tmp_path / "weights.safetensors").write_bytes(b"1")
+    assert builder.main(["weights", "--from", str(tmp_path / "weights.safetensors"), "--out", str(tmp_path / "out")]) == 2
+    assert "expected manifest.json" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_two_builds_in_two_folders_are_the_same_bytes(tmp_path):
+    """Notebooks, wheels, cards: other folder, other hash seed, other locale. It asks the package registry for two wheels."""
+    digests = []
+    for name, seed, locale in (("one", "1", "C"), ("another place", "2", "C.UTF-8")):
+        copy = tmp_path / name
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns("build", ".git", ".venv", "__pycache__", "outputs"))
+        environment = os.environ | {"PYTHONHASHSEED": seed, "LC_ALL": locale, "TZ": f"UTC{seed}"}
+        for command in (["build_kernel.py"], ["build_datasets.py", "wheels"]):
+            subprocess.run([sys.executable, *command], cwd=copy, env=environment, check=True)
+        files = [*(copy / "build").rglob("*.*"), copy / "kernel-metadata.json"]
+        digests.append({str(f.relative_to(copy)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files if f.is_file()})
+    assert digests[0] == digests[1]
+    print(json.dumps(digests[0], indent=1, sort_keys=True))
+    assert sum(name.endswith(".whl") for name in digests[0]) == 4
+    assert sum(name.endswith(".ipynb") for name in digests[0]) == 3
