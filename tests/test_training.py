@@ -120,5 +120,5 @@ def test_what_cannot_be_is_refused_in_one_sentence(data, tmp_path):
     with pytest.raises(ConfigError, match=r"data\.root: expected a data folder"):
         training.train(load_config(None, []))
     (tmp_path / "not.safetensors").write_bytes(b"no")
-    with pytest.raises(StorageError, match="damaged"):
+    with pytest.raises(StorageError, match=r"expected manifest\.json beside it"):
         predict(data=data, split="test", weights=tmp_path / "not.safetensors", out=tmp_path / "s.csv")
