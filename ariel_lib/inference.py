@@ -56,11 +56,11 @@ def answer(observation: Observation, checkpoint: Checkpoint) -> Answer:
     Where the network gives no usable spectrum the posterior answers, and the note says so.
     """
     inputs, estimate = planet_inputs(observation, checkpoint), observation.estimate
-    mean, sigma = (row[0] for row in predict_inputs(checkpoint.network, inputs))
+    mean, sigma = predict_inputs(checkpoint.network, inputs)
     if checkpoint.corel is not None:
-        rows = (row[None] for row in (mean, sigma, estimate.depth, estimate.sigma, estimate.independent))
-        sigma = checkpoint.corel.sigmas(corel_features(*rows), mean[None], sigma[None])[0]
-    sigma = checkpoint.temperature.apply(sigma[None])[0]
+        seen = (x[None] for x in (estimate.depth, estimate.sigma, estimate.independent))
+        sigma = checkpoint.corel.sigmas(corel_features(mean, sigma, *seen), mean, sigma)
+    mean, sigma = mean[0], checkpoint.temperature.apply(sigma)[0]
     posterior = [x[0].double().numpy() for x in (inputs.mean, inputs.sigma)]
     fault = find_fault(mean, sigma)
     if fault:
@@ -108,7 +108,8 @@ def predict(
     light_curves    folder that `spectramind calibrate` wrote; default: as survey_planets finds or makes them
     budget          the session's clock: what it leaves no time for is given up and listed under "shed"
     Returns {"submission", "planets", "fallbacks": {planet: reason}, "notes", "flags": {planet: [words]}, "shed"}, JSON-able.
-    Raises ArchiveError for a data set without planets, StorageError for weights that are damaged or that the manifest beside them disowns.
+    Raises ArchiveError for a data set without planets, StorageError for weights that are damaged or that the manifest beside
+    them disowns.
     """
     out, archive, budget = Path(out), Archive(data), budget or Budget(None)
     checkpoint = _load_checkpoint(Path(weights), log)

@@ -15,8 +15,9 @@ from threadpoolctl import threadpool_limits
 
 from ariel_lib.archive import Archive
 from ariel_lib.checkpoint import Checkpoint
-from ariel_lib.config import ConfigError
+from ariel_lib.config import ConfigError, config_hash, from_dict
 from ariel_lib.inference import answer
+from ariel_lib.manifest import write_manifest
 from ariel_lib.metrics import naive_statistics, unclipped_score
 from ariel_lib.storage import save_arrays, write_atomically
 from ariel_lib.survey import survey_planets
@@ -78,6 +79,7 @@ def train_intervals(
     write_atomically(outdir / "coverage.json", json.dumps(result, indent=1).encode())
     if update:
         replace(checkpoint, corel=corel, temperature=_temperature(corel, held_out, naive)).save(weights)
+        write_manifest(weights.parent, [weights.name], {"config_hash": config_hash(from_dict(checkpoint.config))})
     return result | {"outdir": str(outdir), "checkpoint_updated": update}
 
 
@@ -96,11 +98,14 @@ def _held_out(checkpoint: Checkpoint, weights: Path, data, workers: int, progres
     observations = survey.given(checkpoint.drift).observations
     if not observations:
         raise ConfigError(f"{weights} held out {len(checkpoint.held_out)} planets, of which {root} has none.")
-    plain = answer(observations, replace(checkpoint, temperature=Temperature(), corel=None))
-    estimates = [o.estimate for o in observations.values()]
-    features = corel_features(plain.mean, plain.sigma, plain.depth, plain.depth_sigma, np.stack([e.independent for e in estimates]))
+    plain = replace(checkpoint, temperature=Temperature(), corel=None)
+    answers = [answer(observation, plain) for observation in observations.values()]
+    mean, sigma, depth, depth_sigma = (
+        np.stack([getattr(found, name) for found in answers]) for name in ("mean", "sigma", "depth", "depth_sigma")
+    )
+    features = corel_features(mean, sigma, depth, depth_sigma, np.stack([o.estimate.independent for o in observations.values()]))
     naive = dict(zip(("naive_mean", "naive_sigma"), naive_statistics(labels.depth)))
-    return HeldOut(plain.planet_ids, features, plain.mean, plain.sigma, labels.of(plain.planet_ids)), naive
+    return HeldOut(tuple(observations), features, mean, sigma, labels.of(observations)), naive
 
 
 def _cross_fit(held_out: HeldOut, q: float, naive: dict) -> tuple[dict[str, Intervals], dict[str, float]]:

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from ariel_lib.checking import feigned_depth
 from ariel_lib.checkpoint import Checkpoint, RunState
 from ariel_lib.config import Config, ConfigError, config_hash, to_dict
 from ariel_lib.manifest import write_manifest
+from ariel_lib.memory import backward_in_parts, forward_in_parts
 from ariel_lib.metrics import column_weights, naive_statistics, reference_gain, summary, unclipped_score
 from ariel_lib.models.features import (
     FGS1_CHANNELS,
@@ -247,20 +249,10 @@ def _epoch(
     """One pass; the mean loss."""
     device, losses, most = next(network.parameters()).device, [], config.training.batch_size
     network.train()
-    weights, wavelength = config.symbolic.weights, torch.tensor(network.hyperparameters["wavelength"], device=device)
-    for batch in _batches(training, config.training.batch_size, rng):
-        inputs, truth, shift = (part.to(device) for part in batch)
-
-        def loss_of(part: slice, inputs=inputs, truth=truth, shift=shift) -> torch.Tensor:
-            prediction = network(inputs[part])
-            loss = challenge_loss(prediction, truth[part], naive, weighted=config.training.gll)
-            if weights:
-                context = make_context(inputs.mean[part], inputs.sigma[part], wavelength, shift[part])
-                loss = loss + total_penalty(prediction.mean, context, weights)
-            return loss
-
+    for inputs, truth, shift in _batches(training, config.training.batch_size, rng):
+        loss_of = partial(_part_loss, network, inputs.to(device), truth.to(device), shift.to(device), config, naive)
         optimizer.zero_grad()
-        loss, most = backward_in_parts(network, len(inputs), loss_of, most)
+        loss, most = backward_in_parts(network, loss_of, len(inputs), most)
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         state.average()
@@ -268,24 +260,18 @@ def _epoch(
     return float(np.mean(losses))
 
 
-def backward_in_parts(network: V50, size: int, loss_of: Callable[[slice], torch.Tensor], most: int) -> tuple[float, int]:
-    """Gradients of a batch's mean loss, added up over parts of at most `most` planets; a part that does not fit into memory
-    is halved. loss_of: mean loss of the planets of a slice. Returns the loss and the size that fitted."""
-    while True:
-        try:
-            total = 0.0
-            for first in range(0, size, most):
-                part = slice(first, min(first + most, size))
-                value = loss_of(part) * ((part.stop - part.start) / size)
-                value.backward()
-                total += value.item()
-            return total, most
-        except torch.cuda.OutOfMemoryError:
-            if most == 1:
-                raise
-            most = (min(most, size) + 1) // 2
-            network.zero_grad()
-            torch.cuda.empty_cache()
+def _part_loss(
+    network: V50, inputs: Inputs, truth: torch.Tensor, shift: torch.Tensor, config: Config, naive: dict, part: slice
+) -> torch.Tensor:
+    """Mean loss of some of a batch's planets."""
+    inputs, truth = inputs[part], truth[part]
+    prediction = network(inputs)
+    loss = challenge_loss(prediction, truth, naive, weighted=config.training.gll)
+    if config.symbolic.weights:
+        wavelength = torch.tensor(network.hyperparameters["wavelength"], device=truth.device)
+        context = make_context(inputs.mean, inputs.sigma, wavelength, shift[part])
+        loss = loss + total_penalty(prediction.mean, context, config.symbolic.weights)
+    return loss
 
 
 def _batches(training: list[Example], size: int, rng: np.random.Generator) -> Iterator[tuple[Inputs, torch.Tensor, torch.Tensor]]:
@@ -313,18 +299,10 @@ def challenge_loss(prediction, truth: torch.Tensor, naive: dict, *, weighted: bo
 
 def predict_inputs(network: V50, inputs: Inputs, batch_size: int = 16) -> tuple[np.ndarray, np.ndarray]:
     """mean (never negative) and sigma, (planet, wavelength), float64. A batch that does not fit into memory is halved."""
-    device, parts, first = next(network.parameters()).device, [], 0
+    device = next(network.parameters()).device
     network.eval()
     with torch.no_grad():
-        while first < len(inputs):
-            try:
-                parts.append(network(inputs[first : first + batch_size].to(device)))
-                first += batch_size
-            except torch.cuda.OutOfMemoryError:
-                if batch_size == 1:
-                    raise
-                batch_size //= 2
-                torch.cuda.empty_cache()
+        parts = forward_in_parts(lambda part: network(inputs[part].to(device)), len(inputs), batch_size)
     mean, sigma = (torch.cat([getattr(p, name) for p in parts]).double().cpu().numpy() for name in ("mean", "sigma"))
     return np.maximum(mean, 0.0), sigma
 
