@@ -148,13 +148,13 @@ def _solve_bands(
     """A few wide bands, fitted again with every event found in their residuals: segments with the events as regressors,
     the bands and their solution, and the kinds of event."""
     kinds: list[str] = []
-    for _ in range(1 + MOST_EVENTS):
+    for left in reversed(range(1 + MOST_EVENTS)):
         bands = [merge_channels(segment, N_BANDS) for segment in segments]
         problem = make_problem(bands, 1 + N_BANDS, prior, temperature, candidate)
         start = problem.prior_mean.copy()
         start[LOG_A] = candidate.log_a
         solution = solve(problem, np.full(1 + N_BANDS, candidate.depth), start, steps=20)
-        if len(kinds) >= MOST_EVENTS * len(segments):
+        if not left:
             break
         found = [
             find_event(band, solution.residual[n], common_response(problem, solution, n)[0], solution.shared[problem.t0_index(n)],
