@@ -108,6 +108,9 @@ def simulate(
     calibration_from: Annotated[
         Path | None, typer.Option(help="Folder of a real planet whose calibration maps are used.")
     ] = None,
+    shifted: Annotated[
+        bool, typer.Option(help="Drifts and limb darkening of the test split come from other distributions.")
+    ] = False,
 ) -> None:
     """Write a data set in Kaggle's layout.
 
@@ -119,7 +122,7 @@ def simulate(
     with _bar("Simulating planets") as progress:
         simulate_dataset(
             out, n_planets=planets, seed=seed, size=size.value, labels=labels, level=level.value,
-            calibration_from=calibration_from, n_test=test_planets, progress=progress,
+            calibration_from=calibration_from, n_test=test_planets, shifted=shifted, progress=progress,
         )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.instrument import ADC_GAIN, ADC_OFFSET, AIRS, FGS1, INSTRUMENTS, airs_wavelengths, spectrum_wavelengths
 from ariel_lib.simulator import photometry, visit
 from ariel_lib.simulator.detector import draw_calibration_maps
-from ariel_lib.simulator.planet import Planet, draw_planet
+from ariel_lib.simulator.planet import SHIFTED, Nuisances, Planet, draw_planet
 
 FULL_SAMPLES = {FGS1.name: 67500, AIRS.name: 5625}  # pairs of reads in the 7.5 h of a real visit
 COMPRESSION = {"full": 1, "toy": 25}  # toy: this many times fewer reads, and an orbit as much faster
@@ -53,6 +53,7 @@ def simulate_dataset(
     level: str = "frames",
     calibration_from: Path | str | None = None,
     n_test: int | None = None,
+    shifted: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write `n_planets` planets under `out`, replacing what an earlier simulation left there.
@@ -61,6 +62,7 @@ def simulate_dataset(
     level             frames: Kaggle's layout; lightcurves: out/lightcurves/{train,test}/<planet>_<visit>.safetensors
     calibration_from  folder of a planet whose calibration maps all planets share; None: maps are drawn for each visit
     n_test            planets of the test split, a quarter by default; their truth goes to test.csv
+    shifted           the test split's drifts and limb darkening come from other distributions than the training split's
     progress          called with (planets done, planets in all)
 
     Raises ValueError for impossible arguments, ArchiveError for bad files or a folder that holds something else.
@@ -70,10 +72,10 @@ def simulate_dataset(
     source = read_labels(Path(labels)) if labels else None
     maps = read_maps(Path(calibration_from)) if calibration_from else None
     counts, magnitudes = {"train": n_planets - n_test, "test": n_test}, (BRIGHTEST, FAINTEST[size])
-    planets = draw_planets(seed, counts, COMPRESSION[size], magnitudes, source)
+    planets = draw_planets(seed, counts, COMPRESSION[size], magnitudes, source, shifted=shifted)
     n_samples = {name: samples // COMPRESSION[size] for name, samples in FULL_SAMPLES.items()}
     _clear_previous(out)
-    write_truth(out, planets, seed=seed, size=size, level=level)
+    write_truth(out, planets, seed=seed, size=size, level=level, shifted=shifted)
     write_tables(out, planets, n_samples)
     write = write_frames if level == "frames" else write_light_curves
 
@@ -89,7 +91,8 @@ def simulate_dataset(
 
 
 def draw_planets(
-    seed: int, counts: dict[str, int], compression: float, magnitudes: tuple[float, float], labels: Labels | None
+    seed: int, counts: dict[str, int], compression: float, magnitudes: tuple[float, float], labels: Labels | None,
+    *, shifted: bool = False,
 ) -> list[tuple[str, int, Planet]]:
     """All planets as (split, number within the split, planet).
 
@@ -100,6 +103,7 @@ def draw_planets(
     shuffled = None if labels is None else _generator(seed, _LABELS).permutation(len(labels.spectra.depth))
     planets, taken = [], set()
     for split, count in counts.items():
+        nuisances = SHIFTED if shifted and split == "test" else Nuisances()
         for number in range(count):
             rng = _generator(seed, SPLITS.index(split), number, _PLANET)
             planet_id = str(rng.integers(1, 2**32))
@@ -110,9 +114,8 @@ def draw_planets(
             if labels is not None:
                 row = _label_row(shuffled, split, number, counts["test"])
                 depth, star = labels.spectra.depth[row], labels.stars[row]
-            planets.append(
-                (split, number, draw_planet(rng, planet_id, wavelengths, window, compression, magnitudes, depth, star))
-            )
+            drawn = draw_planet(rng, planet_id, wavelengths, window, compression, magnitudes, depth, star, nuisances)
+            planets.append((split, number, drawn))
     return planets
 
 

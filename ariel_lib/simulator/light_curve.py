@@ -74,9 +74,9 @@ def transit(
     return flux.T
 
 
-def draw_drift(rng: np.random.Generator) -> Drift:
-    """A drift of 0.1 to 0.3 % over the visit, most of it linear in time and grey."""
-    return Drift(fgs1=rng.normal(0, DRIFT_SIZE), airs=rng.normal(0, np.outer(DRIFT_SIZE, DRIFT_COLOUR)))
+def draw_drift(rng: np.random.Generator, size: np.ndarray = DRIFT_SIZE) -> Drift:
+    """A drift of 0.1 to 0.3 % over the visit, most of it linear in time and grey. size (3,): of c_1, c_2, c_3."""
+    return Drift(fgs1=rng.normal(0, size), airs=rng.normal(0, np.outer(size, DRIFT_COLOUR)))
 
 
 def fgs1_drift(drift: Drift, tau: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ariel_lib.archive import Star
-from ariel_lib.simulator.light_curve import Drift, Orbit, draw_drift, transit_duration
+from ariel_lib.simulator.light_curve import DRIFT_SIZE, Drift, Orbit, draw_drift, transit_duration
 from ariel_lib.simulator.spectrum import draw_spectrum
 from ariel_lib.simulator.star import draw_limb_darkening, draw_star
 
@@ -16,6 +16,20 @@ LONGEST_TRANSIT = 0.7  # of the window: longer transits leave no baseline and ge
 SECOND_VISIT = 0.2  # fraction of planets observed twice
 INCLINATION_ERROR = (0.2, 0.5)  # degrees: scatter and largest error of the catalogue
 SMA_ERROR = 0.015  # relative error of the catalogue's a/Rs
+
+
+@dataclass(frozen=True)
+class Nuisances:
+    """How what is not the spectrum varies: sizes (3,) of the drifts' coefficients, and limb darkening's shift and scatter."""
+
+    drift_size: tuple[float, ...] = tuple(DRIFT_SIZE)
+    limb_shift: float = 0.0
+    limb_scatter: float = 0.03
+
+
+# Test planets that training has not prepared for: less slope and more curvature, which a transit can be taken for, and
+# stars that darken more, and more variously.
+SHIFTED = Nuisances((4e-4, 6e-4, 3e-4), 0.03, 0.045)
 
 
 @dataclass(frozen=True)
@@ -57,6 +71,7 @@ def draw_planet(
     magnitudes: tuple[float, float],
     depth: np.ndarray | None = None,
     star: Star | None = None,
+    nuisances: Nuisances = Nuisances(),
 ) -> Planet:
     """Draw whatever is not given.
 
@@ -77,10 +92,10 @@ def draw_planet(
         catalogue=_draw_catalogue(rng, star, orbit),
         orbit=orbit,
         depth=depth,
-        limb_darkening=draw_limb_darkening(rng, wavelength, star.Ts),
+        limb_darkening=draw_limb_darkening(rng, wavelength, star.Ts, nuisances.limb_shift, nuisances.limb_scatter),
         magnitude=float(rng.uniform(*magnitudes)),
         mid_transits=tuple(float(t) for t in t0),
-        drifts=tuple(draw_drift(rng) for _ in range(n_visits)),
+        drifts=tuple(draw_drift(rng, np.array(nuisances.drift_size)) for _ in range(n_visits)),
     )
 
 

@@ -53,22 +53,24 @@ def fgs1_rate(temperature: float, magnitude: float) -> float:
     return float(FGS1_REFERENCE_RATE * _colour(np.array(FGS1_WAVELENGTH), temperature) * _brightness(magnitude))
 
 
-def draw_limb_darkening(rng: np.random.Generator, wavelength: np.ndarray, temperature: float) -> np.ndarray:
+def draw_limb_darkening(
+    rng: np.random.Generator, wavelength: np.ndarray, temperature: float, shift: float = 0.0, scatter: float = 0.03
+) -> np.ndarray:
     """Quadratic coefficients u1, u2 (wavelength, 2), smooth in wavelength, scattered from star to star.
 
     Straight lines through Claret & Bloemen 2011 (A&A 529, A75; log g 4.5, solar): R and I bands averaged for FGS1 (0.7
     micron), K and Spitzer 3.6 for AIRS. Coefficients are kept where the disc is positive and darkens to the limb:
     u1 >= 0, u1 + u2 <= 1, u1 + 2 u2 >= 0.
-    wavelength micron, temperature K.
+    wavelength micron, temperature K; shift of the mean u1, and scatter of both coefficients from star to star.
     """
     hot = (np.clip(temperature, 4000, 7000) - 5750) / 1000
     red = (wavelength - 2.0) / 1.9
     visible = wavelength < 1.0
     u1 = np.where(visible, 0.42 - 0.13 * hot, 0.12 - 0.05 * hot + (-0.05 + 0.02 * hot) * red)
     u2 = np.where(visible, 0.25 + 0.05 * hot, 0.22 - 0.06 * red)
-    level, tilt = rng.normal(0, 0.03, (2, 2)), rng.normal(0, 0.01, 2)  # (instrument, coefficient), (coefficient,)
+    level, tilt = rng.normal(0, scatter, (2, 2)), rng.normal(0, 0.01, 2)  # (instrument, coefficient), (coefficient,)
     offset = np.where(visible[:, None], level[0], level[1] + tilt * red[:, None])
-    u1 = np.clip(u1 + offset[:, 0], 0.0, 0.9)
+    u1 = np.clip(u1 + shift + offset[:, 0], 0.0, 0.9)
     return np.stack([u1, np.clip(u2 + offset[:, 1], -u1 / 2, 1 - u1)], axis=1)
 
 

@@ -121,6 +121,26 @@ def test_draw_planets_never_shares_a_label_between_train_and_test(tmp_path):
     assert not train & test and len(test) == 3
 
 
+def test_draw_planets_shifts_the_nuisances_of_the_test_split_only():
+    def draw(shifted):
+        drawn = draw_planets(1, {"train": 60, "test": 60}, 1.0, (6, 11), None, shifted=shifted)
+        return {split: [planet for its, _, planet in drawn if its == split] for split in ("train", "test")}
+
+    def curvature_over_slope(planets):
+        fgs1 = np.array([drift.fgs1 for planet in planets for drift in planet.drifts])
+        return fgs1[:, 1].std() / fgs1[:, 0].std()
+
+    alike, shifted = draw(False), draw(True)
+    for a, b in zip(alike["train"], shifted["train"]):
+        np.testing.assert_array_equal(a.limb_darkening, b.limb_darkening)
+        np.testing.assert_array_equal(a.drifts[0].airs, b.drifts[0].airs)
+    assert [planet.catalogue for planet in alike["test"]] == [planet.catalogue for planet in shifted["test"]]
+    assert curvature_over_slope(shifted["test"]) > 1.1 > curvature_over_slope(alike["test"])
+    u1 = {name: np.mean([planet.limb_darkening[1:, 0].mean() for planet in drawn["test"]]) for name, drawn in
+          (("alike", alike), ("shifted", shifted))}  # fmt: skip
+    assert u1["shifted"] > u1["alike"] + 0.01
+
+
 def test_draw_planets_gives_distinct_ids():
     planets = draw_planets(1, {"train": 30, "test": 10}, 1, (6, 11), None)
     assert len({planet.planet_id for _, _, planet in planets}) == 40
