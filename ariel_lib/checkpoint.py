@@ -1,4 +1,4 @@
-"""What training leaves and prediction needs, in one safetensors file: network, spectral prior, temperature, configuration.
+"""What training leaves and prediction needs, in one safetensors file: network, spectral prior, memory, temperature, configuration.
 
 Never a pickle. Knows the network's class, not how it was trained.
 """
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 import ariel_lib
+from ariel_lib.models.memory import Memory
 from ariel_lib.models.v50 import V50
 from ariel_lib.storage import StorageError, load_arrays, save_arrays
 from ariel_lib.transit.drift import DriftPrior
@@ -20,7 +21,7 @@ from ariel_lib.transit.prior import SpectralPrior
 from ariel_lib.uncertainty.corel import Corel
 from ariel_lib.uncertainty.temperature import Temperature
 
-FORMAT = "spectramind-v50-3"
+FORMAT = "spectramind-v50-4"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Checkpoint:
 
     network: V50
     prior: SpectralPrior
+    memory: Memory
     drift: DriftPrior
     temperature: Temperature
     wavelength: np.ndarray
@@ -44,7 +46,8 @@ class Checkpoint:
         arrays = {
             f"network.{name}": tensor.detach().cpu().numpy() for name, tensor in self.network.state_dict().items()
         }
-        arrays |= {f"prior.{name}": array for name, array in self.prior.to_arrays().items()}
+        for part in ("prior", "memory"):
+            arrays |= {f"{part}.{name}": array for name, array in getattr(self, part).to_arrays().items()}
         arrays |= {
             "drift": self.drift.variance,
             "wavelength": self.wavelength,
@@ -76,11 +79,12 @@ class Checkpoint:
             {name[8:]: torch.from_numpy(a) for name, a in arrays.items() if name.startswith("network.")}
         )
         prior = SpectralPrior.from_arrays({name[6:]: a for name, a in arrays.items() if name.startswith("prior.")})
+        memory = Memory.from_arrays({name[7:]: a for name, a in arrays.items() if name.startswith("memory.")})
         temperature = Temperature.from_dict(json.loads(text["temperature"]))
         rest = (arrays[name] for name in ("wavelength", "fallback_mean", "fallback_sigma"))
         intervals = {name[6:]: a for name, a in arrays.items() if name.startswith("corel.")}
         return cls(
-            network.eval(), prior, DriftPrior(arrays["drift"]), temperature, *rest, json.loads(text["config"]),
+            network.eval(), prior, memory, DriftPrior(arrays["drift"]), temperature, *rest, json.loads(text["config"]),
             tuple(json.loads(text["held_out"])), Corel.from_arrays(intervals) if intervals else None,
         )  # fmt: skip
 

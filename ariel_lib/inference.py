@@ -31,17 +31,19 @@ from ariel_lib.training import predict_inputs
 from ariel_lib.uncertainty.corel import corel_features
 
 PLANET_ERRORS = (ValueError, ArithmeticError, LookupError, OSError, RuntimeError)  # of one planet; it takes a fallback
-EXTRAS = ("posterior_mean", "posterior_sigma", "depth", "depth_sigma")
+EXTRAS = ("memory_mean", "memory_sigma", "posterior_mean", "posterior_sigma", "depth", "depth_sigma")
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One planet: V50's mean and calibrated sigma, the closed-form posterior it started from, and the physical estimate
+    """One planet: V50's mean and calibrated sigma, what its memory answers, the closed-form posterior, and the physical estimate
     (depth, depth_sigma), each (wavelength,); flags of the fit; note: what was amiss, or ''."""
 
     mean: np.ndarray
     sigma: np.ndarray
+    memory_mean: np.ndarray
+    memory_sigma: np.ndarray
     posterior_mean: np.ndarray
     posterior_sigma: np.ndarray
     depth: np.ndarray
@@ -61,12 +63,14 @@ def answer(observation: Observation, checkpoint: Checkpoint) -> Answer:
         seen = (x[None] for x in (estimate.depth, estimate.sigma, estimate.independent))
         sigma = checkpoint.corel.sigmas(corel_features(mean, sigma, *seen), mean, sigma)
     mean, sigma = mean[0], checkpoint.temperature.apply(sigma)[0]
-    posterior = [x[0].double().numpy() for x in (inputs.mean, inputs.sigma)]
+    physical = checkpoint.prior.posterior(estimate.depth, estimate.covariance)
+    posterior = physical.mean, physical.sigma
     fault = find_fault(mean, sigma)
     if fault:
         mean, sigma = np.maximum(posterior[0], 0.0), checkpoint.temperature.apply(posterior[1][None])[0]
     note = f"the posterior answers for the network: {fault}" if fault else ""
-    return Answer(mean, sigma, *posterior, estimate.depth, estimate.sigma, estimate.flags, note)
+    recalled = (x[0].double().numpy() for x in (inputs.mean, inputs.sigma))
+    return Answer(mean, sigma, *recalled, *posterior, estimate.depth, estimate.sigma, estimate.flags, note)
 
 
 def _load_checkpoint(weights: Path, log: Callable[[str], None]) -> Checkpoint:
@@ -81,12 +85,12 @@ def _load_checkpoint(weights: Path, log: Callable[[str], None]) -> Checkpoint:
 def planet_inputs(observation: Observation, checkpoint: Checkpoint) -> Inputs:
     """One planet as the network sees it."""
     estimate = observation.estimate
-    posterior = checkpoint.prior.posterior(estimate.depth, estimate.covariance)
-    amplitude = float(posterior.amplitude_weights @ checkpoint.prior.amplitudes)
-    nodes = node_features(estimate.depth, estimate, posterior.mean, posterior.sigma)
+    recollection = checkpoint.memory.given(estimate.covariance)
+    mean, sigma, weights = (x[0] for x in recollection.moments(estimate.depth[None]))
+    nodes = node_features(estimate.depth, estimate, mean, sigma)
     fgs1, mask = fgs1_channels(estimate, observation.visits())
     return make_inputs(
-        fgs1, mask, posterior.mean, posterior.sigma, nodes, star_features(observation.star, estimate, amplitude)
+        fgs1, mask, mean, sigma, nodes, star_features(observation.star, estimate, float(weights @ recollection.amplitudes))
     )
 
 

@@ -1,7 +1,7 @@
 """One explicit loop: labelled planets → a checkpoint. The only module that puts data, network and metric together.
 
 Labels are few and noise is free: every epoch draws fresh depths for every planet from its own noise covariance, of its own
-spectrum or of a mixed and rescaled one, and meets them with a spectral prior that has never seen those spectra.
+spectrum or of a mixed and rescaled one, and meets them with a memory that has never seen those spectra.
 """
 
 import json
@@ -34,6 +34,7 @@ from ariel_lib.models.features import (
     star_features,
 )
 from ariel_lib.models.inputs import Inputs
+from ariel_lib.models.memory import Memory, Recollection, memorise
 from ariel_lib.models.rivals import ConstantSpectrum, white_depth
 from ariel_lib.models.v50 import V50
 from ariel_lib.rounds import survey_within
@@ -42,41 +43,40 @@ from ariel_lib.survey import Observation, Survey
 from ariel_lib.symbolic.context import make_context
 from ariel_lib.symbolic.rules import total_penalty
 from ariel_lib.transit.drift import fit_drift_prior
-from ariel_lib.transit.prior import Conditional, SpectralPrior, fit_prior
+from ariel_lib.transit.prior import fit_prior
 from ariel_lib.uncertainty.temperature import Temperature, fit_temperature
 
-FOLDS = 5  # of the training planets: each is met with a prior fitted without its fold
+FOLDS = 5  # of the training planets: each is met with a memory without its fold
 DRAWS_AN_EPOCH = 512  # at least so many planets pass in one epoch, however few there are
 REAL_SHARE = 0.25  # of the draws: the depth that was measured, with its true label
 MIXED_SHARE = 0.5  # of the others: a spectrum mixed from the planet's fold
 AMPLITUDE_SPREAD = 0.4  # standard deviation of ln(amplitude) of mixed spectra
-SOFT_Z = 4.0  # beyond it the loss grows like a logarithm, so that a few elements cannot rule a step
+SOFT_Z = 30.0  # beyond it the loss grows like a logarithm. At 4 the sigmas came out too small, and training cost 0.001 to 0.003
 AVERAGING = 0.98  # decay a step of the running mean of the weights
 MIN_PLANETS = 5
 HONEST_PLANETS = 30.0  # that a temperature of one counts for: on 500 simulated planets the posterior's needed none
 SURVEY_SHARE = 2 / 3  # of training.max_hours that calibration and fits may take; planets not reached are left out
-ENCODER_SAMPLES = 1024  # automatic bin_width: about so many samples a planet reach the encoder on a CPU
+ENCODER_SAMPLES = 256  # automatic bin_width: about so many samples a planet reach the encoder on a CPU
 
 
 @dataclass(frozen=True)
 class Example:
-    """A labelled planet: what was measured, the prior it is met with, the spectra it may be mixed from, and its tensors."""
+    """A labelled planet: what was measured, the memory it is met with, the spectra it may be mixed from, and its tensors."""
 
     observation: Observation
     truth: np.ndarray
-    conditional: Conditional
+    recollection: Recollection
     root: np.ndarray  # Cholesky factor of the depth covariance
     kin: np.ndarray  # (planet, wavelength): labels of its fold, itself included
     fgs1: np.ndarray
     fgs1_mask: np.ndarray
-    amplitudes: np.ndarray
     shift: np.ndarray  # (wavelength,) that an achromatic bump in its light curves would feign; mostly zero
 
     def inputs(self, depth: np.ndarray) -> Inputs:
         """The planet as the network would see it, had `depth` (wavelength,) been measured."""
-        mean, sigma, weights = (x[0] for x in self.conditional.moments(depth[None]))
+        mean, sigma, weights = (x[0] for x in self.recollection.moments(depth[None]))
         estimate = self.observation.estimate
-        star = star_features(self.observation.star, estimate, float(weights @ self.amplitudes))
+        star = star_features(self.observation.star, estimate, float(weights @ self.recollection.amplitudes))
         return make_inputs(self.fgs1, self.fgs1_mask, mean, sigma, node_features(depth, estimate, mean, sigma), star)
 
     def draw(self, rng: np.random.Generator) -> tuple[Inputs, np.ndarray, np.ndarray]:
@@ -99,8 +99,8 @@ def train(
 ) -> dict:
     """Train V50 on config.data; writes weights.safetensors and metrics.json under config.training.out.
 
-    Returns paths and the scores on held-out planets of V50, of the closed-form posterior, of the physical estimate alone and
-    of a constant spectrum, JSON-able. Goes on where a killed run of the same configuration and data stopped.
+    Returns paths and the scores on held-out planets of V50, of the memory that it starts from, of the closed-form posterior,
+    of the physical estimate alone and of a constant spectrum, JSON-able. Goes on where a killed run of the same configuration and data stopped.
     Raises ArchiveError for malformed data, ConfigError where settings and data do not go together.
     """
     if config.data.root is None:
@@ -134,9 +134,9 @@ def _train(config: Config, progress: Callable[[int, int], None] | None, log: Cal
     naive = dict(zip(("naive_mean", "naive_sigma"), naive_statistics(labels.depth)))
     network = make_network(config, wavelength, training)
     history = _fit(network, training, validation, config, naive, started, log)
-    temperature, scores = _judge(network, training, validation, naive, use_temperature=config.calibration.temperature)
+    temperature, scores = _judge(network, training, validation, naive, wavelength, use_temperature=config.calibration.temperature)
     checkpoint = Checkpoint(
-        network, fit_prior(labels.depth, wavelength), drift, temperature, wavelength,
+        network, fit_prior(labels.depth, wavelength), memorise(labels.depth, wavelength), drift, temperature, wavelength,
         *(np.full(len(wavelength), naive[name]) for name in ("naive_mean", "naive_sigma")), to_dict(config),
         tuple(example.observation.estimate.planet_id for example in validation),
     )  # fmt: skip
@@ -157,7 +157,7 @@ def _train(config: Config, progress: Callable[[int, int], None] | None, log: Cal
 def make_examples(
     survey: Survey, labels: Spectra, wavelength: np.ndarray, validation_fraction: float, rng: np.random.Generator
 ) -> tuple[list[Example], list[Example]]:
-    """Training and held-out examples, split by planet. No prior that meets a planet was fitted on its label.
+    """Training and held-out examples, split by planet. No memory that meets a planet holds its label.
 
     Raises ConfigError when fewer than MIN_PLANETS planets have both a label and an estimate.
     """
@@ -179,23 +179,22 @@ def _examples(
     survey: Survey, labels: Spectra, wavelength: np.ndarray, planets: list[str], *, without: list[str]
 ) -> list[Example]:
     excluded = set(without)
-    prior = fit_prior(labels.of(planet for planet in labels.planet_ids if planet not in excluded), wavelength)
+    memory = memorise(labels.of(planet for planet in labels.planet_ids if planet not in excluded), wavelength)
     kin = labels.of(planets)
-    return [_example(survey.observations[planet], truth, prior, kin) for planet, truth in zip(planets, kin)]
+    return [_example(survey.observations[planet], truth, memory, kin) for planet, truth in zip(planets, kin)]
 
 
-def _example(observation: Observation, truth: np.ndarray, prior: SpectralPrior, kin: np.ndarray) -> Example:
+def _example(observation: Observation, truth: np.ndarray, memory: Memory, kin: np.ndarray) -> Example:
     covariance = observation.estimate.covariance
     fgs1, mask = fgs1_channels(observation.estimate, observation.visits())
     return Example(
         observation,
         truth,
-        prior.given(covariance),
+        memory.given(covariance),
         np.linalg.cholesky(covariance),
         kin,
         fgs1.astype(np.float32),
         mask,
-        prior.amplitudes,
         np.zeros_like(truth),
     )
 
@@ -213,7 +212,7 @@ def make_network(config: Config, wavelength: np.ndarray, training: list[Example]
 
 
 def _fit(network: V50, training, validation, config: Config, naive: dict, started: float, log) -> list[dict]:
-    """Run the epochs; leaves the weights of the best validation score in the network. Epoch 0 is the physical posterior."""
+    """Run the epochs; leaves the weights of the best validation score in the network. Epoch 0 is the memory's answer."""
     settings, device = config.training, torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
     optimizer = _optimizer(network, config)
@@ -223,7 +222,7 @@ def _fit(network: V50, training, validation, config: Config, naive: dict, starte
     truth = np.stack([example.truth for example in validation])
     if not state.resume():
         state.note(None, unclipped_score(truth, *predict_inputs(network, held_out), **naive))
-        log(f"epoch 0: held-out score {state.best_score:.4f}, the physical posterior")
+        log(f"epoch 0: held-out score {state.best_score:.4f}, what the memory answers")
     while len(state.history) <= settings.epochs and state.since_best < settings.patience:
         if settings.max_hours and time.monotonic() - started > 3600 * settings.max_hours:
             log(f"stopped after {settings.max_hours} h: training.max_hours")
@@ -307,20 +306,25 @@ def predict_inputs(network: V50, inputs: Inputs, batch_size: int = 16) -> tuple[
     return np.maximum(mean, 0.0), sigma
 
 
-def _judge(network: V50, training, validation, naive: dict, *, use_temperature: bool) -> tuple[Temperature, dict]:
+def _judge(
+    network: V50, training, validation, naive: dict, wavelength: np.ndarray, *, use_temperature: bool
+) -> tuple[Temperature, dict]:
     """The temperature, and the figures of V50 and of what it must beat, all on the held-out planets."""
     truth = np.stack([example.truth for example in validation])
     estimates = [example.observation.estimate for example in validation]
     inputs = Inputs.stack([example.inputs(e.depth) for example, e in zip(validation, estimates)])
     mean, sigma = predict_inputs(network, inputs)
     temperature = fit_temperature(mean, sigma, truth, **naive, honest_planets=HONEST_PLANETS) if use_temperature else Temperature()
+    prior = fit_prior(np.stack([example.truth for example in training]), wavelength)
+    posteriors = [prior.posterior(e.depth, e.covariance) for e in estimates]
     rival = ConstantSpectrum.fit(
         np.array([white_depth(e.observation.estimate.depth, e.observation.estimate.independent) for e in training]),
         np.stack([example.truth for example in training]),
     )
     answers = {
         "v50": (mean, temperature.apply(sigma)),
-        "posterior": (np.maximum(inputs.mean.double().numpy(), 0.0), inputs.sigma.double().numpy()),
+        "memory": (np.maximum(inputs.mean.double().numpy(), 0.0), inputs.sigma.double().numpy()),
+        "posterior": (np.maximum([p.mean for p in posteriors], 0.0), np.array([p.sigma for p in posteriors])),
         "physical": (np.maximum([e.depth for e in estimates], 0.0), np.array([e.sigma for e in estimates])),
         "constant": rival.predict(np.array([white_depth(e.depth, e.independent) for e in estimates]), truth.shape[1]),
     }

@@ -1,10 +1,11 @@
-"""What each stage is worth on planets nobody has seen: simulate, train, predict, and score four answers side by side.
+"""What each stage is worth on planets nobody has seen: simulate, train, predict, and score five answers side by side.
 
     python benchmarks/first_light.py --labels LABELS.csv [--train 60 --test 20 --level lightcurves --seed 0]
 
 constant    one white-light depth for all wavelengths, one sigma (the public notebooks' kind)
 likelihood  the transit fit alone: every wavelength states what its own photons say
-physical    the physical estimate, from which V50 starts: that likelihood met with the spectral prior, in closed form
+physical    the physical estimate: that likelihood met with the spectral prior, in closed form
+memory      the likelihood met with the training spectra themselves (models/memory.py): what the network starts from
 v50         the network on top, with its temperature
 
 Errors, of scores and of the leads between answers, are from a bootstrap over the test planets.
@@ -56,7 +57,7 @@ def main() -> None:
 
 
 def score_answers(out: Path) -> dict[str, dict]:
-    """Figures of the four answers on the test planets; the naive answer is that of the training labels."""
+    """Figures of the five answers on the test planets; the naive answer is that of the training labels."""
     planets, mean, sigma = read_submission(out / "submission.csv")
     truth = read_spectra(out / "data" / "test.csv").of(planets)
     labels = read_spectra(out / "data" / "train.csv")
@@ -73,6 +74,7 @@ def score_answers(out: Path) -> dict[str, dict]:
         "constant": rival.predict(np.array([white_depth(e.depth, e.independent) for e in test]), truth.shape[1]),
         "likelihood": (np.maximum(extras["depth"], 0.0), extras["depth_sigma"]),
         "physical": (np.maximum(extras["posterior_mean"], 0.0), extras["posterior_sigma"]),
+        "memory": (np.maximum(extras["memory_mean"], 0.0), extras["memory_sigma"]),
         "v50": (mean, sigma),
     }
     return compare(truth, answers, naive)
@@ -88,7 +90,7 @@ def compare(truth: np.ndarray, answers: dict[str, tuple[np.ndarray, np.ndarray]]
         return float(values[drawn].mean(axis=1).std())
 
     result = {name: summary(truth, *answer, **naive) | {"score_error": error(gain[name])} for name, answer in answers.items()}
-    leads = [("v50", "physical"), ("physical", "constant"), ("v50", "constant"), ("physical", "likelihood")]
+    leads = [("v50", "memory"), ("memory", "physical"), ("v50", "physical"), ("physical", "constant"), ("v50", "constant"), ("physical", "likelihood")]
     result["leads"] = {
         f"{a} over {b}": {"score": float(np.mean(gain[a] - gain[b])), "error": error(gain[a] - gain[b])} for a, b in leads
     }

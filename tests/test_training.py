@@ -65,7 +65,7 @@ def test_one_seed_gives_the_same_bytes_and_a_killed_run_goes_on(data, tmp_path, 
     assert (tmp_path / "a" / "weights.safetensors").read_bytes() == wanted
 
 
-def test_held_out_labels_reach_no_prior(data, survey):
+def test_held_out_labels_reach_no_memory(data, survey):
     archive = Archive(data)
     labels, wavelength = archive.labels(), archive.wavelengths()
     before = training.make_examples(survey, labels, wavelength, 0.3, np.random.default_rng(0))
@@ -74,19 +74,19 @@ def test_held_out_labels_reach_no_prior(data, survey):
     changed[[n for n, planet in enumerate(labels.planet_ids) if planet in held_out]] *= 1.5
     after = training.make_examples(survey, Spectra(labels.planet_ids, changed), wavelength, 0.3, np.random.default_rng(0))
     for old, new in zip(before[0] + before[1], after[0] + after[1]):
-        np.testing.assert_array_equal(old.conditional.expected, new.conditional.expected)
+        np.testing.assert_array_equal(old.recollection.log_weights, new.recollection.log_weights)
 
 
-def test_at_the_start_v50_is_the_physical_posterior(data, survey):
+def test_at_the_start_v50_is_what_the_memory_makes_of_the_fit(data, survey):
     archive = Archive(data)
     config = load_config(None, SMALL)
     examples, _ = training.make_examples(survey, archive.labels(), archive.wavelengths(), 0.3, np.random.default_rng(0))
     network = training.make_network(config, archive.wavelengths(), examples)
     inputs = examples[0].inputs(examples[0].observation.estimate.depth)
     mean, sigma = training.predict_inputs(network, inputs)
-    posterior = examples[0].conditional.posterior(examples[0].observation.estimate.depth)
-    np.testing.assert_allclose(mean[0], posterior.mean, rtol=1e-5)
-    np.testing.assert_allclose(sigma[0], posterior.sigma, rtol=1e-5)
+    recalled = examples[0].recollection.moments(examples[0].observation.estimate.depth[None])
+    np.testing.assert_allclose(mean[0], recalled[0][0], rtol=1e-5)
+    np.testing.assert_allclose(sigma[0], recalled[1][0], rtol=1e-5)
 
 
 def test_a_damaged_planet_takes_the_training_mean_and_the_others_do_not_notice(data, tmp_path):

@@ -26,7 +26,7 @@ class Inputs:
 
     fgs1       (planet, time, channel)        FGS1 light curve and what travels with it, standardised
     fgs1_mask  (planet, time)                 bool, True where a sample is missing or padded
-    mean       (planet, wavelength)           posterior mean of (Rp/Rs)² from the transit fit
+    mean       (planet, wavelength)           posterior mean of (Rp/Rs)² from transit fit and memory
     sigma      (planet, wavelength)           its standard deviation
     nodes      (planet, wavelength, feature)  standardised features of each wavelength
     star       (planet, star_feature)         standardised features of the star and the orbit

@@ -1,4 +1,4 @@
-"""V50: the physical posterior of a spectrum, corrected by a state-space encoder, a wavelength graph and a decoder.
+"""V50: what a memory of spectra makes of the transit fit, corrected by a state-space encoder, a wavelength graph and a decoder.
 
 It maps tensors to tensors: no files, no configuration, no loss.
 """
@@ -35,7 +35,7 @@ class Prediction:
 
 
 class V50(nn.Module):
-    """mean = posterior mean + sigma_post · Δ,  sigma = sigma_post · exp(s); Δ = s = 0 at initialisation.
+    """mean = memory's mean + its sigma · Δ,  sigma = its sigma · exp(s); Δ = s = 0 at initialisation.
 
     channels, node_features, star_features  sizes of the last axes of `Inputs`
     wavelength   micron, FGS1 first, AIRS ascending

@@ -109,29 +109,35 @@ def fit_prior(depth: np.ndarray, wavelength: np.ndarray) -> SpectralPrior:
     """
     if len(depth) < 2:
         raise ValueError(f"spectral prior: expected labels of at least 2 planets, found {len(depth)}")
+    offset, amplitude, shapes = normalise(depth)
+    mean = shapes.mean(axis=0)
+    centred = shapes - mean
+    n = len(depth)
+    process = gaussian_process(wavelength) * np.mean(centred[:, 1:] ** 2)
+    covariance = (centred.T @ centred + GP_STRENGTH * process) / (n + GP_STRENGTH)
+    grid = np.linspace(-AMPLITUDE_RANGE, AMPLITUDE_RANGE, N_AMPLITUDES)
+    weights = np.exp(-0.5 * grid**2)
+    log_amplitude = np.log(amplitude)
+    return SpectralPrior(
+        offset, mean, covariance,
+        np.exp(log_amplitude.mean() + grid * log_amplitude.std(ddof=1)), weights / weights.sum(),
+    )  # fmt: skip
+
+
+def normalise(depth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels (planet, wavelength) → mean and standard deviation of the white depth (2,), every planet's amplitude (planet,)
+    and its shape (planet, wavelength): the spectrum less its white depth, over its amplitude."""
     white = depth[:, 1:].mean(axis=1, keepdims=True)
     deviation = depth - white
     amplitude = np.maximum(deviation[:, 1:].std(axis=1), 1e-7)  # 0.1 ppm: a flat label still has a direction
     shapes = deviation / amplitude[:, None]
     # FGS1 of a nearly flat planet would outweigh all others: bound each shape at its 98 % range.
     bound = np.quantile(np.abs(shapes), 0.98, axis=0)
-    shapes = np.clip(shapes, -bound, bound)
-    mean = shapes.mean(axis=0)
-    centred = shapes - mean
-    n = len(depth)
-    process = _gaussian_process(wavelength) * np.mean(centred[:, 1:] ** 2)
-    covariance = (centred.T @ centred + GP_STRENGTH * process) / (n + GP_STRENGTH)
-    grid = np.linspace(-AMPLITUDE_RANGE, AMPLITUDE_RANGE, N_AMPLITUDES)
-    weights = np.exp(-0.5 * grid**2)
-    log_amplitude = np.log(amplitude)
-    spread = max(white.std(), 0.1 * white.mean())
-    return SpectralPrior(
-        np.array([white.mean(), spread * np.sqrt(1 + 1 / n)]), mean, covariance,
-        np.exp(log_amplitude.mean() + grid * log_amplitude.std(ddof=1)), weights / weights.sum(),
-    )  # fmt: skip
+    spread = max(white.std(), 0.1 * white.mean()) * np.sqrt(1 + 1 / len(depth))
+    return np.array([white.mean(), spread]), amplitude, np.clip(shapes, -bound, bound)
 
 
-def _gaussian_process(wavelength: np.ndarray) -> np.ndarray:
+def gaussian_process(wavelength: np.ndarray) -> np.ndarray:
     """Unit-variance Matérn-3/2 covariance in wavelength (Rasmussen & Williams 2006, eq. 4.17); FGS1 stands apart."""
     distance = np.sqrt(3) * np.abs(wavelength[:, None] - wavelength) / GP_LENGTH
     kernel = (1 + distance) * np.exp(-distance)
