@@ -100,7 +100,8 @@ def train(
     """Train V50 on config.data; writes weights.safetensors and metrics.json under config.training.out.
 
     Returns paths and the scores on held-out planets of V50, of the memory that it starts from, of the closed-form posterior,
-    of the physical estimate alone and of a constant spectrum, JSON-able. Goes on where a killed run of the same configuration and data stopped.
+    of the physical estimate alone and of a constant spectrum, JSON-able. Goes on where a killed run of the same configuration
+    and data stopped.
     Raises ArchiveError for malformed data, ConfigError where settings and data do not go together.
     """
     if config.data.root is None:

@@ -1,6 +1,6 @@
 """What each stage is worth on planets nobody has seen: simulate, train, predict, and score five answers side by side.
 
-    python benchmarks/first_light.py --labels LABELS.csv [--train 60 --test 20 --level lightcurves --seed 0]
+    python benchmarks/first_light.py --labels LABELS.csv [--train 60 --test 20 --level lightcurves --seed 0 --shifted]
 
 constant    one white-light depth for all wavelengths, one sigma (the public notebooks' kind)
 likelihood  the transit fit alone: every wavelength states what its own photons say
@@ -41,13 +41,14 @@ def main() -> None:
     parser.add_argument("--level", choices=("lightcurves", "frames"), default="lightcurves")
     parser.add_argument("--size", choices=("toy", "full"), default="full")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--shifted", action="store_true", help="test planets with other drifts and limb darkening")
     parser.add_argument("--out", type=Path, default=Path("build/first_light"))
     parser.add_argument("overrides", nargs="*", help="settings of the training, as for spectramind train")
     options = parser.parse_args()
     data, model, started = options.out / "data", options.out / "model", time.monotonic()
     simulate_dataset(
         data, n_planets=options.train + options.test, n_test=options.test, seed=options.seed,
-        size=options.size, labels=options.labels, level=options.level,
+        size=options.size, labels=options.labels, level=options.level, shifted=options.shifted,
     )  # fmt: skip
     trained = train(load_config(None, [f"data.root={data}", f"training.out={model}", *options.overrides]))
     predicted = predict(data=data, split="test", weights=trained["weights"], out=options.out / "submission.csv", workers=2)
@@ -90,7 +91,10 @@ def compare(truth: np.ndarray, answers: dict[str, tuple[np.ndarray, np.ndarray]]
         return float(values[drawn].mean(axis=1).std())
 
     result = {name: summary(truth, *answer, **naive) | {"score_error": error(gain[name])} for name, answer in answers.items()}
-    leads = [("v50", "memory"), ("memory", "physical"), ("v50", "physical"), ("physical", "constant"), ("v50", "constant"), ("physical", "likelihood")]
+    leads = [
+        ("v50", "memory"), ("memory", "physical"), ("v50", "physical"), ("physical", "constant"), ("v50", "constant"),
+        ("physical", "likelihood"),
+    ]  # fmt: skip
     result["leads"] = {
         f"{a} over {b}": {"score": float(np.mean(gain[a] - gain[b])), "error": error(gain[a] - gain[b])} for a, b in leads
     }
