@@ -182,6 +182,26 @@ def train(
     _print_json(result)
 
 
+@app.command(epilog="Example: spectramind compare data.root=build/sim --truth build/sim/test.csv training.out=build/comparison")
+def compare(
+    truth: Annotated[Path, typer.Option(help="Spectra of the test split, such as a simulation's test.csv.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings, as for train; training.out takes the tables.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of differences from the defaults.")] = None,
+    workers: Workers = 1,
+) -> None:
+    """Train V50 and its rivals on one split; print their scores on the test split, with errors."""
+    from ariel_lib.config import load_config
+
+    settings = load_config(config, overrides or ())
+    from ariel_lib.comparison import compare as run
+
+    with _bar("Training") as progress:
+        result = run(settings, truth, workers=workers, progress=progress, log=_print_line)
+    _print_json(result)
+
+
 @app.command(
     epilog="Example: spectramind predict --data build/sim --weights outputs/v50/weights.safetensors --out out.csv"
 )

@@ -19,17 +19,16 @@ from pathlib import Path
 import numpy as np
 
 from ariel_lib.archive import read_spectra
+from ariel_lib.comparison import bootstrap_error, planet_scores, tabulate
 from ariel_lib.config import load_config
 from ariel_lib.inference import predict
-from ariel_lib.metrics import column_weights, gll_gain, naive_statistics, summary
+from ariel_lib.metrics import naive_statistics
 from ariel_lib.models.rivals import ConstantSpectrum, white_depth
 from ariel_lib.simulator.dataset import simulate_dataset
 from ariel_lib.storage import load_arrays
 from ariel_lib.submission import read_submission
 from ariel_lib.survey import load_estimate
 from ariel_lib.training import train
-
-BOOTSTRAPS = 2000
 
 
 def main() -> None:
@@ -82,21 +81,12 @@ def score_answers(out: Path) -> dict[str, dict]:
 
 
 def compare(truth: np.ndarray, answers: dict[str, tuple[np.ndarray, np.ndarray]], naive: dict[str, float]) -> dict[str, dict]:
-    """Figures of each answer, its score's standard error, and the leads that matter with theirs."""
-    weights = column_weights(truth.shape[1])
-    gain = {name: np.average(gll_gain(truth, *answer, **naive), axis=1, weights=weights) for name, answer in answers.items()}
-    drawn = np.random.default_rng(0).integers(len(truth), size=(BOOTSTRAPS, len(truth)))
-
-    def error(values: np.ndarray) -> float:
-        return float(values[drawn].mean(axis=1).std())
-
-    result = {name: summary(truth, *answer, **naive) | {"score_error": error(gain[name])} for name, answer in answers.items()}
-    leads = [
-        ("v50", "memory"), ("memory", "physical"), ("v50", "physical"), ("physical", "constant"), ("v50", "constant"),
-        ("physical", "likelihood"),
-    ]  # fmt: skip
+    """Figures of each answer with the lead that V50 has over it, and the other leads that matter, with their errors."""
+    gain = planet_scores(truth, answers, naive)
+    leads = [("memory", "physical"), ("physical", "constant"), ("physical", "likelihood")]
+    result = tabulate(truth, answers, naive)
     result["leads"] = {
-        f"{a} over {b}": {"score": float(np.mean(gain[a] - gain[b])), "error": error(gain[a] - gain[b])} for a, b in leads
+        f"{a} over {b}": {"score": float(np.mean(gain[a] - gain[b])), "error": bootstrap_error(gain[a] - gain[b])} for a, b in leads
     }
     return result
 

@@ -1,0 +1,157 @@
+"""V50 beside what it must beat, on one split: trained on the same planets, scored on the same others, errors by bootstrap.
+
+Composes training, inference and the rivals; knows no model's insides.
+"""
+
+import csv
+import io
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ariel_lib.archive import Archive, read_spectra
+from ariel_lib.checkpoint import Checkpoint
+from ariel_lib.config import Config
+from ariel_lib.inference import predict
+from ariel_lib.metrics import column_weights, gll_gain, naive_statistics, summary
+from ariel_lib.models.features import star_features
+from ariel_lib.models.rivals import RIVALS, ConstantSpectrum, answer_of, white_depth
+from ariel_lib.storage import load_arrays, write_atomically
+from ariel_lib.submission import read_submission
+from ariel_lib.survey import Observation, survey_planets
+from ariel_lib.training import train
+
+BOOTSTRAPS = 2000
+COLUMNS = ("score", "score_error", "v50_lead", "v50_lead_error", "nll", "mae", "rmse_ppm", "coverage_80", "z_rms", "seconds")
+DEPTH_SCALE = 1e-4
+
+Answers = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+def compare(
+    config: Config, truth: Path | str, *, workers: int = 1, progress: Callable[[int, int], None] | None = None,
+    log: Callable[[str], None] = print,
+) -> dict:  # fmt: skip
+    """Train V50 and every rival on the training planets of config.data.root, answer for its test split, score against `truth`.
+
+    Writes comparison.csv, comparison.md and comparison.json under config.training.out; returns the table, JSON-able:
+    {"planets", "table": {answer: figures}}. `v50_lead` is V50's score minus the answer's, with its paired error. Seconds are
+    training and answering together; those of what V50 contains are counted with V50.
+    Raises ArchiveError where truth lacks a planet; ValueError where a test planet has no estimate, for then answers differ in
+    more than their method.
+    """
+    out, archive = Path(config.training.out), Archive(config.data.root)
+    clock = time.monotonic()
+    trained = train(config, progress=progress, log=log)
+    submission = out / "submission.csv"
+    curves = config.data.light_curves
+    predicted = predict(
+        data=config.data.root, split="test", weights=trained["weights"], out=submission, workers=workers, light_curves=curves, log=log
+    )
+    seconds = {"v50": time.monotonic() - clock}
+    if predicted["fallbacks"]:
+        raise ValueError(f"compare: expected an estimate of every test planet, found none of {sorted(predicted['fallbacks'])[:5]}")
+    planets, mean, sigma = read_submission(submission)
+    expected = read_spectra(truth).of(planets)
+    labels = archive.labels(config.data.folder)
+    naive = dict(zip(("naive_mean", "naive_sigma"), naive_statistics(labels.depth)))
+    extras, _ = load_arrays(submission.with_suffix(".safetensors"))
+    answers = {
+        "physical": (np.maximum(extras["posterior_mean"], 0.0), extras["posterior_sigma"]),
+        "memory": (np.maximum(extras["memory_mean"], 0.0), extras["memory_sigma"]),
+        "v50": (mean, sigma),
+    }
+    drift = Checkpoint.load(trained["weights"]).drift
+    seen, asked = (
+        survey_planets(archive, split, scratch=out, light_curves=curves, workers=workers).given(drift).observations
+        for split in (config.data.folder, "test")
+    )
+    seen = {planet: seen[planet] for planet in labels.planet_ids if planet in seen}
+    rivals, spent = answer_rivals(list(seen.values()), labels.of(seen), [asked[planet] for planet in planets], log)
+    table = tabulate(expected, rivals | answers, naive)
+    for name, value in (seconds | spent).items():
+        table[name]["seconds"] = round(value, 1)
+    result = {"planets": {"training": len(seen), "test": len(planets)}, "table": table}
+    write_atomically(out / "comparison.json", json.dumps(result, indent=1).encode())
+    write_atomically(out / "comparison.csv", as_csv(table).encode())
+    write_atomically(out / "comparison.md", as_markdown(table).encode())
+    return result
+
+
+def answer_rivals(
+    seen: list[Observation], truth: np.ndarray, asked: list[Observation], log: Callable[[str], None]
+) -> tuple[Answers, dict[str, float]]:
+    """Every rival's answer for the observations asked, and its seconds; seen: training planets, truth (planet, wavelength)."""
+    white, white_asked = (
+        np.array([white_depth(o.estimate.depth, o.estimate.independent) for o in observations]) for observations in (seen, asked)
+    )
+    features, features_asked = (np.array([rival_features(o) for o in observations]) for observations in (seen, asked))
+    answers = {"constant": ConstantSpectrum.fit(white, truth).predict(white_asked, truth.shape[1])}
+    seconds = {"constant": 0.0}
+    for name, rival in RIVALS.items():
+        clock = time.monotonic()
+        answers[name] = answer_of(rival, features, white, truth, features_asked, white_asked)
+        seconds[name] = time.monotonic() - clock
+        log(f"{name}: {seconds[name]:.0f} s")
+    return answers, seconds
+
+
+def rival_features(observation: Observation) -> np.ndarray:
+    """What a rival sees of a planet: depths relative to white light in groups of bins, their noise, star and fit, (feature,)."""
+    estimate = observation.estimate
+    white = white_depth(estimate.depth, estimate.independent)
+    groups = np.array_split(np.arange(1, len(estimate.depth)), min(47, len(estimate.depth) - 1))
+    weights = estimate.independent**-2
+    bands = np.array([np.average(estimate.depth[g] - white, weights=weights[g]) for g in groups])
+    noise = np.array([np.sum(weights[g]) ** -0.5 for g in groups])
+    relative = np.concatenate([[estimate.depth[0] - white], bands])
+    star = star_features(observation.star, estimate, float(np.std(bands)) + 1e-7)
+    return np.concatenate([np.arcsinh(relative / DEPTH_SCALE), np.log10(noise / DEPTH_SCALE), star])
+
+
+def tabulate(truth: np.ndarray, answers: Answers, naive: Mapping[str, float]) -> dict[str, dict]:
+    """Figures of each answer with its score's standard error, and the lead that V50 has over it with the paired one's."""
+    gain = planet_scores(truth, answers, naive)
+    table = {}
+    for name, answer in answers.items():
+        lead = gain["v50"] - gain[name]
+        table[name] = summary(truth, *answer, **naive) | {
+            "score_error": bootstrap_error(gain[name]), "v50_lead": float(lead.mean()), "v50_lead_error": bootstrap_error(lead),
+        }  # fmt: skip
+    return table
+
+
+def planet_scores(truth: np.ndarray, answers: Answers, naive: Mapping[str, float]) -> dict[str, np.ndarray]:
+    """Each planet's share of the 2025 score, (planet,), by answer; their mean is the score where it is not clipped at zero."""
+    weights = column_weights(truth.shape[1])
+    return {name: np.average(gll_gain(truth, *answer, **naive), axis=1, weights=weights) for name, answer in answers.items()}
+
+
+def bootstrap_error(values: np.ndarray) -> float:
+    """Standard error of a mean over planets, (planet,), by resampling them (Efron 1979)."""
+    drawn = np.random.default_rng(0).integers(len(values), size=(BOOTSTRAPS, len(values)))
+    return float(values[drawn].mean(axis=1).std())
+
+
+def as_csv(table: Mapping[str, Mapping]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["answer", *COLUMNS])
+    for name, row in table.items():
+        writer.writerow([name, *(row.get(column, "") for column in COLUMNS)])
+    return text.getvalue()
+
+
+def as_markdown(table: Mapping[str, Mapping]) -> str:
+    """The table for a page; V50 last, the others by score."""
+    lines = ["| answer | score | V50's lead | NLL | MAE, ppm | coverage of 80 % | z rms |", "|---|---|---|---|---|---|---|"]
+    for name, row in sorted(table.items(), key=lambda item: (item[0] == "v50", item[1]["score"])):
+        lead = "" if name == "v50" else f"{row['v50_lead']:.4f} ± {row['v50_lead_error']:.4f}"
+        lines.append(
+            f"| {name} | {row['score']:.4f} ± {row['score_error']:.4f} | {lead} | {row['nll']:.3f} | {1e6 * row['mae']:.1f} "
+            f"| {row['coverage_80']:.3f} | {row['z_rms']:.2f} |"
+        )
+    return "\n".join(lines) + "\n"
