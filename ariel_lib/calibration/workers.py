@@ -19,6 +19,9 @@ from typing import TypeVar
 T = TypeVar("T", bound=Hashable)
 DEATHS = 2  # of workers on the same task before it is given up
 PATIENCE = 900.0  # s; a full-size visit takes one or two
+# Two BLAS teams on two cores run four times slower; Arrow's own allocator keeps some 100 MB that the system's gives back.
+ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+ENVIRONMENT |= {"ARROW_DEFAULT_MEMORY_POOL": "system"}
 ORPHANED = 70  # exit code of a worker whose main process is gone
 
 
@@ -180,11 +183,10 @@ class Process(Executor):
 def _serve(pipe: Connection, imports: tuple[str, ...]) -> None:
     """A worker's life: do what comes through the pipe until that ends.
 
-    One thread a worker, set before numpy is first imported there: two BLAS teams on two cores run four times slower. In
-    the middle of a task it must see for itself that the main process was killed.
+    ENVIRONMENT is set before numpy and Arrow are first imported. In the middle of a task a worker must see for itself that
+    the main process was killed.
     """
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
+    os.environ.update(ENVIRONMENT)
     Thread(target=_end_with_parent, daemon=True).start()
     for module in imports:
         import_module(module)
