@@ -338,17 +338,21 @@ class Signal:
         try:
             for group in range(self._file.num_row_groups):
                 for batch in self._file.read_row_group(group, columns=names).to_batches():
-                    part = counts[:, first : first + batch.num_rows]
-                    part[:] = batch.to_tensor(row_major=False).to_numpy().T[:, : part.shape[1]]
-                    first += batch.num_rows
-        except pa.ArrowTypeError as error:
-            raise ArchiveError(self.path, "counts without gaps", f"{error}") from error
+                    rows = slice(first, min(first + batch.num_rows, counts.shape[1]))
+                    for pixel, column in enumerate(batch.columns):
+                        if column.null_count:
+                            raise ArchiveError(self.path, "counts without gaps", f"{column.null_count} nulls in {names[pixel]}")
+                        counts[pixel, rows] = column.to_numpy()[: rows.stop - rows.start]
+                    first = rows.stop
         except (pa.ArrowException, OSError) as error:
             raise ArchiveError(self.path, "a readable parquet file", f"{type(error).__name__}: {error}") from error
 
 
 def return_memory() -> None:
-    """Let Arrow allocate from the system, which takes freed memory back: by default it keeps some 150 MB of each visit."""
+    """Let Arrow's results lie in the system's memory, which takes them back: by default it keeps some 150 MB of each visit.
+
+    What its parquet reader needs on the way follows ARROW_DEFAULT_MEMORY_POOL=system, set before Arrow is imported.
+    """
     pa.set_memory_pool(pa.system_memory_pool())
 
 

@@ -7,7 +7,6 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
-from multiprocessing import active_children
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -79,7 +78,7 @@ class Budget:
     def within(self, work: Callable[[], T]) -> T:
         """The result of `work`, or OutOfTimeError when it is not there once the time left has passed.
 
-        What cannot be interrupted goes on in a thread that nobody waits for; its worker processes are ended.
+        What cannot be interrupted goes on in a thread that nobody waits for.
         """
         if math.isinf(self.limit):
             return work()
@@ -95,8 +94,6 @@ class Budget:
         thread.start()
         thread.join(max(self.left, 0.0))
         if not outcome:
-            for process in active_children():
-                process.kill()
             raise OutOfTimeError(f"stopped after {self.spent:.0f} s of {self.limit:.0f} s")
         done, value = outcome[0]
         if not done:

@@ -17,6 +17,7 @@ from ariel_lib.archive import Archive, ArchiveError
 from ariel_lib.budget import Budget
 from ariel_lib.calibration.light_curves import list_light_curves
 from ariel_lib.calibration.pipeline import CalibrationSettings
+from ariel_lib.calibration.workers import processes
 from ariel_lib.checkpoint import Checkpoint
 from ariel_lib.doubts import find_doubt
 from ariel_lib.manifest import MANIFEST, sha256, verify
@@ -26,7 +27,7 @@ from ariel_lib.rounds import Round, survey_rounds
 from ariel_lib.standing import Standing
 from ariel_lib.storage import save_arrays
 from ariel_lib.submission import find_fault
-from ariel_lib.survey import Observation
+from ariel_lib.survey import Observation, survey_planets
 from ariel_lib.training import predict_inputs
 from ariel_lib.uncertainty.corel import corel_features
 
@@ -116,7 +117,13 @@ def predict(
     them disowns.
     """
     out, archive, budget = Path(out), Archive(data), budget or Budget(None)
-    checkpoint = _load_checkpoint(Path(weights), log)
+    with processes(workers, imports=(survey_planets.__module__,)) as crew:
+        crew.start()  # they load their libraries while the checkpoint is read
+        return _predict(out, archive, budget, split, Path(weights), light_curves, crew, progress, log)
+
+
+def _predict(out, archive, budget, split, weights, light_curves, crew, progress, log) -> dict:
+    checkpoint = _load_checkpoint(weights, log)
     _require_same_axis(archive, checkpoint, weights)
     planets = _wanted(archive, split, light_curves)
     fallback = checkpoint.fallback_mean, checkpoint.fallback_sigma
@@ -128,10 +135,10 @@ def predict(
     torch.set_num_threads(threads)
     answers: dict[str, Answer] = {}
     reasons: dict[str, str] = {}
+    settings = CalibrationSettings(airs_samples=checkpoint.config["calibration"]["airs_samples"])
     rounds = survey_rounds(
-        archive, split, planets, budget, workers=workers, scratch=out.parent, light_curves=light_curves,
-        settings=CalibrationSettings(airs_samples=checkpoint.config["calibration"]["airs_samples"]),
-    )  # fmt: skip
+        archive, split, planets, budget, workers=crew, scratch=out.parent, light_curves=light_curves, settings=settings
+    )
     for finished in rounds:
         with threadpool_limits(threads):
             _answer_round(finished, checkpoint, answers, reasons)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from ariel_lib.archive import Archive, ArchiveError
 from ariel_lib.budget import Budget, OutOfTimeError, format_seconds
 from ariel_lib.calibration.light_curves import list_light_curves
+from ariel_lib.calibration.workers import Crew, as_crew
 from ariel_lib.survey import Survey, survey_planets
 
 ROUND_SECONDS = 300.0  # what a round should take: an answer is never older, and starting workers costs little beside it
@@ -26,40 +27,46 @@ class Round:
 
 
 def survey_rounds(
-    archive: Archive, split: str, planets: Sequence[str], budget: Budget, *, workers: int = 1, **where
+    archive: Archive, split: str, planets: Sequence[str], budget: Budget, *, workers: int | Crew = 1, **where
 ) -> Iterator[Round]:
     """Survey the planets round by round; every planet comes once, and again if its later visits had to wait.
 
-    where   passed on to survey_planets: scratch, light_curves, settings, progress
+    workers  a number of processes or a crew, the same ones in all rounds; ended at once when time runs out
+    where    passed on to survey_planets: scratch, light_curves, settings, progress
     What the caller does with a round counts into the measured rate. Planets there is no time for come last, as failures.
     """
     counts = count_visits(archive, split, planets, where.get("light_curves"))
     waiting, late, total = list(planets), [], len(planets)
-
-    def survey(chosen: Sequence[str], most_visits: int | None) -> Survey:
-        return budget.within(
-            lambda: survey_planets(archive, split, planets=chosen, most_visits=most_visits, workers=workers, **where)
-        )
-
-    while waiting or late:
-        most_visits = None if not waiting or _time_for_all(budget, counts, waiting, late) else 1
-        chosen = _next_round(budget, counts, waiting or late, most_visits, workers)
-        began = budget.clock()
-        try:
-            found = survey(chosen, most_visits) if chosen else None
-        except OutOfTimeError:
-            found = None
-        if found is None:
-            break
-        if waiting:
-            waiting = waiting[len(chosen) :]
-            late += [planet for planet in chosen if most_visits and counts[planet] > most_visits]
-        else:
-            late = late[len(chosen) :]
-        yield Round(found, total - len(waiting), total)
-        pieces = sum(min(counts[planet], most_visits or counts[planet]) for planet in chosen)
-        budget.measure(VISIT, pieces, budget.clock() - began)
+    with as_crew(workers) as crew:
+        while waiting or late:
+            most_visits = None if not waiting or _time_for_all(budget, counts, waiting, late) else 1
+            chosen = _next_round(budget, counts, waiting or late, most_visits, crew.size)
+            began = budget.clock()
+            found = _survey_within(archive, split, chosen, budget, crew, most_visits, where) if chosen else None
+            if found is None:
+                break
+            if waiting:
+                waiting = waiting[len(chosen) :]
+                late += [planet for planet in chosen if most_visits and counts[planet] > most_visits]
+            else:
+                late = late[len(chosen) :]
+            yield Round(found, total - len(waiting), total)
+            pieces = sum(min(counts[planet], most_visits or counts[planet]) for planet in chosen)
+            budget.measure(VISIT, pieces, budget.clock() - began)
     yield from _leave(budget, waiting, late, total)
+
+
+def _survey_within(
+    archive: Archive, split: str, chosen: Sequence[str], budget: Budget, crew: Crew, most_visits: int | None, where: dict
+) -> Survey | None:
+    """One round's survey; None, and no workers any more, where the time does not reach."""
+    try:
+        return budget.within(
+            lambda: survey_planets(archive, split, planets=chosen, most_visits=most_visits, workers=crew, **where)
+        )
+    except OutOfTimeError:
+        crew.close()
+        return None
 
 
 def count_visits(archive: Archive, split: str, planets: Sequence[str], light_curves=None) -> dict[str, int]:
@@ -109,7 +116,7 @@ def _leave(budget: Budget, waiting: list[str], late: list[str], total: int) -> I
 
 
 def survey_within(
-    archive: Archive, split: str, budget: Budget, *, log: Callable[[str], None], workers: int = 1, **where
+    archive: Archive, split: str, budget: Budget, *, log: Callable[[str], None], workers: int | Crew = 1, **where
 ) -> Survey:
     """All planets of a split, as far as the budget reaches, in one survey; what is not reached is among the failures."""
     light_curves = where.get("light_curves") or archive.root / "lightcurves"

@@ -22,7 +22,7 @@ from ariel_lib.calibration.light_curves import (
     load_provenance,
 )
 from ariel_lib.calibration.pipeline import CalibrationSettings
-from ariel_lib.calibration.workers import run_tasks
+from ariel_lib.calibration.workers import Crew, as_crew, run_tasks
 from ariel_lib.storage import StorageError, load_metadata
 from ariel_lib.transit.drift import DriftPrior
 from ariel_lib.transit.estimate import DepthEstimate, estimate_depths, load_estimate, save_estimate
@@ -88,19 +88,24 @@ def survey_planets(
     planets: Sequence[str] | None = None,
     settings: CalibrationSettings | None = None,
     most_visits: int | None = None,
-    workers: int = 1,
+    workers: int | Crew = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Survey:
     """Light curves and depth estimates of a split.
 
     light_curves    folder that calibrate wrote; default: {data}/lightcurves where it exists, else {scratch}/lightcurves,
                     where missing visits are calibrated
+    workers         a number of processes, 1 being this one, or a crew that stays open
     planets         which; default: all that have light curves or frames
     most_visits     only so many of each planet, the first ones; default: all
     scratch         where estimates (and light curves) are kept between runs
     """
-    scratch = Path(scratch)
-    folder, report = _light_curve_folder(archive, split, scratch, light_curves, planets, settings, most_visits, workers)
+    with as_crew(workers) as crew:
+        return _survey(archive, split, Path(scratch), light_curves, planets, settings, most_visits, crew, progress)
+
+
+def _survey(archive, split, scratch, light_curves, planets, settings, most_visits, crew, progress) -> Survey:
+    folder, report = _light_curve_folder(archive, split, scratch, light_curves, planets, settings, most_visits, crew)
     present = list_light_curves(folder, split)
     failures = dict(report)
     for planet in planets or ():
@@ -115,7 +120,7 @@ def survey_planets(
         if amiss:
             failures[planet] = "; ".join(filter(None, [failures.get(planet), amiss]))
         tasks.append(Task(planet, star, paths, wavelength, scratch / "estimates" / split / f"{planet}.safetensors"))
-    for done, (task, reason) in enumerate(run_tasks(tasks, estimate_task, workers), 1):
+    for done, (task, reason) in enumerate(run_tasks(tasks, estimate_task, crew), 1):
         if reason is None:
             observations[task.planet_id] = Observation(load_estimate(task.kept), task.star, task.paths)
         else:
@@ -136,7 +141,7 @@ def _find_star(archive: Archive, split: str, planet: str) -> tuple[Star | None, 
 
 
 def _light_curve_folder(
-    archive, split, scratch, light_curves, planets, settings, most_visits, workers
+    archive, split, scratch, light_curves, planets, settings, most_visits, crew
 ) -> tuple[Path, dict[str, str]]:
     """The folder to read from, and what calibration could not do (planet → reason)."""
     if light_curves is not None:
@@ -147,7 +152,7 @@ def _light_curve_folder(
     folder = scratch / "lightcurves"
     on_disk = set(archive.planets(split))
     report = calibrate_split(
-        archive, split, folder, settings or CalibrationSettings(), workers=workers, most_visits=most_visits,
+        archive, split, folder, settings or CalibrationSettings(), workers=crew, most_visits=most_visits,
         planets=None if planets is None else [planet for planet in planets if planet in on_disk],
     )  # fmt: skip
     return folder, {failure.planet_id: failure.reason for failure in report.failed}

@@ -27,6 +27,7 @@ from ariel_lib.calibration import fused
 from ariel_lib.calibration.engine import calibrate_split
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.calibration.plan import pixels_in_use
+from ariel_lib.calibration.workers import ENVIRONMENT
 from ariel_lib.instrument import AIRS, FGS1
 
 OUT = Path("build/bench")
@@ -67,7 +68,7 @@ WAYS = {"ours": ours, "read": read, "reader": reader, "baseline": baseline}
 def run_once(way: str, data: str) -> dict[str, float]:
     """In this process: the visit for the first time and, but for the slow baseline, five times more."""
     if way in ("ours", "reader"):
-        return_memory()  # as the engine does
+        return_memory()  # as the engine does, and with the memory pool of its workers
     planet = Archive(data).planets("train")[0]
     wall, cpu = [], []
     for _ in range(1 if way == "baseline" else REPEATS):
@@ -90,7 +91,9 @@ def compare(data: str, rounds: int, ways: list[str]) -> dict[str, dict[str, floa
                 continue
             start = time.perf_counter()
             command = [sys.executable, __file__, "--data", data, "--one", way]
-            result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            pool = {} if way in ("read", "baseline") else {"ARROW_DEFAULT_MEMORY_POOL": ENVIRONMENT["ARROW_DEFAULT_MEMORY_POOL"]}
+            done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | pool)
+            result = json.loads(done.stdout)
             total = time.perf_counter() - start
             later = result["wall_s"] * (0 if way == "baseline" else REPEATS - 1)
             found[way].append(result | {"process_s": total - later})

@@ -113,10 +113,11 @@ def subtract_background(
     wavelengths = extraction.instrument.n_wavelengths
     basis = np.ones((1, 1)) if wavelengths == 1 else extraction.to_wavelengths(plan.basis)
     footprint = extraction.to_wavelengths(extraction.weights.sum(0)[None])[0]
-    level = background.coefficients @ basis
     terms = (basis[:, None] * basis).reshape(-1, wavelengths)
-    variance = background.covariance.reshape(len(background.mask), -1) @ terms
-    shape = curve.flux.shape
+    kind, shape = curve.flux.dtype, curve.flux.shape  # float32 where the kernel made it
+    level = background.coefficients.astype(kind) @ basis.astype(kind)
+    variance = background.covariance.reshape(len(background.mask), -1).astype(kind) @ terms.astype(kind)
+    footprint = footprint.astype(kind)
     mask = curve.mask | (background.mask if wavelengths == 1 else background.mask[:, None])
     return replace(
         curve,

@@ -26,7 +26,7 @@ def bin_light_curve(curve: LightCurve, width: int) -> LightCurve:
     count = use.sum(1)
 
     def mean(values: np.ndarray, divisor: np.ndarray) -> np.ndarray:
-        return np.where(use, folded(values), 0).sum(1) / divisor
+        return np.where(use, folded(values), 0).sum(1, dtype=float) / divisor
 
     return LightCurve(
         folded(curve.time).mean(1),

@@ -49,7 +49,8 @@ def open_crew(address: str, *folders: Path) -> Iterator[Crew]:
     with client:
         threads = check_cluster(client, address, folders)
         try:
-            yield Crew(AHEAD * threads, lambda: client.get_executor(pure=False), KilledWorker)
+            with Crew(AHEAD * threads, lambda: client.get_executor(pure=False), KilledWorker) as crew:
+                yield crew
         except CancelledError as error:
             raise ClusterError(
                 f"{address}: expected the scheduler to stay, found it gone. What is done is kept: run the same command again."

@@ -4,6 +4,7 @@ A parquet column is one pixel's time series. Only the pixels in use are read, so
 thread of its own while the kernel works on what has come; counts stay uint16 throughout.
 """
 
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -17,12 +18,14 @@ from ariel_lib.calibration import kernel
 from ariel_lib.calibration.background import Background
 from ariel_lib.calibration.bad_pixels import STEP_LIMIT, PixelStatistics
 from ariel_lib.calibration.cds import sample_times
+from ariel_lib.calibration.extraction import ExtractionPlan
 from ariel_lib.calibration.light_curves import LightCurve, LightCurves
 from ariel_lib.calibration.pipeline import CalibrationSettings, finish
 from ariel_lib.calibration.plan import Detector, Plan, open_detector, pixels_in_use, plan_step, plan_visit
 from ariel_lib.instrument import AIRS, FGS1, Instrument
 
-CHUNK = 34_000_000  # bytes of counts; above 32 MB glibc maps memory that it gives back when the chunk is let go
+CHUNK = 34_000_000  # bytes of counts; above 32 MB glibc maps memory that it gives back when it is let go
+SPARE = 6  # chunks' memory kept for the next visit: fresh memory costs more than what is copied into it
 READ = 3_000_000  # bytes of a chunk read in one go: what Arrow needs beside them stays small and is used again
 AHEAD = 4  # chunks under way before they are asked for
 HELD = 300_000_000  # bytes of counts kept between the two looks at them; a longer visit is read twice
@@ -43,7 +46,7 @@ class Pixels:
         self._signal, self._reader, self._reads = signal, reader, signal.n_reads // 2 * 2
         size = len(numbers) * self._reads * 2
         column_by_column = numbers[np.argsort(numbers % instrument.columns, kind="stable")]
-        self._sets = [np.sort(few) for few in np.array_split(column_by_column, max(1, size // CHUNK))]
+        self._sets = [np.sort(few) for few in np.array_split(column_by_column, -(-size // CHUNK))]
         self._coming = deque(reader.submit(self._read, few) for few in self._sets) if size <= HELD else None
         self._held: deque[Chunk] = deque()
 
@@ -60,12 +63,33 @@ class Pixels:
             yield self._held.popleft()
 
     def _read(self, numbers: np.ndarray) -> Chunk:
-        counts = np.empty((len(numbers), self._reads), np.uint16)
+        counts = _room(len(numbers), self._reads)
         step = max(1, READ // (2 * self._reads))
         for first in range(0, len(numbers), step):
             few = slice(first, first + step)
             self._signal.read_series(numbers[few], counts[few])
         return numbers, counts
+
+
+_spare: deque[np.ndarray] = deque()
+
+
+def _room(pixels: int, reads: int) -> np.ndarray:
+    """Room for counts, (pixel, read), uint16: in memory that goes to another chunk when nobody holds this one any more."""
+    try:
+        memory = _spare.pop()
+    except IndexError:
+        memory = np.empty(CHUNK, np.uint8)
+    if 2 * pixels * reads > len(memory):
+        return np.empty((pixels, reads), np.uint16)
+    counts = memory[: 2 * pixels * reads].view(np.uint16).reshape(pixels, reads)
+    weakref.finalize(counts, _keep, memory).atexit = False
+    return counts
+
+
+def _keep(memory: np.ndarray) -> None:
+    if len(_spare) < SPARE:
+        _spare.append(memory)
 
 
 def map_ahead(executor: Executor, work: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
@@ -207,18 +231,21 @@ def weigh_pixels(detector: Detector, plan: Plan) -> Weights:
 
 
 def _light_curve(curves: np.ndarray, sums: np.ndarray, mask: np.ndarray, detector: Detector, plan: Plan) -> LightCurve:
-    """The kernel's sums as a light curve in wavelength order."""
+    """The kernel's sums as a light curve in wavelength order, light and variances rounded to float32."""
     extraction = plan.extraction
     mask = mask | ~extraction.usable[:, None] if detector.instrument.crop else mask
     brightness, *shifts = sums[:3]
     dark = brightness <= 0  # no star in this sample, as in extract
     centroid = np.stack(shifts, 1) / np.where(dark, 1, brightness)[:, None]
-    columns = [np.ascontiguousarray(values.T) for values in (*curves, mask | dark)]
-    flux, poisson, read, mask = (
-        x[:, 0] if detector.instrument.crop is None else extraction.to_wavelengths(x) for x in columns
-    )
+    flux, poisson, read = (_in_order(values, extraction, np.float32) for values in curves)
     times = sample_times(detector.read_times, detector.integration_time)
-    return LightCurve(times, flux, poisson, read, centroid, np.zeros(len(times)), mask)
+    return LightCurve(times, flux, poisson, read, centroid, np.zeros(len(times)), _in_order(mask | dark, extraction, bool))
+
+
+def _in_order(groups: np.ndarray, extraction: ExtractionPlan, kind: type) -> np.ndarray:
+    """(group, time) to (time, wavelength), or to (time,) for a photometer."""
+    ordered = groups[0] if extraction.instrument.crop is None else extraction.to_wavelengths(groups.T)
+    return np.ascontiguousarray(ordered, kind)
 
 
 def _background(sums: np.ndarray, lost: np.ndarray, plan: Plan) -> Background:

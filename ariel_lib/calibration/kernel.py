@@ -10,51 +10,52 @@ from numba import njit
 
 SPAN = 1024  # samples worked on at a time: what is accumulated then stays in the processor's first cache
 RUN = 32  # pixels added in float32 before the sum goes to float64: more would round at 1e-6 of a photometer's light
+TRACKS = 256  # medians found side by side: their samples stay in the first cache
 FULL_SCALE = 65535
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
 def survey(counts, gain, offset, linearity, read_variance, dark_rate, flat, ramp, step, limit):
     """Mean, propagated variance, scatter in time and number of saturated ones of every `step`-th sample: four (pixel,).
 
     counts         (pixel, read)   uint16, an even number of reads
-    linearity      (pixel, order)  ascending powers
+    linearity      (pixel, order)  ascending powers, six of them
     read_variance  (pixel,)        electrons², of one read
     dark_rate      (pixel,)        electrons / s
     flat           (pixel,)
     ramp           (sample,)       s between the two reads
     limit          a larger step between samples counts as this many standard deviations
     """
-    pixels, samples = counts.shape[0], counts.shape[1] // 2
+    pixels, chosen = counts.shape[0], (counts.shape[1] // 2 + step - 1) // step
     mean, variance, scatter = np.zeros(pixels), np.zeros(pixels), np.zeros(pixels)
     masked = np.zeros(pixels, np.int64)
-    chosen = (samples + step - 1) // step
+    few, length = np.empty(2 * chosen, np.uint16), ramp[::step].copy()
+    charge, slopes, signal, noise = np.empty(chosen), np.empty(chosen), np.empty(chosen), np.empty(chosen)
     for p in range(pixels):
-        c = linearity[p]
-        last_signal, last_variance, last_masked = 0.0, 0.0, True
-        for t in range(0, samples, step):
-            start, end = counts[p, 2 * t], counts[p, 2 * t + 1]
-            now_masked = start == FULL_SCALE or end == FULL_SCALE
-            s0, s1 = start / gain + offset, end / gain + offset
-            q0, d0, q1, d1 = c[-1], 0.0, c[-1], 0.0
-            for k in range(c.size - 2, -1, -1):
-                d0, d1 = d0 * s0 + q0, d1 * s1 + q1
-                q0, q1 = q0 * s0 + c[k], q1 * s1 + c[k]
-            charge = q1 - q0
-            signal = (charge - dark_rate[p] * ramp[t]) / flat[p]
-            noise = (max(charge, 0.0) + read_variance[p] * (d0 * d0 + d1 * d1)) / flat[p] ** 2
-            if now_masked:
-                masked[p] += 1
-            else:
-                mean[p] += signal
-                variance[p] += noise
-                if not last_masked:
-                    scatter[p] += min((signal - last_signal) ** 2, limit**2 * (noise + last_variance))
-            last_signal, last_variance, last_masked = signal, noise, now_masked
+        pairs, picked = counts[p].view(np.uint32), few.view(np.uint32)
+        for t in range(chosen):
+            picked[t] = pairs[t * step]
+        _linearise(few, 1 / gain, offset, linearity[p], charge, slopes)
+        for t in range(chosen):
+            poisson = charge[t] if charge[t] > 0 else 0.0
+            signal[t] = (charge[t] - dark_rate[p] * length[t]) / flat[p]
+            noise[t] = (poisson + read_variance[p] * slopes[t]) / flat[p] ** 2
+        weight = np.ones(chosen)
+        if _saturated(few):
+            for t in range(chosen):
+                if few[2 * t] == FULL_SCALE or few[2 * t + 1] == FULL_SCALE:
+                    weight[t] = 0
+                    masked[p] += 1
+        total, spread, steps = 0.0, 0.0, 0.0
+        for t in range(chosen):
+            total += weight[t] * signal[t]
+            spread += weight[t] * noise[t]
+        for t in range(1, chosen):
+            square = (signal[t] - signal[t - 1]) ** 2
+            most = limit**2 * (noise[t] + noise[t - 1])
+            steps += weight[t] * weight[t - 1] * (square if square < most else most)
         good = max(chosen - masked[p], 1)
-        mean[p] /= good
-        variance[p] /= good
-        scatter[p] /= 2 * max(chosen - 1, 1)
+        mean[p], variance[p], scatter[p] = total / good, spread / good, steps / (2 * max(chosen - 1, 1))
     return mean, variance, scatter, masked
 
 
@@ -153,30 +154,38 @@ def _saturated(counts):
 
 @njit(cache=True, nogil=True)
 def running_median(values, window):
-    """Median of the `window` (odd) samples around each, the ends repeated: along the first axis of (time, series).
+    """Median of the `window` (odd, 3 or more) samples around each, the ends repeated: along the first axis of (time, series).
 
-    values must be finite: NaN has no place in the order that is kept.
+    By forgetting: of the first half of the samples and two more, the least and the greatest cannot be the median of all.
+    They go, the next sample comes. No branches, TRACKS medians side by side. values must be finite: NaN has no order.
     """
-    samples, half = len(values), window // 2
-    median = np.empty_like(values)
-    ordered = np.empty(window, values.dtype)
-    for series in range(values.shape[1]):
-        for k in range(window):
-            ordered[k] = values[min(max(k - half, 0), samples - 1), series]
-        ordered.sort()
-        median[0, series] = ordered[half]
-        for t in range(1, samples):
-            leaving = values[max(t - 1 - half, 0), series]
-            entering = values[min(t + half, samples - 1), series]
-            k = 0
-            while ordered[k] != leaving:
-                k += 1
-            while k + 1 < window and ordered[k + 1] < entering:
-                ordered[k] = ordered[k + 1]
-                k += 1
-            while k > 0 and ordered[k - 1] > entering:
-                ordered[k] = ordered[k - 1]
-                k -= 1
-            ordered[k] = entering
-            median[t, series] = ordered[half]
-    return median
+    samples, series, half = len(values), values.shape[1], window // 2
+    padded = np.empty((samples + 2 * half, series), values.dtype)
+    padded[half : half + samples] = values
+    for k in range(half):
+        padded[k], padded[half + samples + k] = values[0], values[-1]
+    source, median = padded.reshape(-1), np.empty(samples * series, values.dtype)
+    kept = np.empty((half + 2, TRACKS), values.dtype)
+    for first in range(0, len(median), TRACKS):
+        n = min(TRACKS, len(median) - first)
+        for k in range(half + 2):
+            kept[k, :n] = source[first + k * series : first + k * series + n]
+        coming = half + 2
+        for last in range(half + 1, 1, -1):
+            for k in range(last):
+                _order(kept[k, :n], kept[last, :n])
+            for k in range(1, last):
+                _order(kept[0, :n], kept[k, :n])
+            if coming < window:
+                kept[0, :n] = source[first + coming * series : first + coming * series + n]
+                coming += 1
+        median[first : first + n] = kept[1, :n]
+    return median.reshape(values.shape)
+
+
+@njit(cache=True, nogil=True)
+def _order(lower, upper):
+    for t in range(len(lower)):
+        a, b = lower[t], upper[t]
+        lower[t] = a if a < b else b
+        upper[t] = b if a < b else a

@@ -1,43 +1,92 @@
 """Tasks on workers: one loop that submits, survives a worker's death, and gives up only the task that causes it.
 
-The workers are processes of this machine or those of a cluster (cluster.py): a crew of executors. Knows nothing of what a
-task is.
+The workers are processes of this machine or those of a cluster (cluster.py): a crew, kept from one set of tasks to the
+next. Knows nothing of what a task is.
 """
 
 import os
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
 from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection
 from threading import Thread
 from typing import TypeVar
 
 T = TypeVar("T", bound=Hashable)
 DEATHS = 2  # of workers on the same task before it is given up
+PATIENCE = 900.0  # s; a full-size visit takes one or two
+# Two BLAS teams on two cores run four times slower; Arrow's own allocator keeps some 100 MB that the system's gives back.
+ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+ENVIRONMENT |= {"ARROW_DEFAULT_MEMORY_POOL": "system"}
 ORPHANED = 70  # exit code of a worker whose main process is gone
 
 
-@dataclass(frozen=True)
+class WorkerDiedError(RuntimeError):
+    """A worker process ended in the middle of a task, or the crew was closed meanwhile."""
+
+
 class Crew:
-    """Who does the work: `size` executors, each with one task at a time, replaced when it dies.
+    """Who does the work: `size` executors, each with one task at a time, replaced when it dies. Closing it ends them all.
 
-    death  what a future raises whose worker died on it
+    death     what a future raises whose worker died on it
+    patience  s after which a worker is taken to hang on its task, and ended
     """
 
-    size: int
-    open_executor: Callable[[], Executor]
-    death: type[Exception]
+    def __init__(
+        self, size: int, open_executor: Callable[[], Executor], death: type[Exception], patience: float | None = None
+    ):
+        self.size, self.death, self.patience, self.closed = size, death, patience, False
+        self._open_executor, self._idle, self._busy = open_executor, [], []
+
+    def start(self) -> None:
+        """Have all workers started, so that they are ready when the first tasks come."""
+        self._idle += [self._open_executor() for _ in range(self.size - len(self._idle) - len(self._busy))]
+
+    def take(self) -> Executor:
+        """A worker without a task. Raises WorkerDiedError once the crew is closed."""
+        if self.closed:
+            raise WorkerDiedError("the crew was closed")
+        self._busy.append(self._idle.pop() if self._idle else self._open_executor())
+        return self._busy[-1]
+
+    def give_back(self, executor: Executor, *, alive: bool) -> None:
+        self._busy.remove(executor)
+        if alive and not self.closed:
+            self._idle.append(executor)
+        else:
+            executor.shutdown(wait=False)
+
+    def __enter__(self) -> "Crew":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nobody is waited for: a worker that hangs must not keep the session."""
+        self.closed = True
+        for executor in (*self._idle, *self._busy):
+            executor.shutdown(wait=False)
+        self._idle.clear()
 
 
-def processes(number: int) -> Crew:
-    """Processes of this machine.
+def processes(number: int, *, imports: Iterable[str] = (), patience: float = PATIENCE) -> Crew:
+    """Processes of this machine, 1 being this one.
 
-    Every worker is a pool of its own: a death names its task, and no pool ever starts a process while it is being torn
-    down, which can leave a shared pool waiting for ever.
+    imports  modules that a worker loads as soon as it starts, before its first task
     """
-    return Crew(number, _open_pool, BrokenProcessPool)
+    if number == 1:
+        return Crew(1, Here, WorkerDiedError)
+    return Crew(number, lambda: Process(tuple(imports)), WorkerDiedError, patience)
+
+
+def as_crew(workers: int | Crew) -> AbstractContextManager[Crew]:
+    """The crew, which stays open afterwards, or so many processes, which do not."""
+    return nullcontext(workers) if isinstance(workers, Crew) else processes(workers)
 
 
 def run_tasks(
@@ -45,68 +94,114 @@ def run_tasks(
 ) -> Iterator[tuple[T, str | None]]:
     """Yield each task with what work(task) returned (None: done; text: why not) as it settles, in whatever order.
 
-    A task whose worker died is tried once more, alone, when the others are settled: on a cluster a death is blamed on all
+    A task whose worker died, or hung and was ended, is tried once more, alone, when the others are settled: on a cluster a death is blamed on all
     tasks that the worker had. An exception of `work` is a defect and is raised.
 
     workers  a number of processes, 1 being this one, or a crew
     """
-    if workers == 1:
-        yield from ((task, work(task)) for task in tasks)
-        return
-    crew = processes(workers) if isinstance(workers, int) else workers
     waiting, suspects, deaths = deque(tasks), deque(), Counter()
-    idle = [crew.open_executor() for _ in range(min(crew.size, len(waiting)))]
-    running: dict[Future, tuple[T, Executor]] = {}
-    try:
-        while waiting or running or suspects:
-            while idle and (waiting or (suspects and not running)):
-                task, executor = (waiting or suspects).popleft(), idle.pop()
-                running[_submit(executor, work, task)] = task, executor
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                task, executor = running.pop(future)
-                if not isinstance(future.exception(), crew.death):
-                    idle.append(executor)
-                    yield task, future.result()
-                    continue
-                executor.shutdown(wait=False)
-                idle.append(crew.open_executor())
-                deaths[task] += 1
-                if deaths[task] < DEATHS:
-                    suspects.append(task)
-                else:
-                    yield task, f"a worker died each time this task was tried (out of memory?): {future.exception()}"
-    finally:
-        for future in running:
-            future.cancel()
-        for executor in (*idle, *(executor for _, executor in running.values())):
-            executor.shutdown()
+    running: dict[Future, tuple[T, Executor, float]] = {}
+    with as_crew(workers) as crew:
+        try:
+            while waiting or running or suspects:
+                while len(running) < crew.size and (waiting or (suspects and not running)):
+                    task, executor = (waiting or suspects).popleft(), crew.take()
+                    running[executor.submit(work, task)] = task, executor, time.monotonic()
+                for future in wait(running, timeout=crew.patience, return_when=FIRST_COMPLETED).done:
+                    task, executor, _ = running.pop(future)
+                    died = isinstance(future.exception(), crew.death)
+                    crew.give_back(executor, alive=not died)
+                    if not died:
+                        yield task, future.result()
+                        continue
+                    deaths[task] += 1
+                    if deaths[task] < DEATHS:
+                        suspects.append(task)
+                    else:
+                        yield task, f"a worker died each time this task was tried (out of memory?): {future.exception()}"
+                for _, executor, began in running.values():
+                    if crew.patience and time.monotonic() - began > crew.patience:
+                        executor.shutdown(wait=False)
+        finally:
+            for future, (_, executor, _) in running.items():
+                future.cancel()
+                crew.give_back(executor, alive=False)
 
 
-def _open_pool() -> Executor:
-    # spawn: a forked child would inherit the parent's Arrow and BLAS threads in whatever state they are
-    return ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_start_worker)
+class Here(Executor):
+    """This process: a task is done when it is submitted."""
+
+    def submit(self, work: Callable, /, *arguments: object) -> Future:
+        future: Future = Future()
+        try:
+            future.set_result(work(*arguments))
+        except Exception as error:  # noqa: BLE001 (handed on: result() raises it)
+            future.set_exception(error)
+        return future
 
 
-def _start_worker() -> None:
-    """One thread a worker: set before numpy is first imported there. Two BLAS teams on two cores run four times slower.
+class Process(Executor):
+    """A process of its own, with one task at a time, that can be ended whatever it is doing.
 
-    A worker waits for its next task for ever: it must see for itself that the main process was killed.
+    concurrent.futures waits at exit for its processes, and so for ever for one that hangs; this one ends with its parent.
     """
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
+
+    def __init__(self, imports: tuple[str, ...] = ()):
+        # spawn: a forked child would inherit the parent's Arrow and BLAS threads in whatever state they are
+        spawn = get_context("spawn")
+        self._pipe, theirs = spawn.Pipe()
+        self._process = spawn.Process(target=_serve, args=(theirs, imports), daemon=True)
+        self._process.start()
+        theirs.close()  # so that its end is seen at this one
+
+    def submit(self, work: Callable, /, *arguments: object) -> Future:
+        future: Future = Future()
+        future.set_running_or_notify_cancel()
+        Thread(target=self._fulfil, args=(future, work, arguments), daemon=True).start()
+        return future
+
+    def _fulfil(self, future: Future, work: Callable, arguments: tuple) -> None:
+        try:
+            self._pipe.send((work, arguments))
+            error, value = self._pipe.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            error, value = WorkerDiedError(f"exit code {self._process.exitcode}"), None
+        except Exception as unsendable:  # noqa: BLE001 (handed on: result() raises it)
+            error, value = unsendable, None
+        if error is None:
+            future.set_result(value)
+        else:
+            future.set_exception(error)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the process, whatever it is doing."""
+        self._process.kill()
+        self._process.join()
+
+
+def _serve(pipe: Connection, imports: tuple[str, ...]) -> None:
+    """A worker's life: do what comes through the pipe until that ends.
+
+    ENVIRONMENT is set before numpy and Arrow are first imported. In the middle of a task a worker must see for itself that
+    the main process was killed.
+    """
+    os.environ.update(ENVIRONMENT)
     Thread(target=_end_with_parent, daemon=True).start()
+    for module in imports:
+        import_module(module)
+    while True:
+        try:
+            work, arguments = pipe.recv()
+        except EOFError:
+            return
+        try:
+            outcome = None, work(*arguments)
+        except Exception as error:  # noqa: BLE001 (handed to the main process, which raises it)
+            outcome = error, None
+        pipe.send(outcome)
 
 
 def _end_with_parent() -> None:
     parent_process().join()
     os._exit(ORPHANED)
-
-
-def _submit(executor: Executor, work: Callable[[T], str | None], task: T) -> Future:
-    """A future, which carries the pool's death if the pool was found dead."""
-    try:
-        return executor.submit(work, task)
-    except BrokenProcessPool as error:
-        future: Future = Future()
-        future.set_exception(error)
-        return future
