@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -38,18 +39,22 @@ class Run:
 
 
 @contextmanager
-def recorded(verb: str, folder: Path | str, *, seed: int | None = None, config_hash: str | None = None) -> Iterator[Run]:
-    """Record what happens inside: with recorded('train', out) as run. A run that raises leaves a line in the log only."""
+def recorded(
+    verb: str, folder: Path | str, *, seed: int | None = None, config_hash: str | None = None, manifest: str | None = None
+) -> Iterator[Run]:
+    """Record what happens inside: with recorded('train', out) as run. manifest: its file's name, manifest_{verb}.json if not
+    given. A run that raises leaves a line in the log only, and none where it had not made its folder yet."""
     run, started, clock = Run(verb, Path(folder), seed, config_hash), datetime.now(UTC), time.monotonic()
     try:
         yield run
     except BaseException as error:
-        _log(run, started, time.monotonic() - clock, f"failed: {type(error).__name__}: {' '.join(str(error).split())}")
+        if run.folder.is_dir():
+            _log(run, started, time.monotonic() - clock, f"failed: {type(error).__name__}: {' '.join(str(error).split())}")
         raise
-    manifest = describe(run)
-    manifest[TIMES] = {"started": started.isoformat(timespec="seconds"), "seconds": round(time.monotonic() - clock, 2)}
-    path = write_atomically(run.folder / f"manifest_{verb}.json", _json(manifest))
-    _summarise(run, manifest, sha256(path))
+    described = describe(run)
+    described[TIMES] = {"started": started.isoformat(timespec="seconds"), "seconds": round(time.monotonic() - clock, 2)}
+    path = write_atomically(run.folder / (manifest or f"manifest_{verb}.json"), _json(described))
+    _summarise(run, described, path)
     _log(run, started, time.monotonic() - clock, f"done: {path.name}, {len(run.artifacts)} artifacts")
 
 
@@ -115,9 +120,9 @@ def _ends(path: Path) -> bytes:
         return hashlib.sha256(first + file.read()).digest()
 
 
-def git_state() -> dict[str, object]:
-    """sha and dirty of the checkout that this library runs from, both None where it is installed from a wheel."""
-    root = Path(__file__).resolve().parents[1]
+def git_state(root: Path | None = None) -> dict[str, object]:
+    """sha and dirty of a checkout, by default the one that this library runs from; both None where there is none."""
+    root = root or Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return {"sha": None, "dirty": None}
     try:
@@ -144,8 +149,6 @@ def versions() -> dict[str, str | None]:
 
 def hardware() -> dict[str, object]:
     """Machine and cores; the GPU where torch is in use and sees one."""
-    import sys
-
     torch = sys.modules.get("torch")
     gpu = torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else None
     return {"machine": platform.machine(), "system": platform.system(), "cores": os.cpu_count(), "gpu": gpu}
@@ -160,12 +163,12 @@ def read_seconds(summaries: Iterable[Path]) -> dict[str, float]:
     return found
 
 
-def _summarise(run: Run, manifest: Mapping, manifest_hash: str) -> None:
+def _summarise(run: Run, manifest: Mapping, written: Path) -> None:
     path = run.folder / SUMMARY
     entries = json.loads(path.read_bytes()) if path.is_file() else []
     entry = {
         "verb": run.verb, **manifest[TIMES], "git": manifest["git"], "config_hash": run.config_hash, "seed": run.seed,
-        "manifest": f"manifest_{run.verb}.json", "manifest_sha256": manifest_hash,
+        "manifest": written.name, "manifest_sha256": sha256(written),
     }  # fmt: skip
     write_atomically(path, _json([*entries, entry]))
 

@@ -152,13 +152,13 @@ def _explanation_charts(evidence: Evidence, planets: pd.DataFrame, mean: Array, 
 
 
 def _png(chart: Chart, kind: str) -> bytes:
-    """Reduced to 128 colours: a third of the size, and lines and letters do not show it. No date in the bytes."""
+    """Reduced to 256 colours: a third of the size, and lines and letters do not show it. No date in the bytes."""
     from PIL import Image
 
     raw, small = BytesIO(), BytesIO()
     with paper(kind):
         chart.draw().savefig(raw, format="png", dpi=100)
-    Image.open(raw).convert("RGB").quantize(128).save(small, "png", optimize=True)
+    Image.open(raw).convert("RGB").quantize(256).save(small, "png", optimize=True)
     return small.getvalue()
 
 
