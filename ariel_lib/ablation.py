@@ -32,6 +32,7 @@ from ariel_lib.symbolic.rules import find_violations
 
 KEYS = {"base", "grid", "out", "public"}
 RESULT = "point.json"
+LEADERBOARD = ("leaderboard.csv", "leaderboard.md", "leaderboard.html")
 BUNDLED = ("weights.safetensors", "metrics.json", "manifest.json", "manifest_train.json", RESULT)
 
 
@@ -100,7 +101,7 @@ def ablate(
         order = write_leaderboard(out, figures)
         winner = points[order[0][0]]
         bundle = write_bundle(out / "winner.zip", winner, out, Path(path))
-        run.artifacts = [out / f"leaderboard.{end}" for end in ("csv", "md", "html")] + [bundle]
+        run.artifacts = [*(out / name for name in LEADERBOARD), bundle]
         run.inputs = {"grid": Path(path)}
         run.metrics = {"winner": winner.name, "composite": order[0][1], "points": len(points)}
     return {
@@ -169,18 +170,19 @@ def write_leaderboard(out: Path, figures: list[dict]) -> list[tuple[int, float]]
     order, said = ranked(figures), weights_sentence(figures)
     rows = [{"rank": rank, "composite": score, **figures[n]} for rank, (n, score) in enumerate(order, 1)]
     table = pd.DataFrame(rows)
+    shown = table.fillna("–")
     write_atomically(out / "leaderboard.csv", table.to_csv(index=False).encode())
-    cells = [[f"{v:.4g}" if isinstance(v, float) else str(v).replace("|", "\\|") for v in row] for row in table.fillna("–").to_numpy().tolist()]
-    lines = [said, "", *("| " + " | ".join(row) + " |" for row in [list(table), ["---"] * len(list(table)), *cells])]
-    write_atomically(out / "leaderboard.md", ("\n".join(lines) + "\n").encode())
-    write_report(out / "leaderboard.html", title="Ablation", metrics={}, figures={}, tables={"Leaderboard": table.fillna("–")}, notes=[said])
+    cells = [[f"{v:.4g}" if isinstance(v, float) else str(v).replace("|", "\\|") for v in row] for row in shown.to_numpy().tolist()]
+    lines = ["| " + " | ".join(row) + " |" for row in [list(table), ["---"] * table.shape[1], *cells]]
+    write_atomically(out / "leaderboard.md", ("\n".join([said, "", *lines]) + "\n").encode())
+    write_report(out / "leaderboard.html", title="Ablation", metrics={}, figures={}, tables={"Leaderboard": shown}, notes=[said])
     return order
 
 
 def write_bundle(path: Path, winner: Point, out: Path, grid: Path) -> Path:
     """What proves the winner, in one ZIP; the same files give the same bytes."""
-    files = {name: winner.folder / name for name in BUNDLED} | {f"leaderboard.{end}": out / f"leaderboard.{end}" for end in ("csv", "md", "html")}
-    files["ablation.yaml"] = grid
+    files = {name: winner.folder / name for name in BUNDLED} | {"ablation.yaml": grid}
+    files |= {name: out / name for name in LEADERBOARD}
     temporary = path.with_suffix(".partial")
     with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as bundle:
         for name in sorted(files):

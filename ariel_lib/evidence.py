@@ -3,6 +3,7 @@
 Knows the order of the stages, not their insides.
 """
 
+import importlib.util
 import json
 import time
 from collections.abc import Callable
@@ -51,8 +52,10 @@ def diagnose(
     weights   default: model/weights.safetensors beside the submission. They must be those that made it
     explained planets whose attributions are computed
     An explanation.safetensors or housekeeping.csv beside the submission is taken instead of made.
-    Raises ValueError where the files do not belong together.
+    Raises ValueError where the files do not belong together, or without the extra [diagnostics].
     """
+    if importlib.util.find_spec("bokeh") is None:
+        raise ValueError("the dashboard needs Bokeh: pip install 'spectramind[diagnostics]' adds it")
     submission, outdir = Path(submission), Path(outdir)
     page, started = Path(html) if html else outdir / "v50_report_v1.html", time.monotonic()
     planets, mean, sigma = read_submission(submission)

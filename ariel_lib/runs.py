@@ -95,6 +95,8 @@ def run_diagnosis(*, outdir: Path, submission: Path, seed: int = 0, **settings) 
         result = diagnose(outdir=outdir, submission=submission, seed=seed, **settings)
         page = Path(result["html"])
         run.artifacts = [page.parent / name for name in [*result["files"], "diagnostic_summary.json"]]
+        if (outdir / "explanation.safetensors").is_file():
+            run.artifacts.append(outdir / "explanation.safetensors")
         run.inputs = {"submission": submission}
         run.metrics = result["metrics"]
     return result | {"manifest": str(outdir / "manifest.json")}

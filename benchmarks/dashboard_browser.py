@@ -15,7 +15,8 @@ QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 BLANK = """() => {
   const canvases = node => [...node.querySelectorAll('*')].flatMap(
     e => [...(e.tagName === 'CANVAS' ? [e] : []), ...(e.shadowRoot ? canvases(e.shadowRoot) : [])]);
-  const inked = c => c.width && c.getContext('2d').getImageData(0, 0, c.width, c.height).data.filter((v, i) => i % 4 === 3 && v).length > 1000;
+  const pixels = c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+  const inked = c => c.width && pixels(c).filter((v, i) => i % 4 === 3 && v).length > 1000;
   return [
     ...[...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.alt),
     ...['spectrum', 'umap_plot', 'tsne_plot'].filter(id => {
