@@ -25,6 +25,7 @@ from ariel_lib.submission import read_submission
 from ariel_lib.symbolic.context import make_context
 from ariel_lib.symbolic.rules import RULES, find_violations, penalty_gradient
 
+EXPLANATION = "explanation.safetensors"
 STAR_COLUMNS = ("Ts", "Rs", "P")
 HOUSEKEEPING_PLANETS = 100
 UNGUARDED = "microlens"  # needs fits to the light curves, which `spectramind check` makes
@@ -72,7 +73,8 @@ def diagnose(
         submission, outdir, weights, origin, missing, data=archive.root, split=split, planets=planets,
         light_curves=light_curves, explained=explained, seed=seed, workers=workers, progress=progress,
     )  # fmt: skip
-    seconds["explain"] = time.monotonic() - clock
+    if explanation and not (submission.parent / EXPLANATION).is_file():
+        seconds["explain"] = time.monotonic() - clock
     deviations, limits, gradients = _rules(mean, sigma, archive.wavelengths())
     missing[UNGUARDED] = "its map needs the light curves: `spectramind check` makes it"
     evidence = Evidence(
@@ -107,7 +109,7 @@ def _labels(archive: Archive, truth: Path):
 
 
 def _explanation(submission: Path, outdir: Path, weights: Path, origin: dict, missing: dict, **how) -> tuple[dict, list[str]]:
-    path = submission.parent / "explanation.safetensors"
+    path = submission.parent / EXPLANATION
     if not path.is_file():
         if not weights.is_file():
             missing["explanation"] = f"{weights}: no such file; --weights names the weights that made the submission"

@@ -31,7 +31,8 @@ def test_four_points_with_public_scores_by_hand():
         0.40 * 0.75 + 0.25 * 0.00 + 0.10 * 0.5 + 0.15 * 0.00 + 0.10 * 0.75,  # 0.425
         0.40 * 0.00 + 0.25 * 0.75 + 0.10 * 0.8 + 0.15 * 0.75 + 0.10 * 0.00,  # 0.38
     ]
-    assert composites(points) == pytest.approx(by_hand) == pytest.approx([0.70, 0.75, 0.425, 0.38])
+    assert composites(points) == pytest.approx(by_hand)
+    assert by_hand == pytest.approx([0.70, 0.75, 0.425, 0.38])
     assert [n for n, _ in ranked(points)] == [1, 0, 2, 3]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from ariel_lib.metrics import z_scores
 
@@ -71,8 +72,8 @@ def residual_spectrum(residual: Array, sigma: Array, wavelength: Array) -> Chart
         "stated_sigma_ppm": _rms_ppm(sigma),
     }  # fmt: skip
     table = pd.DataFrame(columns)
-    reading = "RMS error should follow the stated sigma, the bias stay near zero. FGS1 is the first point."
-    draw = _lines(table, "wavelength_micron", "wavelength (micron)", "ppm")
+    reading = "RMS error should follow the stated sigma, the bias stay near zero. FGS1 stands at the left."
+    draw = _lines(table, "wavelength_micron", "wavelength (micron)", "ppm", fgs1=True)
     return Chart("residuals", "Residuals by wavelength", reading, table, draw)
 
 
@@ -206,13 +207,16 @@ def gate_traces(gates: Array, wavelength: Array) -> Chart:
     def draw():
         figure, axis = _figure(8, 3.4)
         for n, name in enumerate(GATE_NAMES):
-            axis.plot(wavelength, table[name], color=COLORS[n], linestyle=STYLES[n], label=name)
-            axis.fill_between(wavelength, table[f"{name}_p16"], table[f"{name}_p84"], color=COLORS[n], alpha=0.25, linewidth=0)
+            low, high = table[f"{name}_p16"], table[f"{name}_p84"]
+            axis.plot(wavelength[1:], table[name][1:], color=COLORS[n], linestyle=STYLES[n], label=name)
+            axis.fill_between(wavelength[1:], low[1:], high[1:], color=COLORS[n], alpha=0.25, linewidth=0)
+            axis.vlines(wavelength[0] + 0.02 * n, low[0], high[0], color=COLORS[n])
+            axis.plot(wavelength[0] + 0.02 * n, table[name][0], color=COLORS[n], marker="os^"[n])
         axis.set(xlabel="wavelength (micron)", ylabel="weight", ylim=(0, 1))
         axis.legend(fontsize="small", ncols=3)
         return figure
 
-    reading = "Whom the decoder believes at each wavelength: mean over planets, band 16 to 84 %."
+    reading = "Whom the decoder believes at each wavelength: mean over planets, band 16 to 84 %. FGS1 stands at the left."
     return Chart("gates", "Decoder gates", reading, table, draw)
 
 
@@ -231,6 +235,7 @@ def calibration_housekeeping(table: pd.DataFrame) -> Chart:
         axes[0].set(xlabel="propagated sigma (ppm)", ylabel="scatter (ppm)", xscale="log", yscale="log")
         axes[1].set(xlabel="visit, worst first", ylabel="masked samples (%)")
         axes[2].set(xlabel="flux drift (%)", ylabel="pointing drift (pixel)")
+        axes[0].xaxis.set_minor_formatter(NullFormatter())
         axes[0].legend(fontsize="small")
         return figure
 
@@ -244,9 +249,9 @@ def stage_timing(seconds: Mapping[str, float]) -> Chart:
 
     def draw():
         figure, axis = _figure(8, 1.0 + 0.35 * len(seconds))
-        axis.barh(list(seconds), [s / 3600 for s in seconds.values()], color=COLORS[0])
-        axis.axvline(BUDGET_HOURS, color=COLORS[1], linestyle="--", label="nine hours")
-        axis.set(xlabel="hours", xscale="log")
+        axis.barh(list(seconds), list(seconds.values()), color=COLORS[0])
+        axis.axvline(3600 * BUDGET_HOURS, color=COLORS[1], linestyle="--", label="nine hours")
+        axis.set(xlabel="seconds", xscale="log", xlim=(0.1, 1e5))
         axis.invert_yaxis()
         axis.legend(fontsize="small")
         return figure
@@ -288,11 +293,17 @@ def _histogram(name, title, values, edges, expected, label, reading) -> Chart:
     return Chart(name, title, reading, table, draw)
 
 
-def _lines(table: pd.DataFrame, x: str, x_label: str, y_label: str, log: bool = False) -> Callable[[], Figure]:
+def _lines(
+    table: pd.DataFrame, x: str, x_label: str, y_label: str, *, log: bool = False, fgs1: bool = False
+) -> Callable[[], Figure]:
+    """Every other column against x; fgs1: the first row stands alone, as a point."""
+
     def draw():
         figure, axis = _figure(8, 3.4)
         for n, name in enumerate(column for column in table.columns if column != x):
-            axis.plot(table[x], table[name], color=COLORS[n], linestyle=STYLES[n], label=name)
+            axis.plot(table[x][fgs1:], table[name][fgs1:], color=COLORS[n], linestyle=STYLES[n], label=name)
+            if fgs1:
+                axis.plot(table[x][:1], table[name][:1], color=COLORS[n], marker="os^"[n % 3])
         axis.set(xlabel=x_label, ylabel=y_label, yscale="log" if log else "linear")
         axis.legend(fontsize="small")
         return figure
