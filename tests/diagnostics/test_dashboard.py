@@ -4,6 +4,9 @@ import base64
 import gzip
 import json
 import re
+import runpy
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -116,3 +119,13 @@ def test_projections_are_seeded_and_keep_two_clusters_apart(kind):
 def test_too_few_planets_are_refused_with_their_number():
     with pytest.raises(ProjectionError, match="found 3"):
         project("tsne", np.zeros((3, 4)))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs a Chromium")
+def test_a_browser_draws_every_chart_without_an_error_or_a_request(drawn):
+    pytest.importorskip("playwright")
+    look = runpy.run_path(Path(__file__).parents[2] / "benchmarks" / "dashboard_browser.py")["look"]
+    for name, view in look(drawn[0] / "v50_report_v1.html", shutil.which("chromium"), None)["views"].items():
+        assert view["errors"] == view["requests"] == view["blank"] == view["alerts"] == [], name
+        assert view["keyboard_moves_planet"] and not view["wider_than_window"], name
