@@ -14,7 +14,8 @@ from ariel_lib.archive import Spectra, write_spectra
 from ariel_lib.cli import app
 from ariel_lib.submission import write_submission
 
-VERBS = ("simulate", "calibrate", "train", "predict", "corel-train", "check", "score", "report", "diagnose", "ablate", "verify", "freeze", "test")
+VERBS = ("simulate", "calibrate", "train", "predict", "corel-train", "check", "score", "report", "test")
+VERBS += ("diagnose", "ablate", "verify", "freeze")
 HEAVY = ("torch", "numpy", "pandas", "hydra", "matplotlib", "rich.progress")
 
 
