@@ -118,7 +118,10 @@ def _explanation(submission: Path, outdir: Path, weights: Path, origin: dict, mi
             raise ValueError(f"{weights}: expected the weights that made {submission}, found others. Predict again, or give --weights.")
         path = explain_submission(weights=weights, out=outdir / path.name, scratch=submission.parent, **how)
     arrays, text = load_arrays(path)
-    return arrays, json.loads(text["planet_ids"])
+    who = json.loads(text["planet_ids"])
+    if unknown := set(who) - set(how["planets"]):
+        raise ValueError(f"{path}: expected planets of {submission} only, found {len(unknown)} others. Remove it: it is of another run.")
+    return arrays, who
 
 
 def _rules(mean: np.ndarray, sigma: np.ndarray, wavelength: np.ndarray) -> tuple[dict, dict, dict]:

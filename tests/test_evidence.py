@@ -79,3 +79,11 @@ def test_no_record_and_no_data_is_one_clear_error(gathered):
     submission.with_suffix(".json").unlink()
     with pytest.raises(ArchiveError, match="Give --data FOLDER"):
         run()
+
+
+def test_an_explanation_of_other_planets_is_refused(gathered, tmp_path):
+    submission, run = gathered
+    other = write_run(tmp_path / "other", 9)
+    other.with_name("explanation.safetensors").replace(submission.with_name("explanation.safetensors"))
+    with pytest.raises(ValueError, match="found 3 others"):
+        run()
