@@ -31,7 +31,7 @@ def test_documented_commands_end_well(tmp_path):
         assert done.returncode == 0, f"{command}\n{done.stderr[-2000:]}"
         return json.loads(done.stdout) if done.stdout.strip() else {}
 
-    run("spectramind simulate --out build/toy/data --planets 140 --test-planets 8 --seed 1 --level lightcurves --size toy")
+    run("spectramind simulate --out build/toy/data --planets 112 --test-planets 8 --seed 1 --level lightcurves --size toy")
     assert run("spectramind test --deep")["ok"]
     run("spectramind train --config configs/train.yaml +data.split=toy +training.seed=1337")
     shutil.copytree(tmp_path / "outputs" / "v50", tmp_path / "build" / "toy" / "model")
