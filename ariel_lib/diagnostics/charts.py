@@ -297,11 +297,12 @@ def _lines(
     table: pd.DataFrame, x: str, x_label: str, y_label: str, *, log: bool = False, fgs1: bool = False
 ) -> Callable[[], Figure]:
     """Every other column against x; fgs1: the first row stands alone, as a point."""
+    first = int(fgs1)
 
     def draw():
         figure, axis = _figure(8, 3.4)
         for n, name in enumerate(column for column in table.columns if column != x):
-            axis.plot(table[x][fgs1:], table[name][fgs1:], color=COLORS[n], linestyle=STYLES[n], label=name)
+            axis.plot(table[x][first:], table[name][first:], color=COLORS[n], linestyle=STYLES[n], label=name)
             if fgs1:
                 axis.plot(table[x][:1], table[name][:1], color=COLORS[n], marker="os^"[n % 3])
         axis.set(xlabel=x_label, ylabel=y_label, yscale="log" if log else "linear")
