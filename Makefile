@@ -13,7 +13,7 @@ setup: .venv/.stamp ## .venv with everything that the other targets use
 
 .venv/.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[simulator,kernel,dask,dev]' && touch $@
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[simulator,kernel,dask,diagnostics,dev]' && touch $@
 
 toy: setup $(TOY)/simulated kernel ## simulate, train, run the submission notebook, score: build/toy/
 	$(BIN)/spectramind train --config configs/toy.yaml > $(TOY)/train.json

@@ -54,7 +54,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Transmission spectra with honest uncertainties from Ariel detector frames. The verbs in the order of use: "
-    "simulate, calibrate, train, predict, score, report. `spectramind VERB --help` shows an example of each.",
+    "simulate, calibrate, train, predict, score, report, diagnose. `spectramind VERB --help` shows an example of each.",
 )
 
 
@@ -142,18 +142,13 @@ def calibrate(
 
     A second run does only what is missing or out of date. Exit code 1: some visits failed, the others are done.
     """
-    from ariel_lib.archive import Archive
     from ariel_lib.calibration.cluster import open_crew
-    from ariel_lib.calibration.engine import calibrate_split
-    from ariel_lib.calibration.pipeline import CalibrationSettings
+    from ariel_lib.runs import run_calibration
 
-    archive = Archive(data)
-    out.mkdir(parents=True, exist_ok=True)
     crew = open_crew(scheduler, data.resolve(), out.resolve()) if scheduler else nullcontext(workers)
-    with crew as hands, _bar("Calibrating visits") as progress:
-        report = calibrate_split(archive, split.value, out, CalibrationSettings(), workers=hands, progress=progress)
-    failed = [{"planet_id": f.planet_id, "visit": f.visit, "reason": f.reason} for f in report.failed]
-    _print_json({"done": len(report.done), "skipped": len(report.skipped), "failed": failed})
+    with _bar("Calibrating visits") as progress:
+        result, failed = run_calibration(data=data, split=split.value, out=out, hands=crew, progress=progress)
+    _print_json(result)
     if failed:
         raise typer.Exit(1)
 
@@ -170,15 +165,10 @@ def train(
     from ariel_lib.config import load_config
 
     settings = load_config(config, overrides or ())
-    from ariel_lib.training import train as run  # after the settings: a misspelt key need not wait for torch
+    from ariel_lib.runs import run_training  # after the settings: a misspelt key need not wait for torch
 
     with _bar("Training") as progress:
-        result = run(settings, progress=progress, log=_print_line)
-        if settings.uncertainty.corel.enabled:
-            from ariel_lib.intervals import train_intervals
-
-            outdir, q = Path(result["weights"]).parent / "corel", settings.uncertainty.corel.q
-            result["corel"] = train_intervals(weights=result["weights"], outdir=outdir, q=q, update=True)
+        result = run_training(settings, progress=progress, log=_print_line)
     _print_json(result)
 
 
@@ -216,10 +206,10 @@ def predict(
     workers: Workers = 1,
 ) -> None:
     """Write a submission: spectra and their standard deviations."""
-    from ariel_lib.inference import predict as run
+    from ariel_lib.runs import run_prediction
 
     with _bar("Predicting planets") as progress:
-        result = run(
+        result = run_prediction(
             data=data, split=split.value, weights=weights, out=out, light_curves=light_curves, workers=workers,
             progress=progress,
         )  # fmt: skip
@@ -245,10 +235,10 @@ def corel_train(
 
     Prints marginal and joint coverage, in all and by brightness; every planet is judged by a network that has not seen it.
     """
-    from ariel_lib.intervals import train_intervals
+    from ariel_lib.runs import run_intervals
 
     with _bar("Reading planets") as progress:
-        result = train_intervals(
+        result = run_intervals(
             weights=weights, outdir=outdir, q=q, data=data, update=update_checkpoint, workers=workers, progress=progress
         )  # fmt: skip
     _print_json(result)
@@ -316,6 +306,76 @@ def report(
         submission, out, labels_csv=truth, wavelengths=wavelengths, train_labels_csv=labels
     )  # fmt: skip
     _print_json({"report": str(page)})
+
+
+diagnose = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, epilog="Example: spectramind diagnose dashboard --outdir outputs/diagnostics"
+)
+app.add_typer(diagnose, name="diagnose", help="Show what is known of a submission.")
+
+
+@diagnose.command(
+    epilog="Example: spectramind diagnose dashboard --outdir outputs/diagnostics --html outputs/diagnostics/v50_report_v1.html"
+)
+def dashboard(
+    outdir: Annotated[Path, typer.Option(help="Folder for the charts as PNG and CSV, summary and manifest.")],
+    html: Annotated[Path | None, typer.Option(help="The page; default: v50_report_v1.html in OUTDIR.")] = None,
+    submission: Annotated[Path, typer.Option(help="The submission; default: what `make toy` wrote.")] = Path("build/toy/submission.csv"),
+    data: Annotated[Path | None, typer.Option("--data", help="Its data set; default: as recorded beside the submission.")] = None,
+    split: Annotated[Split, typer.Option(help="Which planets it holds.")] = Split.test,
+    truth: Annotated[Path | None, typer.Option(help="True spectra; default: SPLIT.csv of the data set, if it is there.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="The weights that made it; default: model/weights.safetensors beside it.")
+    ] = None,
+    light_curves: Annotated[Path | None, typer.Option(help="Folder that `calibrate` wrote; default: as `predict` found them.")] = None,
+    explained: Annotated[int, typer.Option(min=1, help="Planets whose attributions are computed.")] = 50,
+    seed: Annotated[int, typer.Option(min=0, help="Of UMAP, t-SNE and GradientShap.")] = 0,
+    workers: Workers = 1,
+) -> None:
+    """Draw one page that shows a submission from all sides, every chart also as PNG and CSV beside it."""
+    from ariel_lib.runs import run_diagnosis
+
+    with _bar("Reading planets") as progress:
+        result = run_diagnosis(
+            outdir=outdir, html=html, submission=submission, data=data, split=split.value, truth=truth, weights=weights,
+            light_curves=light_curves, explained=explained, seed=seed, workers=workers, progress=progress,
+        )  # fmt: skip
+    _print_json(result)
+
+
+@app.command(epilog="Example: spectramind ablate --config configs/ablation.yaml data.root=build/sim")
+def ablate(
+    config: Annotated[Path, typer.Option(help="YAML file with the grid.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings of every point.")] = None,
+) -> None:
+    """Train every point of a grid of settings and rank them; goes on where a killed run stopped."""
+    from ariel_lib.ablation import ablate as run
+
+    with _bar("Points") as progress:
+        result = run(config, overrides or (), progress=progress, log=_print_line)
+    _print_json(result)
+
+
+@app.command(epilog="Example: spectramind verify outputs/v50/manifest_train.json")
+def verify(manifest: Annotated[Path, typer.Argument(help="manifest.json or manifest_VERB.json that a run wrote.")]) -> None:
+    """Compute every hash of a manifest again and say what changed. Exit code 1: something did."""
+    from ariel_lib.provenance import verify_run
+
+    changes = verify_run(manifest)
+    _print_json({"manifest": str(manifest), "changes": changes})
+    if changes:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: spectramind freeze --tag v0.50.0-best --manifest outputs/v50/manifest_train.json")
+def freeze(
+    tag: Annotated[str, typer.Option(help="Name of the tag.")],
+    manifest: Annotated[Path, typer.Option(help="Manifest of the run.")] = Path("outputs/v50/manifest_train.json"),
+) -> None:
+    """Tag the commit that made a run, with its manifest as the message, after a deep self-test on a clean tree."""
+    from ariel_lib.runs import freeze as run
+
+    _print_json(run(tag, manifest))
 
 
 @app.command(epilog="Example: spectramind test --deep")

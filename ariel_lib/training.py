@@ -148,7 +148,7 @@ def _train(config: Config, progress: Callable[[int, int], None] | None, log: Cal
         "held_out": len(validation), "left_out": survey.failures, "validation": scores, "temperature": temperature.to_dict(),
         "parameters": sum(p.numel() for p in network.parameters()), "history": history,
     }  # fmt: skip
-    write_atomically(out / "metrics.json", json.dumps(result, indent=1).encode())
+    write_atomically(out / "metrics.json", json.dumps(result | {"weights": weights.name}, indent=1).encode())
     (out / "state.safetensors").unlink(missing_ok=True)
     return {name: value for name, value in result.items() if name != "history"} | {
         "seconds": round(time.monotonic() - started, 1)

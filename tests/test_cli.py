@@ -15,6 +15,7 @@ from ariel_lib.cli import app
 from ariel_lib.submission import write_submission
 
 VERBS = ("simulate", "calibrate", "train", "predict", "corel-train", "check", "score", "report", "test")
+VERBS += ("diagnose", "ablate", "verify", "freeze")
 HEAVY = ("torch", "numpy", "pandas", "hydra", "matplotlib", "rich.progress")
 
 
@@ -109,9 +110,6 @@ def test_calibrate_lists_failed_visits_and_exits_with_1(tmp_path, monkeypatch):
     report = SimpleNamespace(done=[("7", 0)], skipped=[], failed=[failed])
     engine = SimpleNamespace(calibrate_split=lambda *arguments, **settings: report)
     monkeypatch.setitem(sys.modules, "ariel_lib.calibration.engine", engine)
-    monkeypatch.setitem(
-        sys.modules, "ariel_lib.calibration.pipeline", SimpleNamespace(CalibrationSettings=SimpleNamespace)
-    )
     result = invoke("calibrate", "--data", tmp_path, "--split", "train", "--out", tmp_path / "out")
     assert result.exit_code == 1
     assert json.loads(result.stdout) == {
@@ -130,7 +128,7 @@ def test_train_keeps_its_log_off_stdout(monkeypatch):
         log("epoch 1")
         return {"weights": "w.safetensors", "validation": {"score": 0.5}}
 
-    monkeypatch.setitem(sys.modules, "ariel_lib.training", SimpleNamespace(train=train))
+    monkeypatch.setattr("ariel_lib.runs.run_training", train)
     result = invoke("train", "+training.seed=1337")
     assert seen == {"seed": 1337}
     assert json.loads(result.stdout)["validation"] == {"score": 0.5}

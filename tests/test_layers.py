@@ -11,13 +11,15 @@ MODULES = sorted(path.relative_to(ROOT).with_suffix("").as_posix().replace("/", 
 TORCH_FREE = ("instrument", "molecules", "archive", "simulator", "calibration", "transit", "metrics", "uncertainty", "submission")
 TORCH_FREE += ("evaluation", "mounts", "config", "diagnostics", "storage", "survey", "rounds", "budget", "manifest", "standing", "doubts")
 WITH_TORCH = ("ariel_lib.uncertainty.corel",)  # the one network outside models: it learns quantiles, not spectra
-TORCH_FREE += ("rounds", "budget", "manifest", "standing", "doubts")
+TORCH_FREE += ("provenance", "housekeeping", "leaderboard", "runs")
 ONLY_IN = {
     "hydra": ("config",),
     "omegaconf": ("config",),
     "typer": ("cli",),
     "matplotlib": ("diagnostics",),
-    "plotly": ("diagnostics",),
+    "bokeh": ("diagnostics",),
+    "umap": ("diagnostics",),
+    "sklearn": ("diagnostics",),
     "jinja2": ("diagnostics",),
     "torch_geometric": ("models",),
     "mamba_ssm": ("models",),
@@ -48,6 +50,9 @@ MAY_IMPORT = {
     "doubts": {"transit"},
     "rounds": {"archive", "budget", "calibration", "survey"},
     "config": set(),
+    "provenance": {"manifest", "__version__"},
+    "housekeeping": {"calibration"},
+    "leaderboard": set(),
 }
 
 

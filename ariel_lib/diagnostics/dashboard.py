@@ -1,0 +1,191 @@
+"""The dashboard: one self-contained page, and every chart as PNG and CSV beside it.
+
+Composes charts.py and interactive.py from arrays; all text from data is escaped, and the page forbids every request.
+"""
+
+import json
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
+
+from ariel_lib import metrics as scoring
+from ariel_lib.diagnostics import charts, interactive
+from ariel_lib.diagnostics.charts import Chart, paper
+from ariel_lib.diagnostics.projection import ProjectionError, project
+from ariel_lib.diagnostics.report import GOALS
+from ariel_lib.storage import write_atomically
+
+Array = np.ndarray
+MOVING = ("umap", "tsne")
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of one submission. mean, sigma, truth (planet, wavelength); wavelength (wavelength,) micron, FGS1 first.
+
+    truth          None where it is not known; naive as metrics.summary takes it
+    stars          table with the column planet and catalogue columns, or None
+    explanation    arrays as explanation.explain gives them, for the planets `explained`
+    deviations     by rule (planet, wavelength) in its scale, limits by rule, gradients by rule
+    housekeeping   as housekeeping.summarise_visits gives it; seconds by stage
+    missing        what cannot be drawn, and why
+    """
+
+    planets: Sequence[str]
+    wavelength: Array
+    mean: Array
+    sigma: Array
+    truth: Array | None
+    naive: Mapping[str, float]
+    configuration: Mapping[str, object]
+    stars: pd.DataFrame | None = None
+    explanation: Mapping[str, Array] = field(default_factory=dict)
+    explained: Sequence[str] = ()
+    deviations: Mapping[str, Array] = field(default_factory=dict)
+    limits: Mapping[str, float] = field(default_factory=dict)
+    gradients: Mapping[str, Array] = field(default_factory=dict)
+    housekeeping: pd.DataFrame | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+
+def draw_dashboard(page: Path | str, evidence: Evidence, *, title: str = "SpectraMind V50", seed: int = 0) -> dict:
+    """Write the page, its PNG and CSV files and diagnostic_summary.json beside it; returns the summary, JSON-able."""
+    page, missing = Path(page), dict(evidence.missing)
+    planets = _planet_table(evidence)
+    order = planets.index.to_numpy()
+    drawn = _charts(evidence, order, planets, missing, seed)
+    pictures = {chart.name: {kind: _png(chart, kind) for kind in ("light", "dark")} for chart in drawn}
+    names = []
+    for chart in drawn:
+        write_atomically(page.parent / f"{chart.name}.png", pictures[chart.name]["light"])
+        write_atomically(page.parent / f"{chart.name}.csv", chart.table.to_csv(index=False).encode())
+        names += [f"{chart.name}.png", f"{chart.name}.csv"]
+    write_atomically(page.parent / "planets.csv", planets.to_csv(index=False).encode())
+    colours = [name for name in planets.columns if name != "planet"]
+    moving = {c.name: c for c in drawn if c.name in MOVING}
+    for kind, chart in moving.items():
+        plot = interactive.embedding_plot(kind, chart.table, colours[0])
+        write_atomically(page.parent / f"{kind}.html", interactive.alone(plot, chart.title).encode())
+        names.append(f"{kind}.html")
+    write_atomically(page, _render(title, evidence, planets, drawn, moving, pictures, colours, missing).encode())
+    summary = {
+        "planets": len(evidence.planets), "metrics": _metrics(evidence), "files": sorted([*names, "planets.csv", page.name]),
+        "missing": missing, "seconds": dict(evidence.seconds),
+    }  # fmt: skip
+    if "ig_error" in evidence.explanation:
+        summary["completeness_error_ppm"] = {m: float(evidence.explanation[f"{m}_error"].max()) for m in charts.METHODS}
+    write_atomically(page.parent / "diagnostic_summary.json", (json.dumps(summary, indent=1) + "\n").encode())
+    return summary
+
+
+def _metrics(evidence: Evidence) -> dict[str, float]:
+    if evidence.truth is None:
+        return {"median_sigma_ppm": float(1e6 * np.median(evidence.sigma))}
+    return scoring.summary(evidence.truth, evidence.mean, evidence.sigma, **evidence.naive)
+
+
+def _planet_table(evidence: Evidence) -> pd.DataFrame:
+    """A row a planet, worst first (or widest sigma first); its index says where the planet stands in the evidence."""
+    table = pd.DataFrame({"planet": list(evidence.planets)})
+    if evidence.truth is not None:
+        gain = scoring.gll_gain(evidence.truth, evidence.mean, evidence.sigma, **evidence.naive)
+        table["score"] = np.average(gain, axis=1, weights=scoring.column_weights(gain.shape[1]))
+        table["rmse_ppm"] = 1e6 * np.sqrt(np.mean((evidence.mean - evidence.truth) ** 2, axis=1))
+    table["depth_ppm"] = 1e6 * evidence.mean.mean(axis=1)
+    table["sigma_ppm"] = 1e6 * np.median(evidence.sigma, axis=1)
+    if evidence.stars is not None:
+        table = table.merge(evidence.stars, on="planet", how="left")
+    first, rising = ("score", True) if evidence.truth is not None else ("sigma_ppm", False)
+    return table.sort_values(first, ascending=rising, kind="stable")
+
+
+def _charts(evidence: Evidence, order: Array, planets: pd.DataFrame, missing: dict, seed: int) -> list[Chart]:
+    """Whatever the evidence allows, in the order of the page; why not goes to missing."""
+    found, wavelength = [], evidence.wavelength
+    mean, sigma = evidence.mean[order], evidence.sigma[order]
+    if evidence.truth is not None:
+        truth = evidence.truth[order]
+        gain = scoring.gll_gain(truth, mean, sigma, **evidence.naive)
+        found += [
+            charts.gain_heatmap(list(planets["planet"]), gain, wavelength),
+            charts.residual_spectrum(mean - truth, sigma, wavelength), charts.fft_residuals(mean - truth, sigma),
+            charts.coverage_curve(truth, mean, sigma), charts.pit_histogram(truth, mean, sigma), charts.z_histogram(truth, mean, sigma),
+        ]  # fmt: skip
+    else:
+        missing["errors"] = "the truth is not known"
+    if evidence.explanation:
+        found += _explanation_charts(evidence, planets, mean.mean(axis=0), missing, seed)
+    if evidence.deviations:
+        sorted_maps = {rule: map_[order] for rule, map_ in evidence.deviations.items()}
+        found.append(charts.symbolic_maps(sorted_maps, evidence.limits, wavelength))
+        found.append(charts.symbolic_gradients(evidence.gradients, mean.mean(axis=0), wavelength))
+    if evidence.housekeeping is not None and len(evidence.housekeeping):
+        found.append(charts.calibration_housekeeping(evidence.housekeeping))
+    if evidence.seconds:
+        found.append(charts.stage_timing(evidence.seconds))
+    return found
+
+
+def _explanation_charts(evidence: Evidence, planets: pd.DataFrame, mean: Array, missing: dict, seed: int) -> list[Chart]:
+    arrays, found = evidence.explanation, []
+    rows = planets.set_index("planet").loc[list(evidence.explained)].reset_index()
+    for kind in MOVING:
+        try:
+            points = project(kind, arrays["embedding"], seed)
+            found.append(charts.scatter_map(kind, points, rows, rows.columns[1]))
+        except ProjectionError as error:
+            missing[kind] = str(error)
+    for method in charts.METHODS:
+        given = arrays[method], arrays[f"{method}_error"], arrays["correction"]
+        found.append(charts.attribution_overlay(method, *given, mean, evidence.wavelength))
+    return [*found, charts.gate_traces(arrays["gates"], evidence.wavelength)]
+
+
+def _png(chart: Chart, kind: str) -> bytes:
+    """Reduced to 256 colours: a third of the size, and lines and letters do not show it. No date in the bytes."""
+    from PIL import Image
+
+    raw, small = BytesIO(), BytesIO()
+    with paper(kind):
+        chart.draw().savefig(raw, format="png", dpi=100)
+    Image.open(raw).convert("RGB").quantize(256).save(small, "png", optimize=True)
+    return small.getvalue()
+
+
+def _render(title, evidence: Evidence, planets, drawn, moving, pictures, colours, missing) -> str:
+    order = planets.index.to_numpy()
+    arrays = [x[order] for x in (evidence.mean, evidence.sigma, evidence.truth) if x is not None]
+    first = [x[0] for x in arrays] if evidence.truth is not None else [arrays[0][0], arrays[1][0], None]
+    items = [interactive.spectrum_plot(evidence.wavelength, *first)]
+    items += [interactive.embedding_plot(kind, chart.table, colours[0]) for kind, chart in moving.items()]
+    items = interactive.as_json(items)
+    for item in items[1:]:
+        item["target_id"] += "_plot"
+    said = ["; ".join(f"{n} {v:.4g}" for n, v in zip(colours, row)) for row in planets[colours].to_numpy(float)]
+    names = list(planets["planet"])
+    data = {
+        "planets": names, "labels": [f"{p}  {v:.3g}" for p, v in zip(names, planets[colours[0]])], "said": said,
+        "wavelength": evidence.wavelength.tolist(), "arrays": ["mean", "sigma", "truth"][: len(arrays)],
+        "packed": interactive.pack(arrays), "items": items,
+    }  # fmt: skip
+    environment = Environment(autoescape=True, undefined=StrictUndefined)
+    page = environment.from_string((HERE / "dashboard.html").read_text(encoding="utf-8"))
+    metrics = [(name, f"{value:.6g}", GOALS.get(name, "")) for name, value in _metrics(evidence).items()]
+    order_said = "Worst first, by the score of the planet." if evidence.truth is not None else "Widest sigma first: no truth."
+    return page.render(
+        title=title, notes=[f"{len(names)} planets, {evidence.mean.shape[1]} wavelengths."], charts=drawn, moving=moving,
+        colours=colours, metrics=metrics, configuration=json.dumps(evidence.configuration, indent=1, ensure_ascii=False),
+        pictures={n: {k: b64encode(png).decode() for k, png in both.items()} for n, both in pictures.items() if n not in moving},
+        packed=True, order=order_said, missing=missing.items(), bokeh=Markup(interactive.bokeh_script()),
+        data=Markup(htmlsafe_json_dumps(data)), script=Markup((HERE / "dashboard.js").read_text(encoding="utf-8")),
+    )  # fmt: skip

@@ -1,0 +1,42 @@
+"""Embeddings laid out in the plane: UMAP (McInnes et al. 2018) and t-SNE (van der Maaten & Hinton 2008), seeded.
+
+Both need the extra [diagnostics]. Distances between far groups mean nothing in either.
+"""
+
+import warnings
+
+import numpy as np
+
+FEWEST = 5  # planets below which a neighbourhood is no structure
+
+
+class ProjectionError(ValueError):
+    """The embeddings cannot be laid out: too few of them, or a library is missing."""
+
+
+def project(kind: str, embedding: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Columns standardised, then (planet, 2). kind 'umap' or 'tsne'; embedding (planet, feature)."""
+    if len(embedding) < FEWEST:
+        raise ProjectionError(f"{kind}: expected at least {FEWEST} planets, found {len(embedding)}")
+    spread = embedding.std(axis=0)
+    scaled = (embedding - embedding.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    try:
+        method = _umap(len(embedding), seed) if kind == "umap" else _tsne(len(embedding), seed)
+    except ImportError as error:
+        raise ProjectionError(f"{kind}: pip install 'spectramind[diagnostics]' adds what it needs ({error})") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # umap: a seed means one thread, which is what is wanted
+        return np.asarray(method.fit_transform(scaled.astype(np.float32)), dtype=np.float64)
+
+
+def _umap(n: int, seed: int):
+    from umap import UMAP
+
+    # A random start: the spectral one needs more planets than a toy set has.
+    return UMAP(n_neighbors=min(15, n - 1), init="random", random_state=seed, n_jobs=1)
+
+
+def _tsne(n: int, seed: int):
+    from sklearn.manifold import TSNE
+
+    return TSNE(perplexity=min(30.0, (n - 1) / 3), init="pca", random_state=seed)

@@ -1,0 +1,164 @@
+"""Everything that is known of a submission → the dashboard. Gathers what lies on disk, computes what does not, draws.
+
+Knows the order of the stages, not their insides.
+"""
+
+import importlib.util
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ariel_lib.archive import Archive, ArchiveError, read_spectra
+from ariel_lib.diagnostics.dashboard import Evidence, draw_dashboard
+from ariel_lib.explanation import explain_submission
+from ariel_lib.housekeeping import summarise_visits
+from ariel_lib.manifest import sha256
+from ariel_lib.metrics import naive_statistics
+from ariel_lib.provenance import SUMMARY, read_seconds
+from ariel_lib.storage import StorageError, load_arrays, load_metadata
+from ariel_lib.submission import read_submission
+from ariel_lib.symbolic.context import make_context
+from ariel_lib.symbolic.rules import RULES, find_violations, penalty_gradient
+
+EXPLANATION = "explanation.safetensors"
+STAR_COLUMNS = ("Ts", "Rs", "P")
+HOUSEKEEPING_PLANETS = 100
+UNGUARDED = "microlens"  # needs fits to the light curves, which `spectramind check` makes
+
+
+def diagnose(
+    *,
+    submission: Path | str,
+    outdir: Path | str,
+    html: Path | str | None = None,
+    data: Path | str | None = None,
+    split: str = "test",
+    truth: Path | str | None = None,
+    weights: Path | str | None = None,
+    light_curves: Path | str | None = None,
+    explained: int = 50,
+    seed: int = 0,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict:
+    """Write the dashboard of a submission; returns its summary with the page's path and size, JSON-able.
+
+    data      default: the folder that the record beside the submission names
+    truth     default: {data}/{split}.csv where it exists
+    weights   default: model/weights.safetensors beside the submission. They must be those that made it
+    explained planets whose attributions are computed
+    An explanation.safetensors or housekeeping.csv beside the submission is taken instead of made.
+    Raises ValueError where the files do not belong together, or without the extra [diagnostics].
+    """
+    if importlib.util.find_spec("bokeh") is None:
+        raise ValueError("the dashboard needs Bokeh: pip install 'spectramind[diagnostics]' adds it")
+    submission, outdir = Path(submission), Path(outdir)
+    page, started = Path(html) if html else outdir / "v50_report_v1.html", time.monotonic()
+    planets, mean, sigma = read_submission(submission)
+    record = _record(submission)
+    origin, missing = record.get("origin", {}), {}
+    archive = Archive(_data_folder(submission, data, origin))
+    truth = Path(truth) if truth else archive.root / f"{split}.csv"
+    labels, naive = _labels(archive, truth)
+    known = None if labels is None else labels.of(planets)
+    weights = Path(weights) if weights else submission.parent / "model" / "weights.safetensors"
+    seconds = read_seconds([folder / SUMMARY for folder in (archive.root, weights.parent, submission.parent)])
+    clock = time.monotonic()
+    explanation, who = _explanation(
+        submission, outdir, weights, origin, missing, data=archive.root, split=split, planets=planets,
+        light_curves=light_curves, explained=explained, seed=seed, workers=workers, progress=progress,
+    )  # fmt: skip
+    if explanation and not (submission.parent / EXPLANATION).is_file():
+        seconds["explain"] = time.monotonic() - clock
+    deviations, limits, gradients = _rules(mean, sigma, archive.wavelengths())
+    missing[UNGUARDED] = "its map needs the light curves: `spectramind check` makes it"
+    evidence = Evidence(
+        planets, archive.wavelengths(), mean, sigma, known, naive, _configuration(weights, submission, archive.root),
+        _stars(archive, split, planets), explanation, who, deviations, limits, gradients,
+        _housekeeping(archive, submission, split, planets, light_curves, missing), seconds, missing,
+    )  # fmt: skip
+    summary = draw_dashboard(page, evidence, seed=seed)
+    return {
+        "html": str(page), "bytes": page.stat().st_size, "planets": summary["planets"], "metrics": summary["metrics"],
+        "missing": summary["missing"], "files": summary["files"], "seconds": round(time.monotonic() - started, 1),
+    }  # fmt: skip
+
+
+def _record(submission: Path) -> dict:
+    path = submission.with_suffix(".json")
+    return json.loads(path.read_bytes()) if path.is_file() else {}
+
+
+def _data_folder(submission: Path, data, origin: dict) -> Path:
+    if data is None and "data" not in origin:
+        raise ArchiveError(submission.with_suffix(".json"), "a record that names the data", "none", "Give --data FOLDER.")
+    return Path(data or origin["data"])
+
+
+def _labels(archive: Archive, truth: Path):
+    """True spectra or None, and the naive answer: of the training labels, else of the truth."""
+    labels = read_spectra(truth) if truth.is_file() else None
+    train = archive.root / "train.csv"
+    depths = read_spectra(train).depth if train.is_file() else None if labels is None else labels.depth
+    return labels, {} if depths is None else dict(zip(("naive_mean", "naive_sigma"), naive_statistics(depths)))
+
+
+def _explanation(submission: Path, outdir: Path, weights: Path, origin: dict, missing: dict, **how) -> tuple[dict, list[str]]:
+    path = submission.parent / EXPLANATION
+    if not path.is_file():
+        if not weights.is_file():
+            missing["explanation"] = f"{weights}: no such file; --weights names the weights that made the submission"
+            return {}, []
+        if origin.get("weights", sha256(weights)) != sha256(weights):
+            raise ValueError(f"{weights}: expected the weights that made {submission}, found others. Predict again, or give --weights.")
+        path = explain_submission(weights=weights, out=outdir / path.name, scratch=submission.parent, **how)
+    arrays, text = load_arrays(path)
+    who = json.loads(text["planet_ids"])
+    if unknown := set(who) - set(how["planets"]):
+        raise ValueError(f"{path}: expected planets of {submission} only, found {len(unknown)} others. Remove it: it is of another run.")
+    return arrays, who
+
+
+def _rules(mean: np.ndarray, sigma: np.ndarray, wavelength: np.ndarray) -> tuple[dict, dict, dict]:
+    """Deviations, limits and ∂L/∂μ by rule."""
+    mu, stated, grid = (torch.tensor(x, dtype=torch.float64) for x in (mean, sigma, wavelength))
+    context = make_context(mu, stated, grid)
+    names = [name for name in RULES if name != UNGUARDED]
+    found = find_violations(mu, context)
+    gradients = {name: penalty_gradient(name, mu, context).numpy() for name in names}
+    return {name: found[name].sigmas.numpy() for name in names}, {name: RULES[name].limit for name in names}, gradients
+
+
+def _stars(archive: Archive, split: str, planets) -> pd.DataFrame | None:
+    try:
+        stars = [archive.star(split, planet) for planet in planets]
+    except ArchiveError:
+        return None
+    if None in stars:
+        return None
+    return pd.DataFrame({"planet": planets} | {name: [getattr(star, name) for star in stars] for name in STAR_COLUMNS})
+
+
+def _housekeeping(archive: Archive, submission: Path, split: str, planets, light_curves, missing: dict) -> pd.DataFrame | None:
+    kept = submission.parent / "housekeeping.csv"
+    if kept.is_file():
+        return pd.read_csv(kept, dtype={"planet": str})
+    folders = [Path(light_curves)] if light_curves else [archive.root / "lightcurves", submission.parent / "lightcurves"]
+    folder = next((folder for folder in folders if (folder / split).is_dir()), None)
+    if folder is None:
+        missing["housekeeping"] = f"no light curves under {' or '.join(map(str, folders))}"
+        return None
+    return summarise_visits(folder, split, planets[:HOUSEKEEPING_PLANETS])
+
+
+def _configuration(weights: Path, submission: Path, data: Path) -> dict:
+    config = {"submission": str(submission), "submission_sha256": sha256(submission), "data": str(data)}
+    try:
+        return config | {"weights": str(weights), "training": json.loads(load_metadata(weights)["config"])}
+    except (StorageError, KeyError):
+        return config | {"weights": None}

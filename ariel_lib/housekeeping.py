@@ -1,0 +1,54 @@
+"""How calibration left the light curves: scatter against the propagated sigma, samples masked, drift of flux and pointing.
+
+Reads light-curve files; knows no transit: scatter is that of successive differences, which a slow curve does not move.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ariel_lib.calibration.light_curves import LightCurve, light_curves_path, list_light_curves, load_light_curves
+
+MAD_TO_SIGMA = 1.4826  # of a Gaussian
+
+
+def summarise_visits(folder: Path | str, split: str, planets: Sequence[str]) -> pd.DataFrame:
+    """A row a planet, visit and instrument: scatter_ppm, propagated_ppm (medians over wavelengths, one sample),
+    masked_percent, flux_drift_percent and centroid_drift_pixel (last tenth of the visit minus first tenth)."""
+    rows, present = [], list_light_curves(folder, split)
+    for planet in planets:
+        for visit in present.get(planet, ()):
+            curves = load_light_curves(light_curves_path(folder, split, planet, visit))
+            for instrument in ("fgs1", "airs"):
+                figures = summarise_curve(getattr(curves, instrument))
+                rows.append({"planet": planet, "visit": visit, "instrument": instrument, **figures})
+    return pd.DataFrame(rows)
+
+
+def summarise_curve(curve: LightCurve) -> dict[str, float]:
+    """The figures of one light curve; NaN where no sample is usable."""
+    n = len(curve.time)
+    mask, variance = curve.mask.reshape(n, -1), curve.variance.reshape(n, -1).astype(float)
+    flux = np.where(mask, np.nan, curve.flux.reshape(n, -1).astype(float))
+    live = np.isfinite(flux).sum(axis=0) > 2
+    figures = dict.fromkeys(
+        ("scatter_ppm", "propagated_ppm", "flux_drift_percent", "centroid_drift_pixel"), float("nan")
+    )
+    figures["masked_percent"] = 100 * float(mask.mean())
+    if not live.any():
+        return figures
+    flux, variance = flux[:, live], np.where(mask, np.nan, variance)[:, live]
+    level, steps = np.nanmedian(flux, axis=0), np.diff(flux, axis=0)
+    scatter = MAD_TO_SIGMA * np.nanmedian(np.abs(steps - np.nanmedian(steps, axis=0)), axis=0) / np.sqrt(2)
+    tenth = max(1, n // 10)
+    white, centroid = np.nansum(flux, axis=1), curve.centroid.astype(float)
+    ends = np.median(white[:tenth]), np.median(white[-tenth:])
+    moved = np.nanmedian(centroid[-tenth:], axis=0) - np.nanmedian(centroid[:tenth], axis=0)
+    return figures | {
+        "scatter_ppm": float(1e6 * np.median(scatter / level)),
+        "propagated_ppm": float(1e6 * np.median(np.sqrt(np.nanmedian(variance, axis=0)) / level)),
+        "flux_drift_percent": float(100 * (ends[1] / ends[0] - 1)),
+        "centroid_drift_pixel": float(np.hypot(*moved)),
+    }

@@ -1,0 +1,45 @@
+"""The documented commands, to the letter, in a folder as `make toy` leaves it: exit code 0 each.
+
+`make toy` itself simulates frames; here the light curves are simulated, in more planets, as corel-train needs 20 held out.
+"""
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOMINAL = (
+    "spectramind train --config configs/train.yaml +model=v50 +data=ariel_nominal +training.seed=1337 +training.batch_size=32 "
+    "+training.optimizer=adamw +training.gll=true +calibration.temperature=true +symbolic.smoothness.weight=0.10 "
+    "+symbolic.nonneg.weight=0.05 +symbolic.fft.weight=0.05 +symbolic.microlens.weight=0.05 +uncertainty.corel=false"
+)
+DASHBOARD = "spectramind diagnose dashboard --outdir outputs/diagnostics --html outputs/diagnostics/v50_report_v1.html"
+
+
+@pytest.mark.slow
+def test_documented_commands_end_well(tmp_path):
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+
+    def run(command):
+        words = [sys.executable, "-c", "from ariel_lib.cli import app; app()", *shlex.split(command)[1:]]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{command}\n{done.stderr[-2000:]}"
+        return json.loads(done.stdout) if done.stdout.strip() else {}
+
+    run("spectramind simulate --out build/toy/data --planets 112 --test-planets 8 --seed 1 --level lightcurves --size toy")
+    assert run("spectramind test --deep")["ok"]
+    run("spectramind train --config configs/train.yaml +data.split=toy +training.seed=1337")
+    shutil.copytree(tmp_path / "outputs" / "v50", tmp_path / "build" / "toy" / "model")
+    run("spectramind predict --data build/toy/data --weights build/toy/model/weights.safetensors --out build/toy/submission.csv")
+    run(f"{NOMINAL} data.root=build/toy/data")
+    assert run("spectramind corel-train --q 0.80 --outdir outputs/corel")["planets"] >= 20
+    result = run(DASHBOARD)
+    assert set(result["missing"]) == {"microlens"}
+    for manifest in ("outputs/v50/manifest_train.json", "outputs/corel/manifest_corel-train.json", "outputs/diagnostics/manifest.json"):
+        assert run(f"spectramind verify {manifest}")["changes"] == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["build", "configs", "outputs"]

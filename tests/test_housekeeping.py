@@ -1,0 +1,37 @@
+"""ariel_lib.housekeeping: figures of a light curve whose noise and drift are known."""
+
+import numpy as np
+import pytest
+
+from ariel_lib.calibration.light_curves import LightCurve
+from ariel_lib.housekeeping import summarise_curve
+
+
+def make_curve(slope=0.0, factor=1.0, n=4000):
+    rng, flux, time = np.random.default_rng(0), 1e6, np.linspace(0, 7, n)
+    level = flux * (1 + slope * np.linspace(0, 1, n))[:, None] * np.ones((n, 3))
+    noise = factor * 1e3 * rng.standard_normal((n, 3))
+    centroid = np.stack([np.linspace(0, 0.3, n), np.linspace(0, 0.4, n)], axis=1)
+    mask = np.zeros((n, 3), bool)
+    mask[: n // 10, 0] = True
+    return LightCurve(time, level + noise, np.full((n, 3), 6e5), np.full((n, 3), 4e5), centroid, np.zeros(n), mask)
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_scatter_is_that_of_the_noise_whatever_the_slope(factor):
+    figures = summarise_curve(make_curve(slope=0.05, factor=factor))
+    assert figures["scatter_ppm"] == pytest.approx(1e3 * factor / 1.025, rel=0.05)
+    assert figures["propagated_ppm"] == pytest.approx(1e3 / 1.025, rel=0.02)
+
+
+def test_drifts_and_masks():
+    curve = make_curve(slope=0.01)
+    figures = summarise_curve(curve)
+    assert figures["masked_percent"] == pytest.approx(100 / 30)
+    assert figures["centroid_drift_pixel"] == pytest.approx(0.45, abs=0.01)  # 0.5 between the ends, less a tenth
+
+
+def test_a_curve_without_a_usable_sample_is_nan_and_no_error():
+    curve = make_curve(n=50)
+    curve.mask[:] = True
+    assert np.isnan(summarise_curve(curve)["scatter_ppm"])
