@@ -4,6 +4,7 @@ Composes training, inference and the rivals; knows no model's insides.
 """
 
 import csv
+import importlib.util
 import io
 import json
 import time
@@ -14,7 +15,7 @@ import numpy as np
 
 from ariel_lib.archive import Archive, read_spectra
 from ariel_lib.checkpoint import Checkpoint
-from ariel_lib.config import Config
+from ariel_lib.config import Config, ConfigError
 from ariel_lib.inference import predict
 from ariel_lib.metrics import column_weights, gll_gain, naive_statistics, summary
 from ariel_lib.models.features import star_features
@@ -40,9 +41,11 @@ def compare(
     Writes comparison.csv, comparison.md and comparison.json under config.training.out; returns the table, JSON-able:
     {"planets", "table": {answer: figures}}. `v50_lead` is V50's score minus the answer's, with its paired error. Seconds are
     training and answering together; those of what V50 contains are counted with V50.
-    Raises ArchiveError where truth lacks a planet; ValueError where a test planet has no estimate, for then answers differ in
+    Raises ConfigError without scikit-learn; ArchiveError where truth lacks a planet; ValueError where a test planet has no estimate, for then answers differ in
     more than their method.
     """
+    if importlib.util.find_spec("sklearn") is None:
+        raise ConfigError("compare: expected scikit-learn, found none. pip install 'spectramind[diagnostics]'")
     out, archive = Path(config.training.out), Archive(config.data.root)
     clock = time.monotonic()
     trained = train(config, progress=progress, log=log)

@@ -19,7 +19,7 @@ ONLY_IN = {
     "matplotlib": ("diagnostics",),
     "bokeh": ("diagnostics",),
     "umap": ("diagnostics",),
-    "sklearn": ("diagnostics",),
+    "sklearn": ("diagnostics", "models"),
     "jinja2": ("diagnostics",),
     "torch_geometric": ("models",),
     "mamba_ssm": ("models",),
