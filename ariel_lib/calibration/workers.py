@@ -94,8 +94,8 @@ def run_tasks(
 ) -> Iterator[tuple[T, str | None]]:
     """Yield each task with what work(task) returned (None: done; text: why not) as it settles, in whatever order.
 
-    A task whose worker died, or hung and was ended, is tried once more, alone, when the others are settled: on a cluster a death is blamed on all
-    tasks that the worker had. An exception of `work` is a defect and is raised.
+    A task whose worker died, or hung and was ended, is tried once more, alone, when the others are settled: on a cluster a
+    death is blamed on all tasks that the worker had. An exception of `work` is a defect and is raised.
 
     workers  a number of processes, 1 being this one, or a crew
     """
