@@ -1,6 +1,6 @@
 """Does the rate stay flat? Toy planets through one and two workers, in sets of 8, 32 and 128.
 
-    python benchmarks/calibration_scaling.py [--data DIR] [--sizes 8 32 128] [--rounds 3]
+    python benchmarks/calibration_scaling.py [--data DIR] [--sizes 8 32 128] [--rounds 1]
 Rates are planets a second from the first one settled by each worker on, and over the whole call, start of the workers
 included; medians over rounds. Writes calibration_scaling.json and .md under build/bench/. Without --data, 8 toy planets are
 simulated; larger sets hold them again under other names.
@@ -42,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="folder in Kaggle's layout with toy planets in train/")
     parser.add_argument("--sizes", type=int, nargs="+", default=[8, 32, 128])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         if options.data is None:

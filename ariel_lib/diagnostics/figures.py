@@ -135,6 +135,8 @@ def draw_history(history: Sequence[Mapping[str, float | None]]) -> Figure:
     scores, losses = figure.subplots(1, 2)
     scores.plot(epoch, score, ".-", color=BLUE)
     scores.axhline(score[0], color=GREY, linestyle="--", label="physical posterior")
+    for axis in (scores, losses):
+        axis.xaxis.get_major_locator().set_params(integer=True)
     scores.set(xlabel="epoch", ylabel="score on held-out planets")
     scores.legend(frameon=False)
     losses.plot(epoch, loss, ".-", color=ORANGE)
