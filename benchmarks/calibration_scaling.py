@@ -2,8 +2,8 @@
 
     python benchmarks/calibration_scaling.py [--data DIR] [--sizes 8 32 128] [--rounds 1]
 Rates are planets a second from the first one settled by each worker on, and over the whole call, start of the workers
-included; medians over rounds, of which a small set has more. Writes calibration_scaling.json and .md under build/bench/. Without --data, 8 toy planets are
-simulated; larger sets hold them again under other names.
+included; medians over rounds, of which a small set has more. Writes calibration_scaling.json and .md under build/bench/.
+Without --data, 8 toy planets are simulated; larger sets hold them again under other names.
 """
 
 import argparse
