@@ -61,7 +61,7 @@ def test_when_even_first_visits_do_not_fit_the_rest_is_named(world):
 
 
 def test_all_rounds_have_the_same_workers_who_are_let_go_at_the_end(world):
-    run(world, None)
+    run(world, 230)
     assert len(world.crews) > 2 and len(set(map(id, world.crews))) == 1
     assert world.crews[0].size == 2 and world.crews[0].closed
 
