@@ -4,7 +4,6 @@ A parquet column is one pixel's time series. Only the pixels in use are read, so
 thread of its own while the kernel works on what has come; counts stay uint16 throughout.
 """
 
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -24,8 +23,7 @@ from ariel_lib.calibration.pipeline import CalibrationSettings, finish
 from ariel_lib.calibration.plan import Detector, Plan, open_detector, pixels_in_use, plan_step, plan_visit
 from ariel_lib.instrument import AIRS, FGS1, Instrument
 
-CHUNK = 34_000_000  # bytes of counts; above 32 MB glibc maps memory that it gives back when it is let go
-SPARE = 6  # chunks' memory kept for the next visit: fresh memory costs more than what is copied into it
+CHUNK = 34_000_000  # bytes of counts; above 32 MB glibc maps memory that it gives back when the chunk is let go
 READ = 3_000_000  # bytes of a chunk read in one go: what Arrow needs beside them stays small and is used again
 AHEAD = 4  # chunks under way before they are asked for
 HELD = 300_000_000  # bytes of counts kept between the two looks at them; a longer visit is read twice
@@ -46,7 +44,7 @@ class Pixels:
         self._signal, self._reader, self._reads = signal, reader, signal.n_reads // 2 * 2
         size = len(numbers) * self._reads * 2
         column_by_column = numbers[np.argsort(numbers % instrument.columns, kind="stable")]
-        self._sets = [np.sort(few) for few in np.array_split(column_by_column, -(-size // CHUNK))]
+        self._sets = [np.sort(few) for few in np.array_split(column_by_column, max(1, size // CHUNK))]
         self._coming = deque(reader.submit(self._read, few) for few in self._sets) if size <= HELD else None
         self._held: deque[Chunk] = deque()
 
@@ -63,33 +61,12 @@ class Pixels:
             yield self._held.popleft()
 
     def _read(self, numbers: np.ndarray) -> Chunk:
-        counts = _room(len(numbers), self._reads)
+        counts = np.empty((len(numbers), self._reads), np.uint16)
         step = max(1, READ // (2 * self._reads))
         for first in range(0, len(numbers), step):
             few = slice(first, first + step)
             self._signal.read_series(numbers[few], counts[few])
         return numbers, counts
-
-
-_spare: deque[np.ndarray] = deque()
-
-
-def _room(pixels: int, reads: int) -> np.ndarray:
-    """Room for counts, (pixel, read), uint16: in memory that goes to another chunk when nobody holds this one any more."""
-    try:
-        memory = _spare.pop()
-    except IndexError:
-        memory = np.empty(CHUNK, np.uint8)
-    if 2 * pixels * reads > len(memory):
-        return np.empty((pixels, reads), np.uint16)
-    counts = memory[: 2 * pixels * reads].view(np.uint16).reshape(pixels, reads)
-    weakref.finalize(counts, _keep, memory).atexit = False
-    return counts
-
-
-def _keep(memory: np.ndarray) -> None:
-    if len(_spare) < SPARE:
-        _spare.append(memory)
 
 
 def map_ahead(executor: Executor, work: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
