@@ -7,18 +7,16 @@ Gaussian, so the posterior is an exact mixture. `transit.prior` is the same with
 cannot know that real spectra lie on curved and clustered sheets. Knows arrays only.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import eigh
 
-from ariel_lib.transit.prior import gaussian_process, normalise
+from ariel_lib.transit.prior import GP_STRENGTH, Stored, amplitude_grid, gaussian_process, normalise
 
 NEIGHBOURS = 3  # whose mean stands for a label when C is learned
-GP_STRENGTH = 30.0  # planets that the Gaussian process counts for beside the labels
 WIDTHS = (0.5, 1.0, 2.0, 4.0, 8.0)  # h, equally likely: five-fold cross-validation over 710 simulated planets, see below
 N_AMPLITUDES = 11
-AMPLITUDE_RANGE = 2.3  # standard deviations of ln(amplitude) that the grid spans on either side
 DRAWN = 400  # components, of some ten thousand, that the spread of the mixture is computed from
 LOUDEST = 2.0  # median sizes: a label with no neighbour must not rule C
 
@@ -68,7 +66,7 @@ class Recollection:
 
 
 @dataclass(frozen=True)
-class Memory:
+class Memory(Stored):
     """offset (2,): mean and standard deviation of μ; shapes (label, wavelength) = s; covariance (wavelength, wavelength) = C;
     amplitudes and their prior weights (amplitude,), amplitudes in (Rp/Rs)²."""
 
@@ -89,13 +87,6 @@ class Memory:
         variance = np.diag(noise) - damping @ (sigma_w**2).T
         return Recollection(float(self.offset[0]), self.amplitudes, w, sigma_w, shapes, damping, log_weights, variance)
 
-    def to_arrays(self) -> dict[str, np.ndarray]:
-        return {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
-
-    @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "Memory":
-        return cls(**{f.name: np.asarray(arrays[f.name], dtype=float) for f in fields(cls)})
-
 
 def memorise(depth: np.ndarray, wavelength: np.ndarray) -> Memory:
     """Remember labels: depth (planet, wavelength), at least two planets; wavelength micron, FGS1 first.
@@ -109,10 +100,7 @@ def memorise(depth: np.ndarray, wavelength: np.ndarray) -> Memory:
     process = gaussian_process(wavelength) * np.mean(left[:, 1:] ** 2)
     process[0, 0] = np.mean(left[:, 0] ** 2)
     covariance = (left.T @ left + GP_STRENGTH * process) / (len(left) + GP_STRENGTH)
-    grid = np.linspace(-AMPLITUDE_RANGE, AMPLITUDE_RANGE, N_AMPLITUDES)
-    weights, log_amplitude = np.exp(-0.5 * grid**2), np.log(amplitude)
-    amplitudes = np.exp(log_amplitude.mean() + grid * log_amplitude.std(ddof=1))
-    return Memory(offset, shapes, covariance, amplitudes, weights / weights.sum())
+    return Memory(offset, shapes, covariance, *amplitude_grid(amplitude, N_AMPLITUDES))
 
 
 def _unexplained(shapes: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ that everything stays in closed form. Knows arrays only.
 """
 
 from dataclasses import dataclass, fields
+from typing import Self
 
 import numpy as np
 from scipy.linalg import eigh
@@ -71,8 +72,19 @@ class Conditional:
         return Posterior(mean, 0.5 * (covariance + covariance.T), weights)
 
 
+class Stored:
+    """A dataclass of arrays, to and from a checkpoint."""
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        return {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Self:
+        return cls(**{f.name: np.asarray(arrays[f.name], dtype=float) for f in fields(cls)})
+
+
 @dataclass(frozen=True)
-class SpectralPrior:
+class SpectralPrior(Stored):
     """offset (2,): mean and standard deviation of μ; shape (wavelength,) = m; covariance (wavelength, wavelength) = C;
     amplitudes and their prior weights (amplitude,), amplitudes in (Rp/Rs)²."""
 
@@ -94,13 +106,6 @@ class SpectralPrior:
         """Combine with a depth likelihood: depth (wavelength,), noise (wavelength, wavelength) its covariance."""
         return self.given(noise).posterior(depth)
 
-    def to_arrays(self) -> dict[str, np.ndarray]:
-        return {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
-
-    @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "SpectralPrior":
-        return cls(**{f.name: np.asarray(arrays[f.name], dtype=float) for f in fields(cls)})
-
 
 def fit_prior(depth: np.ndarray, wavelength: np.ndarray) -> SpectralPrior:
     """Learn the prior from labels: depth (planet, wavelength), at least two planets; wavelength micron, FGS1 first.
@@ -115,13 +120,7 @@ def fit_prior(depth: np.ndarray, wavelength: np.ndarray) -> SpectralPrior:
     n = len(depth)
     process = gaussian_process(wavelength) * np.mean(centred[:, 1:] ** 2)
     covariance = (centred.T @ centred + GP_STRENGTH * process) / (n + GP_STRENGTH)
-    grid = np.linspace(-AMPLITUDE_RANGE, AMPLITUDE_RANGE, N_AMPLITUDES)
-    weights = np.exp(-0.5 * grid**2)
-    log_amplitude = np.log(amplitude)
-    return SpectralPrior(
-        offset, mean, covariance,
-        np.exp(log_amplitude.mean() + grid * log_amplitude.std(ddof=1)), weights / weights.sum(),
-    )  # fmt: skip
+    return SpectralPrior(offset, mean, covariance, *amplitude_grid(amplitude, N_AMPLITUDES))
 
 
 def normalise(depth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -135,6 +134,13 @@ def normalise(depth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     bound = np.quantile(np.abs(shapes), 0.98, axis=0)
     spread = max(white.std(), 0.1 * white.mean()) * np.sqrt(1 + 1 / len(depth))
     return np.array([white.mean(), spread]), amplitude, np.clip(shapes, -bound, bound)
+
+
+def amplitude_grid(amplitude: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The labels' amplitudes (planet,) as a log-normal on n points: amplitudes and weights, (n,)."""
+    grid, log_amplitude = np.linspace(-AMPLITUDE_RANGE, AMPLITUDE_RANGE, n), np.log(amplitude)
+    weights = np.exp(-0.5 * grid**2)
+    return np.exp(log_amplitude.mean() + grid * log_amplitude.std(ddof=1)), weights / weights.sum()
 
 
 def gaussian_process(wavelength: np.ndarray) -> np.ndarray:
