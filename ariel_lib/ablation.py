@@ -155,7 +155,8 @@ def _survey(config: Config, scratch: Path, planets, settings: CalibrationSetting
 
 def violated_share(point: Point) -> float:
     """Share of the bins of held-out planets that break a rule of physics (any but the microlensing guard)."""
-    checkpoint = Checkpoint.load(point.folder / "weights.safetensors")
+    labels = Archive(point.config.data.root).labels(point.config.data.folder)
+    checkpoint = Checkpoint.load(point.folder / "weights.safetensors").as_held_out(labels)
     settings = CalibrationSettings(airs_samples=point.config.calibration.airs_samples)
     survey = _survey(point.config, point.folder, checkpoint.held_out, settings).given(checkpoint.drift)
     answers = [answer(observation, checkpoint) for observation in survey.observations.values()]

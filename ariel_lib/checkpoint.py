@@ -6,18 +6,19 @@ Never a pickle. Knows the network's class, not how it was trained.
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 import ariel_lib
-from ariel_lib.models.memory import Memory
+from ariel_lib.archive import Spectra
+from ariel_lib.models.memory import Memory, memorise
 from ariel_lib.models.v50 import V50
 from ariel_lib.storage import StorageError, load_arrays, save_arrays
 from ariel_lib.transit.drift import DriftPrior
-from ariel_lib.transit.prior import SpectralPrior
+from ariel_lib.transit.prior import SpectralPrior, fit_prior
 from ariel_lib.uncertainty.corel import Corel
 from ariel_lib.uncertainty.temperature import Temperature
 
@@ -41,6 +42,15 @@ class Checkpoint:
     config: dict
     held_out: tuple[str, ...] = ()
     corel: Corel | None = None
+
+    def as_held_out(self, labels: Spectra) -> "Checkpoint":
+        """The checkpoint as its held-out planets may meet it: prior and memory of the other labels only.
+
+        As saved they hold every label; a planet whose own spectrum is remembered is answered better than a new one.
+        """
+        out = set(self.held_out)
+        others = labels.of(planet for planet in labels.planet_ids if planet not in out)
+        return replace(self, prior=fit_prior(others, self.wavelength), memory=memorise(others, self.wavelength))
 
     def save(self, path: Path | str) -> Path:
         arrays = {

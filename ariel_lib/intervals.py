@@ -98,7 +98,7 @@ def _held_out(checkpoint: Checkpoint, weights: Path, data, workers: int, progres
     observations = survey.given(checkpoint.drift).observations
     if not observations:
         raise ConfigError(f"{weights} held out {len(checkpoint.held_out)} planets, of which {root} has none.")
-    plain = replace(checkpoint, temperature=Temperature(), corel=None)
+    plain = replace(checkpoint.as_held_out(labels), temperature=Temperature(), corel=None)
     answers = [answer(observation, plain) for observation in observations.values()]
     mean, sigma, depth, depth_sigma = (
         np.stack([getattr(found, name) for found in answers]) for name in ("mean", "sigma", "depth", "depth_sigma")

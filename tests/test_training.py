@@ -77,6 +77,18 @@ def test_held_out_labels_reach_no_memory(data, survey):
         np.testing.assert_array_equal(old.recollection.log_weights, new.recollection.log_weights)
 
 
+def test_a_checkpoint_meets_its_held_out_planets_without_their_labels(data, tmp_path):
+    checkpoint = Checkpoint.load(run(data, tmp_path / "model", "training.epochs=1")["weights"])
+    labels = Archive(data).labels()
+    changed = labels.depth.copy()
+    changed[[n for n, planet in enumerate(labels.planet_ids) if planet in checkpoint.held_out]] *= 1.5
+    one, other = (checkpoint.as_held_out(Spectra(labels.planet_ids, depth)) for depth in (labels.depth, changed))
+    assert len(one.memory.shapes) == len(labels.depth) - len(checkpoint.held_out) < len(checkpoint.memory.shapes)
+    for part in ("prior", "memory"):
+        found, again = getattr(one, part).to_arrays(), getattr(other, part).to_arrays()
+        assert all((found[name] == again[name]).all() for name in found)
+
+
 def test_at_the_start_v50_is_what_the_memory_makes_of_the_fit(data, survey):
     archive = Archive(data)
     config = load_config(None, SMALL)
