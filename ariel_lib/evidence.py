@@ -104,8 +104,8 @@ def _labels(archive: Archive, truth: Path):
     """True spectra or None, and the naive answer: of the training labels, else of the truth."""
     labels = read_spectra(truth) if truth.is_file() else None
     train = archive.root / "train.csv"
-    depths = read_spectra(train).depth if train.is_file() else None if labels is None else labels.depth
-    return labels, {} if depths is None else dict(zip(("naive_mean", "naive_sigma"), naive_statistics(depths)))
+    known = read_spectra(train) if train.is_file() else labels
+    return labels, {} if known is None else dict(zip(("naive_mean", "naive_sigma"), naive_statistics(known.depth)))
 
 
 def _explanation(submission: Path, outdir: Path, weights: Path, origin: dict, missing: dict, **how) -> tuple[dict, list[str]]:
