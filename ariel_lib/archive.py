@@ -219,7 +219,7 @@ class Archive:
         if instrument is AIRS:
             integration = table[needed[1]].dropna().to_numpy(float)[:n_reads]
         else:
-            integration = np.resize(FGS1_INTEGRATION_TIMES, n_reads)
+            integration = np.tile(FGS1_INTEGRATION_TIMES, (n_reads + 1) // 2)[:n_reads]
         return axis[:n_reads], integration
 
     def column_wavelengths(self) -> np.ndarray:

@@ -165,7 +165,9 @@ def main() -> None:
     lines = [table(medians), "", f"ours / read: {medians['ours']['wall_s'] / medians['read']['wall_s']:.2f} in wall time"]
     if "baseline" in medians:
         lines.append(f"baseline / ours: {medians['baseline']['wall_s'] / medians['ours']['wall_s']:.1f} in wall time")
-    lines += [f"{workers} workers: {rate:.2f} full-size planets a second, results written" for workers, rate in rates.items()]
+    for workers, rate in rates.items():
+        compared = f"{1 / rate:.2f} s a planet, {1 / rate / medians['read']['wall_s']:.2f} times the read"
+        lines.append(f"{workers} workers: {rate:.2f} full-size planets a second, results written: {compared}")
     print("\n".join(lines))
     OUT.mkdir(parents=True, exist_ok=True)
     (OUT / "calibration.md").write_text("\n".join(lines) + "\n")

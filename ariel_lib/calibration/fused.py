@@ -86,14 +86,14 @@ def calibrate_visit(
     """Both instruments of one visit. Raises ArchiveError for bad files, ValueError where there is no star."""
     reader, signals = ThreadPoolExecutor(1), {}
     try:
-        signals[FGS1] = archive.signal(split, planet_id, visit, FGS1)
-        fgs1_pixels = Pixels(signals[FGS1], FGS1, reader)
         signals[AIRS] = archive.signal(split, planet_id, visit, AIRS)
-        fgs1, airs = (open_detector(archive, split, planet_id, visit, i, signal.n_reads) for i, signal in signals.items())
-        fgs1_plan = plan_visit(survey_pixels(fgs1_pixels, fgs1), fgs1)
-        airs_pixels = Pixels(signals[AIRS], AIRS, reader)  # comes in while FGS1 is reduced, into the memory that it leaves
-        fgs1_curve = finish(*extract_pixels(fgs1_pixels, fgs1, fgs1_plan), fgs1_plan, settings)
-        return LightCurves(planet_id, visit, fgs1_curve, calibrate_pixels(airs_pixels, airs, settings))
+        airs_pixels = Pixels(signals[AIRS], AIRS, reader)
+        signals[FGS1] = archive.signal(split, planet_id, visit, FGS1)
+        airs, fgs1 = (open_detector(archive, split, planet_id, visit, i, signal.n_reads) for i, signal in signals.items())
+        airs_plan = plan_visit(survey_pixels(airs_pixels, airs), airs)
+        fgs1_pixels = Pixels(signals[FGS1], FGS1, reader)  # comes in while AIRS is reduced, into the memory that it leaves
+        airs_curve = finish(*extract_pixels(airs_pixels, airs, airs_plan), airs_plan, settings)
+        return LightCurves(planet_id, visit, calibrate_pixels(fgs1_pixels, fgs1, settings), airs_curve)
     finally:
         reader.shutdown(cancel_futures=True)
         for signal in signals.values():
