@@ -29,6 +29,7 @@ from ariel_lib.storage import write_atomically
 from ariel_lib.survey import survey_planets
 from ariel_lib.symbolic.context import make_context
 from ariel_lib.symbolic.rules import find_violations
+from ariel_lib.transit.scale_height import Labelled
 
 KEYS = {"base", "grid", "out", "public"}
 RESULT = "point.json"
@@ -122,7 +123,8 @@ def finished(point: Point) -> dict | None:
 def run_point(point: Point, out: Path, log: Callable[[str], None]) -> dict:
     """Train a point and judge it on its held-out planets; the figures that leaderboard.py ranks by."""
     _share_fits(point, out)
-    (point.folder / "state.safetensors").unlink(missing_ok=True)
+    for state in point.folder.glob("state_*.safetensors"):
+        state.unlink()
     result = run_training(point.config, log=log)
     v50 = result["validation"]["v50"]
     figures = {
@@ -155,11 +157,11 @@ def _survey(config: Config, scratch: Path, planets, settings: CalibrationSetting
 
 def violated_share(point: Point) -> float:
     """Share of the bins of held-out planets that break a rule of physics (any but the microlensing guard)."""
-    labels = Archive(point.config.data.root).labels(point.config.data.folder)
-    checkpoint = Checkpoint.load(point.folder / "weights.safetensors").as_held_out(labels)
+    checkpoint = Checkpoint.load(point.folder / "weights.safetensors")
+    judges = checkpoint.as_held_out(Labelled.read(Archive(point.config.data.root), point.config.data.folder))
     settings = CalibrationSettings(airs_samples=point.config.calibration.airs_samples)
-    survey = _survey(point.config, point.folder, checkpoint.held_out, settings).given(checkpoint.drift)
-    answers = [answer(observation, checkpoint) for observation in survey.observations.values()]
+    survey = _survey(point.config, point.folder, list(judges), settings).given(checkpoint.drift)
+    answers = [answer(observation, judges[planet]) for planet, observation in survey.observations.items()]
     mean, sigma = (torch.tensor(np.stack([getattr(a, name) for a in answers])) for name in ("mean", "sigma"))
     found = find_violations(mean, make_context(mean, sigma, torch.tensor(checkpoint.wavelength)))
     broken = torch.stack([violations.flagged for name, violations in found.items() if name != "microlens"])

@@ -13,25 +13,26 @@ import numpy as np
 import torch
 
 import ariel_lib
-from ariel_lib.archive import Spectra
+from ariel_lib.models.ensemble import Ensemble
 from ariel_lib.models.memory import Memory, memorise
 from ariel_lib.models.v50 import V50
 from ariel_lib.storage import StorageError, load_arrays, save_arrays
 from ariel_lib.transit.drift import DriftPrior
 from ariel_lib.transit.prior import SpectralPrior, fit_prior
+from ariel_lib.transit.scale_height import Labelled
 from ariel_lib.uncertainty.corel import Corel
 from ariel_lib.uncertainty.temperature import Temperature
 
-FORMAT = "spectramind-v50-4"
+FORMAT = "spectramind-v50-5"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """network on the CPU; wavelength (wavelength,) micron; fallback mean and sigma (wavelength,): the answer for a planet
-    without usable data; config: the resolved configuration of the run; held_out: planets that training has not seen;
-    corel: intervals that make the sigmas in place of the network's, or None."""
+    """network on the CPU, one member or several; wavelength (wavelength,) micron; fallback mean and sigma (wavelength,): the
+    answer for a planet without usable data; config: the resolved configuration of the run; held_out: for each member the
+    planets that it has not seen; corel: intervals that make the sigmas in place of the network's, or None."""
 
-    network: V50
+    network: Ensemble
     prior: SpectralPrior
     memory: Memory
     drift: DriftPrior
@@ -40,17 +41,23 @@ class Checkpoint:
     fallback_mean: np.ndarray
     fallback_sigma: np.ndarray
     config: dict
-    held_out: tuple[str, ...] = ()
+    held_out: tuple[tuple[str, ...], ...] = ()
     corel: Corel | None = None
 
-    def as_held_out(self, labels: Spectra) -> "Checkpoint":
-        """The checkpoint as its held-out planets may meet it: prior and memory of the other labels only.
+    def as_held_out(self, known: Labelled) -> dict[str, "Checkpoint"]:
+        """By planet, the checkpoint as its held-out planets may meet it: the member that has not seen it, and prior and memory of
+        the other labels only. A planet whose own spectrum is remembered is answered better than a new one.
 
-        As saved they hold every label; a planet whose own spectrum is remembered is answered better than a new one.
+        known  the training set, all of it
         """
-        out = set(self.held_out)
-        others = labels.of(planet for planet in labels.planet_ids if planet not in out)
-        return replace(self, prior=fit_prior(others, self.wavelength), memory=memorise(others, self.wavelength))
+        found = {}
+        for member, planets in zip(self.network.members, self.held_out):
+            others = known.without(planets)
+            memory = memorise(others.labels.depth, self.wavelength, others.scale)
+            prior = fit_prior(others.labels.depth, self.wavelength)
+            alone = replace(self, network=Ensemble([member]), prior=prior, memory=memory, held_out=(planets,))
+            found |= dict.fromkeys(planets, alone)
+        return found
 
     def save(self, path: Path | str) -> Path:
         arrays = {
@@ -69,7 +76,7 @@ class Checkpoint:
         text = {
             "format": FORMAT,
             "version": ariel_lib.__version__,
-            "hyperparameters": json.dumps(self.network.hyperparameters, sort_keys=True),
+            "hyperparameters": json.dumps([m.hyperparameters for m in self.network.members], sort_keys=True),
             "temperature": json.dumps(self.temperature.to_dict(), sort_keys=True),
             "config": json.dumps(self.config, sort_keys=True),
             "held_out": json.dumps(self.held_out),
@@ -84,7 +91,7 @@ class Checkpoint:
             raise StorageError(
                 f"{path}: expected a checkpoint of format {FORMAT}, found {text.get('format', 'none')}. Train again."
             )
-        network = V50(**json.loads(text["hyperparameters"]))
+        network = Ensemble([V50(**sizes) for sizes in json.loads(text["hyperparameters"])])
         network.load_state_dict(
             {name[8:]: torch.from_numpy(a) for name, a in arrays.items() if name.startswith("network.")}
         )
@@ -95,7 +102,7 @@ class Checkpoint:
         intervals = {name[6:]: a for name, a in arrays.items() if name.startswith("corel.")}
         return cls(
             network.eval(), prior, memory, DriftPrior(arrays["drift"]), temperature, *rest, json.loads(text["config"]),
-            tuple(json.loads(text["held_out"])), Corel.from_arrays(intervals) if intervals else None,
+            tuple(tuple(planets) for planets in json.loads(text["held_out"])), Corel.from_arrays(intervals) if intervals else None,
         )  # fmt: skip
 
 

@@ -96,6 +96,7 @@ class TrainingConfig:
     """One run of the training loop.
 
     gll          the challenge's weighted likelihood as loss
+    folds        networks that answer together; each holds out its share of the planets, one alone validation_fraction
     max_hours    end cleanly after that time, or None
     precision    float32, or bfloat16: mixed, on a GPU that computes in it; elsewhere float32 all the same
     threads      of torch and BLAS. One gives the same bytes on any number of cores, and does not stall on a busy machine
@@ -109,6 +110,7 @@ class TrainingConfig:
     weight_decay: float = 1e-2
     gll: bool = True
     validation_fraction: float = 0.2
+    folds: int = 1
     patience: int = 10
     max_hours: float | None = None
     precision: str = "float32"
@@ -118,7 +120,7 @@ class TrainingConfig:
     def __post_init__(self):
         _require_choice("training.optimizer", self.optimizer, OPTIMIZERS)
         _require_choice("training.precision", self.precision, ("float32", "bfloat16"))
-        for name in ("epochs", "batch_size", "patience", "threads"):
+        for name in ("epochs", "batch_size", "patience", "threads", "folds"):
             _require(f"training.{name}", getattr(self, name), getattr(self, name) >= 1, "at least 1")
         for name in ("seed", "weight_decay"):
             _require(f"training.{name}", getattr(self, name), getattr(self, name) >= 0, "0 or more")

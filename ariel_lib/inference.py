@@ -21,9 +21,10 @@ from ariel_lib.calibration.workers import processes
 from ariel_lib.checkpoint import Checkpoint
 from ariel_lib.doubts import find_doubt
 from ariel_lib.manifest import MANIFEST, sha256, verify
-from ariel_lib.models.features import fgs1_channels, make_inputs, node_features, star_features
+from ariel_lib.models.ensemble import Ensemble
+from ariel_lib.models.features import fgs1_channels, make_inputs, node_features, scale_of, star_features
 from ariel_lib.models.inputs import Inputs
-from ariel_lib.rounds import Round, survey_rounds
+from ariel_lib.rounds import VISIT, Round, survey_rounds
 from ariel_lib.standing import Standing
 from ariel_lib.storage import save_arrays
 from ariel_lib.submission import find_fault
@@ -33,6 +34,7 @@ from ariel_lib.uncertainty.corel import corel_features
 
 PLANET_ERRORS = (ValueError, ArithmeticError, LookupError, OSError, RuntimeError)  # of one planet; it takes a fallback
 EXTRAS = ("memory_mean", "memory_sigma", "posterior_mean", "posterior_sigma", "depth", "depth_sigma")
+MEMBER = "member"  # name of a rate in the budget: one planet through one network
 logger = logging.getLogger(__name__)
 
 
@@ -86,7 +88,7 @@ def _load_checkpoint(weights: Path, log: Callable[[str], None]) -> Checkpoint:
 def planet_inputs(observation: Observation, checkpoint: Checkpoint) -> Inputs:
     """One planet as the network sees it."""
     estimate = observation.estimate
-    recollection = checkpoint.memory.given(estimate.covariance)
+    recollection = checkpoint.memory.given(estimate.covariance, scale_of(observation.star, estimate))
     mean, sigma, weights = (x[0] for x in recollection.moments(estimate.depth[None]))
     nodes = node_features(estimate.depth, estimate, mean, sigma)
     fgs1, mask = fgs1_channels(estimate, observation.visits())
@@ -141,7 +143,10 @@ def _predict(out, archive, budget, split, weights, light_curves, crew, progress,
     )
     for finished in rounds:
         with threadpool_limits(threads):
+            began = budget.clock()
             _answer_round(finished, checkpoint, answers, reasons)
+        budget.measure(MEMBER, len(finished.survey.observations) * len(checkpoint.network.members), budget.clock() - began)
+        _shed_members(checkpoint.network, budget, finished.total - finished.settled)
         log(f"{finished.settled} of {finished.total} planets, {len(answers)} answered, {len(reasons)} not; {budget}")
         if not _offer(standing, answers, reasons, budget, log):
             break
@@ -167,6 +172,14 @@ def _answer_round(finished: Round, checkpoint: Checkpoint, answers: dict[str, An
     reasons |= survey.failures
     for planet in answers:
         reasons.pop(planet, None)
+
+
+def _shed_members(network: Ensemble, budget: Budget, waiting: int) -> None:
+    """Leave the planets that are still to come to the first network where there is no time for all."""
+    optional = {"ensemble members": budget.cost(MEMBER, (len(network.members) - 1) * waiting)}
+    if "ensemble members" in budget.choose(budget.cost(VISIT, waiting), optional):
+        budget.give_up("ensemble members", f"{waiting} of the planets were left to one of {len(network.members)} networks")
+        network.members = network.members[:1]
 
 
 def _with_drift(observation: Observation, checkpoint: Checkpoint) -> Observation:

@@ -21,6 +21,7 @@ from ariel_lib.manifest import write_manifest
 from ariel_lib.metrics import naive_statistics, unclipped_score
 from ariel_lib.storage import save_arrays, write_atomically
 from ariel_lib.survey import survey_planets
+from ariel_lib.transit.scale_height import Labelled
 from ariel_lib.uncertainty.conformal import JOINT, MARGINAL, Intervals, brightness_classes, coverage_table
 from ariel_lib.uncertainty.corel import Corel, corel_features, halves, train_corel
 from ariel_lib.uncertainty.temperature import Temperature, fit_temperature, folds_of_planets, noise_level
@@ -90,22 +91,26 @@ def _held_out(checkpoint: Checkpoint, weights: Path, data, workers: int, progres
         raise ConfigError(f"{weights} does not say where its training data lie: give --data FOLDER.")
     archive = Archive(root)
     folder = "test" if settings["split"] == "test" else "train"
+    planets = sum(checkpoint.held_out, ())
     survey = survey_planets(
-        archive, folder, scratch=weights.parent, light_curves=settings["light_curves"], planets=checkpoint.held_out,
-        workers=workers, progress=progress,
+        archive, folder, scratch=weights.parent, light_curves=settings["light_curves"], planets=planets, workers=workers,
+        progress=progress,
     )  # fmt: skip
-    labels = archive.labels(folder)
+    known = Labelled.read(archive, folder)
     observations = survey.given(checkpoint.drift).observations
     if not observations:
-        raise ConfigError(f"{weights} held out {len(checkpoint.held_out)} planets, of which {root} has none.")
-    plain = replace(checkpoint.as_held_out(labels), temperature=Temperature(), corel=None)
-    answers = [answer(observation, plain) for observation in observations.values()]
+        raise ConfigError(f"{weights} held out {len(planets)} planets, of which {root} has none.")
+    judges = checkpoint.as_held_out(known)
+    answers = [
+        answer(observation, replace(judges[planet], temperature=Temperature(), corel=None))
+        for planet, observation in observations.items()
+    ]
     mean, sigma, depth, depth_sigma = (
         np.stack([getattr(found, name) for found in answers]) for name in ("mean", "sigma", "depth", "depth_sigma")
     )
     features = corel_features(mean, sigma, depth, depth_sigma, np.stack([o.estimate.independent for o in observations.values()]))
-    naive = dict(zip(("naive_mean", "naive_sigma"), naive_statistics(labels.depth)))
-    return HeldOut(tuple(observations), features, mean, sigma, labels.of(observations)), naive
+    naive = dict(zip(("naive_mean", "naive_sigma"), naive_statistics(known.labels.depth)))
+    return HeldOut(tuple(observations), features, mean, sigma, known.labels.of(observations)), naive
 
 
 def _cross_fit(held_out: HeldOut, q: float, naive: dict) -> tuple[dict[str, Intervals], dict[str, float]]:

@@ -1,13 +1,9 @@
-"""One explicit loop: labelled planets → a checkpoint. The only module that puts data, network and metric together.
-
-Labels are few and noise is free: every epoch draws fresh depths for every planet from its own noise covariance, of its own
-spectrum or of a mixed and rescaled one, and meets them with a memory that has never seen those spectra.
-"""
+"""One explicit loop: labelled planets → a checkpoint. The only module that puts data, network and metric together."""
 
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,84 +11,39 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from ariel_lib.archive import Archive, Spectra
+from ariel_lib.archive import Archive
 from ariel_lib.budget import Budget
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.checking import feigned_depth
 from ariel_lib.checkpoint import Checkpoint, RunState
 from ariel_lib.config import Config, ConfigError, config_hash, to_dict
+from ariel_lib.examples import Example, held_out_sets, labelled_planets, make_examples
 from ariel_lib.manifest import write_manifest
 from ariel_lib.memory import backward_in_parts, forward_in_parts
 from ariel_lib.metrics import column_weights, naive_statistics, reference_gain, summary, unclipped_score
-from ariel_lib.models.features import (
-    FGS1_CHANNELS,
-    NODE_FEATURES,
-    STAR_FEATURES,
-    fgs1_channels,
-    make_inputs,
-    node_features,
-    star_features,
-)
+from ariel_lib.models.ensemble import Ensemble
+from ariel_lib.models.features import FGS1_CHANNELS, NODE_FEATURES, STAR_FEATURES
 from ariel_lib.models.inputs import Inputs
-from ariel_lib.models.memory import Memory, Recollection, memorise
+from ariel_lib.models.memory import memorise
 from ariel_lib.models.rivals import ConstantSpectrum, white_depth
 from ariel_lib.models.v50 import V50
 from ariel_lib.precision import mixed_precision
 from ariel_lib.rounds import survey_within
 from ariel_lib.storage import write_atomically
-from ariel_lib.survey import Observation, Survey
+from ariel_lib.survey import Survey
 from ariel_lib.symbolic.context import make_context
 from ariel_lib.symbolic.rules import total_penalty
 from ariel_lib.transit.drift import fit_drift_prior
 from ariel_lib.transit.prior import fit_prior
+from ariel_lib.transit.scale_height import Labelled
 from ariel_lib.uncertainty.temperature import Temperature, fit_temperature
 
-FOLDS = 5  # of the training planets: each is met with a memory without its fold
 DRAWS_AN_EPOCH = 512  # at least so many planets pass in one epoch, however few there are
-REAL_SHARE = 0.25  # of the draws: the depth that was measured, with its true label
-MIXED_SHARE = 0.5  # of the others: a spectrum mixed from the planet's fold
-AMPLITUDE_SPREAD = 0.4  # standard deviation of ln(amplitude) of mixed spectra
 SOFT_Z = 30.0  # beyond it the loss grows like a logarithm. At 4 the sigmas came out too small, and training cost 0.001 to 0.003
 AVERAGING = 0.98  # decay a step of the running mean of the weights
-MIN_PLANETS = 5
 HONEST_PLANETS = 30.0  # that a temperature of one counts for: on 500 simulated planets the posterior's needed none
 SURVEY_SHARE = 2 / 3  # of training.max_hours that calibration and fits may take; planets not reached are left out
 ENCODER_SAMPLES = 256  # automatic bin_width: about so many samples a planet reach the encoder on a CPU
-
-
-@dataclass(frozen=True)
-class Example:
-    """A labelled planet: what was measured, the memory it is met with, the spectra it may be mixed from, and its tensors."""
-
-    observation: Observation
-    truth: np.ndarray
-    recollection: Recollection
-    root: np.ndarray  # Cholesky factor of the depth covariance
-    kin: np.ndarray  # (planet, wavelength): labels of its fold, itself included
-    fgs1: np.ndarray
-    fgs1_mask: np.ndarray
-    shift: np.ndarray  # (wavelength,) that an achromatic bump in its light curves would feign; mostly zero
-
-    def inputs(self, depth: np.ndarray) -> Inputs:
-        """The planet as the network would see it, had `depth` (wavelength,) been measured."""
-        mean, sigma, weights = (x[0] for x in self.recollection.moments(depth[None]))
-        estimate = self.observation.estimate
-        star = star_features(self.observation.star, estimate, float(weights @ self.recollection.amplitudes))
-        return make_inputs(self.fgs1, self.fgs1_mask, mean, sigma, node_features(depth, estimate, mean, sigma), star)
-
-    def draw(self, rng: np.random.Generator) -> tuple[Inputs, np.ndarray, np.ndarray]:
-        """Fresh inputs, the spectrum they come from, and the shift of a bump in them."""
-        if rng.random() < REAL_SHARE:
-            return self.inputs(self.observation.estimate.depth), self.truth, self.shift
-        truth = self._mix(rng) if rng.random() < MIXED_SHARE else self.truth
-        return self.inputs(truth + self.root @ rng.standard_normal(len(truth))), truth, np.zeros_like(truth)
-
-    def _mix(self, rng: np.random.Generator) -> np.ndarray:
-        """This planet's white depth under a shape turned between two of its kin, rescaled; never negative."""
-        first, second = self.kin[rng.integers(len(self.kin), size=2)]
-        angle = rng.uniform(0, np.pi / 2)
-        shape = np.cos(angle) * (first - first[1:].mean()) + np.sin(angle) * (second - second[1:].mean())
-        return np.maximum(self.truth[1:].mean() + shape * np.exp(AMPLITUDE_SPREAD * rng.standard_normal()), 1e-6)
 
 
 def train(
@@ -115,7 +66,7 @@ def train(
 def _train(config: Config, progress: Callable[[int, int], None] | None, log: Callable[[str], None]) -> dict:
     started, settings = time.monotonic(), config.training
     out, archive = Path(settings.out), Archive(config.data.root)
-    labels, wavelength = archive.labels(config.data.folder), archive.wavelengths()
+    known, wavelength = Labelled.read(archive, config.data.folder), archive.wavelengths()
     budget = Budget(settings.max_hours and 3600 * settings.max_hours, started=started)
     survey = survey_within(
         archive, config.data.folder, budget.share(SURVEY_SHARE), log=log, scratch=out, light_curves=config.data.light_curves,
@@ -125,83 +76,58 @@ def _train(config: Config, progress: Callable[[int, int], None] | None, log: Cal
     survey = survey.given(drift)
     for planet, reason in survey.failures.items():
         log(f"planet {planet} left out: {reason}")
-    training, validation = make_examples(
-        survey, labels, wavelength, settings.validation_fraction, np.random.default_rng([settings.seed, 0])
-    )
-    if config.symbolic.microlens.weight:
-        training = [replace(example, shift=feigned_depth(example.observation, wavelength)) for example in training]
-    log(
-        f"{len(training)} training planets, {len(validation)} held out, {time.monotonic() - started:.0f} s for the physical estimates"
-    )
-    naive = dict(zip(("naive_mean", "naive_sigma"), naive_statistics(labels.depth)))
-    network = make_network(config, wavelength, training)
-    history = _fit(network, training, validation, config, naive, started, log)
-    temperature, scores = _judge(network, training, validation, naive, wavelength, use_temperature=config.calibration.temperature)
+    rng, depth = np.random.default_rng([settings.seed, 0]), known.labels.depth
+    planets = labelled_planets(survey, known.labels)
+    sets = held_out_sets(planets, settings.folds, settings.validation_fraction, rng)
+    naive = dict(zip(("naive_mean", "naive_sigma"), naive_statistics(depth)))
+    log(f"{len(planets)} planets, {time.monotonic() - started:.0f} s for the physical estimates")
+    networks, history, judged = _fit_members(config, survey, known, wavelength, sets, naive, budget, log)
+    truth, answers = _together(judged)
+    v50 = answers.pop("v50")
+    fitted = fit_temperature(*v50, truth, **naive, honest_planets=HONEST_PLANETS)
+    temperature = fitted if config.calibration.temperature else Temperature()
+    answers = {"v50": (v50[0], temperature.apply(v50[1]))} | answers
+    scores = {name: summary(truth, *answer, **naive) for name, answer in answers.items()}
     checkpoint = Checkpoint(
-        network, fit_prior(labels.depth, wavelength), memorise(labels.depth, wavelength), drift, temperature, wavelength,
+        Ensemble(networks), fit_prior(depth, wavelength), memorise(depth, wavelength, known.scale), drift, temperature, wavelength,
         *(np.full(len(wavelength), naive[name]) for name in ("naive_mean", "naive_sigma")), to_dict(config),
-        tuple(example.observation.estimate.planet_id for example in validation),
+        tuple(map(tuple, sets)),
     )  # fmt: skip
     weights = checkpoint.save(out / "weights.safetensors")
     write_manifest(out, [weights.name], {"config_hash": config_hash(config)})
     result = {
-        "weights": str(weights), "config_hash": config_hash(config), "epochs": len(history), "planets": len(training) + len(validation),
-        "held_out": len(validation), "left_out": survey.failures, "validation": scores, "temperature": temperature.to_dict(),
-        "parameters": sum(p.numel() for p in network.parameters()), "history": history,
+        "weights": str(weights), "config_hash": config_hash(config), "epochs": len(history), "planets": len(planets),
+        "held_out": len(truth), "left_out": survey.failures, "validation": scores, "temperature": temperature.to_dict(),
+        "parameters": sum(p.numel() for p in checkpoint.network.parameters()), "history": history,
     }  # fmt: skip
     write_atomically(out / "metrics.json", json.dumps(result | {"weights": weights.name}, indent=1).encode())
-    (out / "state.safetensors").unlink(missing_ok=True)
+    for member in range(len(sets)):
+        _state_path(out, member).unlink(missing_ok=True)
     return {name: value for name, value in result.items() if name != "history"} | {
         "seconds": round(time.monotonic() - started, 1)
     }
 
 
-def make_examples(
-    survey: Survey, labels: Spectra, wavelength: np.ndarray, validation_fraction: float, rng: np.random.Generator
-) -> tuple[list[Example], list[Example]]:
-    """Training and held-out examples, split by planet. No memory that meets a planet holds its label.
-
-    Raises ConfigError when fewer than MIN_PLANETS planets have both a label and an estimate.
-    """
-    known = set(labels.planet_ids)
-    planets = [planet for planet in survey.observations if planet in known]
-    if len(planets) < MIN_PLANETS:
-        raise ConfigError(
-            f"training: expected at least {MIN_PLANETS} planets with light curves and labels, found {len(planets)}"
-        )
-    planets = [planets[n] for n in rng.permutation(len(planets))]
-    held_out = planets[: max(1, round(validation_fraction * len(planets)))]
-    rest = planets[len(held_out) :]
-    folds = [list(fold) for fold in np.array_split(rest, min(FOLDS, len(rest))) if len(fold)]
-    training = [e for fold in folds for e in _examples(survey, labels, wavelength, fold, without=held_out + fold)]
-    return training, _examples(survey, labels, wavelength, held_out, without=held_out)
+def _fit_members(
+    config: Config, survey: Survey, known: Labelled, wavelength: np.ndarray, sets: list[list[str]], naive: dict, budget: Budget, log
+) -> tuple[list[V50], list[dict], list[dict[str, tuple]]]:
+    """A network for every set of held-out planets, one after another in equal shares of the time left: the networks, their
+    epochs, and what each, and what it must beat, say of its held-out planets."""
+    networks, history, judged, seed = [], [], [], config.training.seed
+    for member, held_out in enumerate(sets):
+        training, validation = make_examples(survey, known, wavelength, held_out, np.random.default_rng([seed, 2, member]))
+        if config.symbolic.microlens.weight:
+            training = [replace(example, shift=feigned_depth(example.observation, wavelength)) for example in training]
+        log(f"network {member + 1} of {len(sets)}: {len(training)} training planets, {len(validation)} held out")
+        network = make_network(config, wavelength, training, seed + member)
+        deadline = time.monotonic() + max(budget.left, 0.0) / (len(sets) - member)
+        history += [{"member": member} | epoch for epoch in _fit(network, training, validation, config, naive, member, deadline, log)]
+        networks.append(network)
+        judged.append(answers_of(network, training, validation, wavelength))
+    return networks, history, judged
 
 
-def _examples(
-    survey: Survey, labels: Spectra, wavelength: np.ndarray, planets: list[str], *, without: list[str]
-) -> list[Example]:
-    excluded = set(without)
-    memory = memorise(labels.of(planet for planet in labels.planet_ids if planet not in excluded), wavelength)
-    kin = labels.of(planets)
-    return [_example(survey.observations[planet], truth, memory, kin) for planet, truth in zip(planets, kin)]
-
-
-def _example(observation: Observation, truth: np.ndarray, memory: Memory, kin: np.ndarray) -> Example:
-    covariance = observation.estimate.covariance
-    fgs1, mask = fgs1_channels(observation.estimate, observation.visits())
-    return Example(
-        observation,
-        truth,
-        memory.given(covariance),
-        np.linalg.cholesky(covariance),
-        kin,
-        fgs1.astype(np.float32),
-        mask,
-        np.zeros_like(truth),
-    )
-
-
-def make_network(config: Config, wavelength: np.ndarray, training: list[Example]) -> V50:
+def make_network(config: Config, wavelength: np.ndarray, training: list[Example], seed: int = 0) -> V50:
     """V50 as configured; bin_width 0 chooses it from the length of the light curves, or 1 on CUDA."""
     model = config.model
     longest = max(len(example.fgs1) for example in training)
@@ -209,29 +135,29 @@ def make_network(config: Config, wavelength: np.ndarray, training: list[Example]
     return V50(
         channels=len(FGS1_CHANNELS), node_features=NODE_FEATURES, star_features=STAR_FEATURES, wavelength=wavelength.tolist(),
         d_model=model.d_model, depth=model.ssm_depth, d_state=model.d_state, bin_width=model.bin_width or automatic,
-        hidden=model.hidden, gnn_layers=model.gnn_layers, relations=model.relations, operator=model.operator, seed=config.training.seed,
+        hidden=model.hidden, gnn_layers=model.gnn_layers, relations=model.relations, operator=model.operator, seed=seed,
     )  # fmt: skip
 
 
-def _fit(network: V50, training, validation, config: Config, naive: dict, started: float, log) -> list[dict]:
+def _fit(network: V50, training, validation, config: Config, naive: dict, member: int, deadline: float, log) -> list[dict]:
     """Run the epochs; leaves the weights of the best validation score in the network. Epoch 0 is the memory's answer."""
     settings, device = config.training, torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
     optimizer = _optimizer(network, config)
     fingerprint = config_hash(config) + " ".join(sorted(example.observation.estimate.planet_id for example in training))
-    state = RunState(Path(settings.out) / "state.safetensors", fingerprint, network, optimizer, AVERAGING)
+    state = RunState(_state_path(Path(settings.out), member), fingerprint, network, optimizer, AVERAGING)
     held_out = Inputs.stack([example.inputs(example.observation.estimate.depth) for example in validation])
     truth = np.stack([example.truth for example in validation])
     if not state.resume():
         state.note(None, unclipped_score(truth, *predict_inputs(network, held_out), **naive))
         log(f"epoch 0: held-out score {state.best_score:.4f}, what the memory answers")
     while len(state.history) <= settings.epochs and state.since_best < settings.patience:
-        if settings.max_hours and time.monotonic() - started > 3600 * settings.max_hours:
+        if time.monotonic() > deadline:
             log(f"stopped after {settings.max_hours} h: training.max_hours")
             break
         epoch, clock = len(state.history), time.monotonic()
         loss = _epoch(
-            network, optimizer, state, training, config, naive, np.random.default_rng([settings.seed, 1, epoch])
+            network, optimizer, state, training, config, naive, np.random.default_rng([settings.seed, 1, member, epoch])
         )
         with state.averaged():
             score = unclipped_score(truth, *predict_inputs(network, held_out), **naive)
@@ -309,31 +235,35 @@ def predict_inputs(network: V50, inputs: Inputs, batch_size: int = 16) -> tuple[
     return np.maximum(mean, 0.0), sigma
 
 
-def _judge(
-    network: V50, training, validation, naive: dict, wavelength: np.ndarray, *, use_temperature: bool
-) -> tuple[Temperature, dict]:
-    """The temperature, and the figures of V50 and of what it must beat, all on the held-out planets."""
+def answers_of(network: V50, training: list[Example], validation: list[Example], wavelength: np.ndarray) -> dict[str, tuple]:
+    """What the network, and what it must beat, say of held-out planets: mean and sigma (planet, wavelength) by name; and truth."""
     truth = np.stack([example.truth for example in validation])
     estimates = [example.observation.estimate for example in validation]
     inputs = Inputs.stack([example.inputs(e.depth) for example, e in zip(validation, estimates)])
-    mean, sigma = predict_inputs(network, inputs)
-    temperature = fit_temperature(mean, sigma, truth, **naive, honest_planets=HONEST_PLANETS) if use_temperature else Temperature()
-    prior = fit_prior(np.stack([example.truth for example in training]), wavelength)
+    seen = np.stack([example.truth for example in training])
+    prior = fit_prior(seen, wavelength)
     posteriors = [prior.posterior(e.depth, e.covariance) for e in estimates]
-    rival = ConstantSpectrum.fit(
-        np.array([white_depth(e.observation.estimate.depth, e.observation.estimate.independent) for e in training]),
-        np.stack([example.truth for example in training]),
-    )
-    answers = {
-        "v50": (mean, temperature.apply(sigma)),
+    known, asked = (np.array([white_depth(e.depth, e.independent) for e in some]) for some in (
+        [example.observation.estimate for example in training], estimates,
+    ))  # fmt: skip
+    return {
+        "truth": (truth,),
+        "v50": predict_inputs(network, inputs),
         "memory": (np.maximum(inputs.mean.double().numpy(), 0.0), inputs.sigma.double().numpy()),
         "posterior": (np.maximum([p.mean for p in posteriors], 0.0), np.array([p.sigma for p in posteriors])),
         "physical": (np.maximum([e.depth for e in estimates], 0.0), np.array([e.sigma for e in estimates])),
-        "constant": rival.predict(np.array([white_depth(e.depth, e.independent) for e in estimates]), truth.shape[1]),
+        "constant": ConstantSpectrum.fit(known, seen).predict(asked, truth.shape[1]),
     }
-    return temperature, {name: summary(truth, *answer, **naive) for name, answer in answers.items()} | {
-        "constant_sigma": rival.sigma
-    }
+
+
+def _together(judged: list[dict[str, tuple]]) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """The held-out planets of all networks in one: truth and answers."""
+    joined = {name: tuple(np.concatenate(parts) for parts in zip(*(one[name] for one in judged))) for name in judged[0]}
+    return joined.pop("truth")[0], joined
+
+
+def _state_path(out: Path, member: int) -> Path:
+    return out / f"state_{member}.safetensors"
 
 
 def _optimizer(network: V50, config: Config) -> torch.optim.Optimizer:

@@ -21,6 +21,7 @@ previous = None  # output folder of an earlier session, to go on from
 out = "v50"
 seed = 1337
 epochs = 60
+folds = 3  # networks that answer together; each holds out its share of the planets
 batch_size = 32
 bin_width = 0  # FGS1 samples averaged before the encoder; 0 chooses
 max_hours = 8.0  # a session of twelve hours ends cleanly long before its limit
@@ -59,12 +60,13 @@ from ariel_lib.inference import answer
 from ariel_lib.mounts import find_input, take_up_session
 from ariel_lib.survey import survey_planets
 from ariel_lib.training import train
+from ariel_lib.transit.scale_height import Labelled
 
 config = Config(
     data=DataConfig(root=str(data or find_input("train.csv", under=inputs)), light_curves=light_curves),
     calibration=CalibrationConfig(workers=workers),
     model=ModelConfig(bin_width=bin_width),
-    training=TrainingConfig(seed=seed, epochs=epochs, batch_size=batch_size, max_hours=max_hours, out=out),
+    training=TrainingConfig(seed=seed, epochs=epochs, folds=folds, batch_size=batch_size, max_hours=max_hours, out=out),
 )
 print(f"{take_up_session(previous, out)} files taken up from an earlier session")
 config
@@ -81,21 +83,22 @@ result["validation"]
 
 # %% [markdown]
 # ## Did training earn its keep?
-# Epoch 0 is the physical answer. The weights of the best epoch are kept, and those of epoch 0 if none was better.
+# Epoch 0 is the answer of the memory, before training. The weights of the best epoch are kept, and those of epoch 0 if none was better.
 
 # %%
 history = json.loads((Path(out) / "metrics.json").read_text())["history"]
 Image(render_png(draw_history(history)))
 
 # %% [markdown]
-# Three of the planets that the network did not train on: recovered spectrum with its one-sigma band, and the label. The
-# spectral prior of the finished weights was fitted to all labels, these included.
+# Three planets: recovered spectrum with its one-sigma band, and the label, which neither the network that answers here nor
+# its memory has seen.
 
 # %%
 checkpoint, archive = Checkpoint.load(result["weights"]), Archive(config.data.root)
-where = {"scratch": out, "light_curves": light_curves, "planets": checkpoint.held_out[:3]}
+judges = checkpoint.as_held_out(Labelled.read(archive, config.data.folder))
+where = {"scratch": out, "light_curves": light_curves, "planets": list(judges)[:3]}
 seen = survey_planets(archive, config.data.folder, **where).given(checkpoint.drift).observations
-answers = [answer(observation, checkpoint) for observation in seen.values()]
+answers = [answer(observation, judges[planet]) for planet, observation in seen.items()]
 mean, sigma = (np.stack([getattr(found, name) for found in answers]) for name in ("mean", "sigma"))
 labels = archive.labels(config.data.folder).of(seen)
 Image(render_png(draw_spectra(list(seen), mean, sigma, truth=labels, wavelengths=archive.wavelengths())))

@@ -5,14 +5,17 @@ import json
 import numpy as np
 import pytest
 
-from ariel_lib import training
+from ariel_lib import examples, inference, training
 from ariel_lib.archive import Archive, Spectra
+from ariel_lib.budget import Budget
 from ariel_lib.checkpoint import Checkpoint
 from ariel_lib.config import ConfigError, load_config
-from ariel_lib.inference import predict
+from ariel_lib.inference import MEMBER, predict
+from ariel_lib.rounds import VISIT
 from ariel_lib.storage import StorageError
 from ariel_lib.submission import read_submission, validate_submission
 from ariel_lib.survey import survey_planets
+from ariel_lib.transit.scale_height import Labelled
 
 SMALL = ["model.d_model=16", "model.d_state=4", "model.hidden=8", "model.gnn_layers=1", "model.ssm_depth=1", "calibration.workers=1"]
 
@@ -65,38 +68,60 @@ def test_one_seed_gives_the_same_bytes_and_a_killed_run_goes_on(data, tmp_path, 
     assert (tmp_path / "a" / "weights.safetensors").read_bytes() == wanted
 
 
+def with_other_labels(known, planets):
+    """The same labels, those of some planets changed."""
+    depth = known.labels.depth.copy()
+    depth[[n for n, planet in enumerate(known.labels.planet_ids) if planet in planets]] *= 1.5
+    return Labelled(Spectra(known.labels.planet_ids, depth), known.scale)
+
+
 def test_held_out_labels_reach_no_memory(data, survey):
     archive = Archive(data)
-    labels, wavelength = archive.labels(), archive.wavelengths()
-    before = training.make_examples(survey, labels, wavelength, 0.3, np.random.default_rng(0))
-    held_out = {e.observation.estimate.planet_id for e in before[1]}
-    changed = labels.depth.copy()
-    changed[[n for n, planet in enumerate(labels.planet_ids) if planet in held_out]] *= 1.5
-    after = training.make_examples(survey, Spectra(labels.planet_ids, changed), wavelength, 0.3, np.random.default_rng(0))
+    known, wavelength = Labelled.read(archive, "train"), archive.wavelengths()
+    held_out = list(survey.observations)[:2]
+    before, after = (
+        examples.make_examples(survey, labels, wavelength, held_out, np.random.default_rng(0))
+        for labels in (known, with_other_labels(known, held_out))
+    )
+    assert {e.observation.estimate.planet_id for e in before[1]} == set(held_out)
     for old, new in zip(before[0] + before[1], after[0] + after[1]):
         np.testing.assert_array_equal(old.recollection.log_weights, new.recollection.log_weights)
 
 
-def test_a_checkpoint_meets_its_held_out_planets_without_their_labels(data, tmp_path):
-    checkpoint = Checkpoint.load(run(data, tmp_path / "model", "training.epochs=1")["weights"])
-    labels = Archive(data).labels()
-    changed = labels.depth.copy()
-    changed[[n for n, planet in enumerate(labels.planet_ids) if planet in checkpoint.held_out]] *= 1.5
-    one, other = (checkpoint.as_held_out(Spectra(labels.planet_ids, depth)) for depth in (labels.depth, changed))
-    assert len(one.memory.shapes) == len(labels.depth) - len(checkpoint.held_out) < len(checkpoint.memory.shapes)
-    for part in ("prior", "memory"):
-        found, again = getattr(one, part).to_arrays(), getattr(other, part).to_arrays()
-        assert all((found[name] == again[name]).all() for name in found)
+def test_several_networks_hold_out_every_planet_once():
+    planets = [str(n) for n in range(11)]
+    sets = examples.held_out_sets(planets, 3, 0.2, np.random.default_rng(0))
+    assert sorted(planet for held_out in sets for planet in held_out) == sorted(planets) and sorted(map(len, sets)) == [3, 4, 4]
+    assert len(examples.held_out_sets(planets, 1, 0.2, np.random.default_rng(0))[0]) == 2
+    with pytest.raises(ConfigError, match="at most 5 for 11 planets, found 6"):
+        examples.held_out_sets(planets, 6, 0.2, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("folds", [1, 3])
+def test_a_checkpoint_meets_its_held_out_planets_without_their_labels(data, tmp_path, folds):
+    result = run(data, tmp_path / "model", "training.epochs=1", f"training.folds={folds}")
+    checkpoint, known = Checkpoint.load(result["weights"]), Labelled.read(Archive(data), "train")
+    assert len(checkpoint.network.members) == len(checkpoint.held_out) == folds
+    assert result["held_out"] == len(sum(checkpoint.held_out, ())) == len(checkpoint.as_held_out(known))
+    for n, planets in enumerate(checkpoint.held_out):
+        for planet in planets:
+            one, other = (checkpoint.as_held_out(labels)[planet] for labels in (known, with_other_labels(known, planets)))
+            assert one.network.members[0] is checkpoint.network.members[n]
+            assert len(one.memory.shapes) == len(known.labels.depth) - len(planets) < len(checkpoint.memory.shapes)
+            for part in ("prior", "memory"):
+                found, again = getattr(one, part).to_arrays(), getattr(other, part).to_arrays()
+                assert all(np.array_equal(found[name], again[name]) for name in found)
 
 
 def test_at_the_start_v50_is_what_the_memory_makes_of_the_fit(data, survey):
     archive = Archive(data)
     config = load_config(None, SMALL)
-    examples, _ = training.make_examples(survey, archive.labels(), archive.wavelengths(), 0.3, np.random.default_rng(0))
-    network = training.make_network(config, archive.wavelengths(), examples)
-    inputs = examples[0].inputs(examples[0].observation.estimate.depth)
+    known, held_out = Labelled.read(archive, "train"), list(survey.observations)[:2]
+    found, _ = examples.make_examples(survey, known, archive.wavelengths(), held_out, np.random.default_rng(0))
+    network = training.make_network(config, archive.wavelengths(), found)
+    inputs = found[0].inputs(found[0].observation.estimate.depth)
     mean, sigma = training.predict_inputs(network, inputs)
-    recalled = examples[0].recollection.moments(examples[0].observation.estimate.depth[None])
+    recalled = found[0].recollection.moments(found[0].observation.estimate.depth[None])
     np.testing.assert_allclose(mean[0], recalled[0][0], rtol=1e-5)
     np.testing.assert_allclose(sigma[0], recalled[1][0], rtol=1e-5)
 
@@ -134,3 +159,16 @@ def test_what_cannot_be_is_refused_in_one_sentence(data, tmp_path):
     (tmp_path / "not.safetensors").write_bytes(b"no")
     with pytest.raises(StorageError, match="damaged"):
         predict(data=data, split="test", weights=tmp_path / "not.safetensors", out=tmp_path / "s.csv")
+
+
+def test_where_time_is_short_one_network_answers_for_all(data, tmp_path):
+    checkpoint = Checkpoint.load(run(data, tmp_path / "model", "training.epochs=1", "training.folds=2")["weights"])
+    now = [0.0]
+    budget = Budget(100.0, clock=lambda: now[0])
+    budget.measure(VISIT, 10, 10.0)
+    budget.measure(MEMBER, 10, 5.0)
+    inference._shed_members(checkpoint.network, budget, 50)
+    assert len(checkpoint.network.members) == 2 and not budget.shed
+    now[0] = 40.0
+    inference._shed_members(checkpoint.network, budget, 50)
+    assert len(checkpoint.network.members) == 1 and list(budget.shed) == ["ensemble members"]

@@ -127,19 +127,21 @@ def draw_light_curve(time_h: Array, flux: Array, model: Array, *, flux_sigma: Ar
 def draw_history(history: Sequence[Mapping[str, float | None]]) -> Figure:
     """A training run: score on the held-out planets (higher is better) and training loss against the epoch.
 
-    history  as metrics.json lists it: epoch, loss (None for epoch 0, the physical posterior), score
+    history  as metrics.json lists it: member of the ensemble, epoch, loss (None for epoch 0, before training), score
     """
-    epoch, score = ([entry[name] for entry in history] for name in ("epoch", "score"))
-    loss = [np.nan if entry["loss"] is None else entry["loss"] for entry in history]
     figure = _blank(7.0, 3.2)
     scores, losses = figure.subplots(1, 2)
-    scores.plot(epoch, score, ".-", color=BLUE)
-    scores.axhline(score[0], color=GREY, linestyle="--", label="physical posterior")
+    for member in sorted({entry.get("member", 0) for entry in history}):
+        own = [entry for entry in history if entry.get("member", 0) == member]
+        epoch, score = ([entry[name] for entry in own] for name in ("epoch", "score"))
+        loss = [np.nan if entry["loss"] is None else entry["loss"] for entry in own]
+        scores.plot(epoch, score, ".-", color=BLUE)
+        scores.axhline(score[0], color=GREY, linestyle="--", label=None if member else "before training")
+        losses.plot(epoch, loss, ".-", color=ORANGE)
     for axis in (scores, losses):
         axis.xaxis.get_major_locator().set_params(integer=True)
     scores.set(xlabel="epoch", ylabel="score on held-out planets")
     scores.legend(frameon=False)
-    losses.plot(epoch, loss, ".-", color=ORANGE)
     losses.set(xlabel="epoch", ylabel="training loss")
     return figure
 

@@ -11,6 +11,7 @@ from ariel_lib.calibration.light_curves import LightCurves
 from ariel_lib.instrument import FGS1
 from ariel_lib.models.inputs import Inputs
 from ariel_lib.transit.estimate import DepthEstimate
+from ariel_lib.transit.scale_height import scale_height_depth
 
 FGS1_CHANNELS = (
     "residual in sigma",
@@ -20,7 +21,7 @@ FGS1_CHANNELS = (
     "phase in transit durations",
 )
 NODE_FEATURES = 7
-STAR_FEATURES = 11
+STAR_FEATURES = 12
 DEPTH_SCALE = 1e-4  # 100 ppm: the median spread of a spectrum is half of it
 CENTROID_SCALE = 0.1  # pixel: FGS1's pointing jitter
 
@@ -71,8 +72,8 @@ def node_features(depth: np.ndarray, estimate: DepthEstimate, mean: np.ndarray, 
 
 
 def star_features(star: Star | None, estimate: DepthEstimate, amplitude: float) -> np.ndarray:
-    """(star_feature,): catalogue (zeros and a flag where there is none), white depth, inferred spectral amplitude, fit."""
-    white = max(float(np.average(estimate.depth, weights=estimate.independent**-2)), 1e-5)
+    """(star_feature,): catalogue (zeros and a flag where there is none), white depth, inferred spectral amplitude, fit, scale height."""
+    scale = scale_of(star, estimate)
     catalogue = np.zeros(6)
     if star is not None:
         catalogue = np.array(
@@ -86,12 +87,23 @@ def star_features(star: Star | None, estimate: DepthEstimate, amplitude: float) 
             ]
         )
     fit = [
-        np.log10(white / 0.0147),
+        np.log10(white_depth(estimate) / 0.0147),
         np.log10(amplitude / 6e-5),
         estimate.orbit[1],
         np.log10(np.median(estimate.independent) / DEPTH_SCALE),
     ]
-    return np.concatenate([catalogue, fit, [np.log10(np.median(estimate.excess))]])
+    height = np.log10(scale / DEPTH_SCALE) if np.isfinite(scale) else 0.0
+    return np.concatenate([catalogue, fit, [np.log10(np.median(estimate.excess)), height]])
+
+
+def scale_of(star: Star | None, estimate: DepthEstimate) -> float:
+    """What a scale height should add to the depth of a measured planet; NaN where the catalogue does not tell."""
+    return scale_height_depth(star, white_depth(estimate))
+
+
+def white_depth(estimate: DepthEstimate) -> float:
+    """Weighted mean over all wavelengths; never below 10 ppm."""
+    return max(float(np.average(estimate.depth, weights=estimate.independent**-2)), 1e-5)
 
 
 def make_inputs(

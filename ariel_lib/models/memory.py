@@ -2,7 +2,8 @@
 
 A spectrum is  y = μ·1 + A·(s_j + h·x),  x ~ N(0, C): the shape s_j of one of the labels, an amplitude A, and a departure of
 covariance h²C for one of several widths h: a kernel density estimate (Parzen 1962, Ann. Math. Statist. 33, 1065) over
-normalised spectra. C is what a label's nearest others leave unexplained of it. With a planet's noise every (j, A, h) is a
+normalised spectra. C is what a label's nearest others leave unexplained of it. Where a planet's scale height is known, A is
+expected to be to it as the labels' amplitudes are to theirs. With a planet's noise every (j, A, h) is a
 Gaussian, so the posterior is an exact mixture. `transit.prior` is the same with one mean shape and one wide covariance: it
 cannot know that real spectra lie on curved and clustered sheets. Knows arrays only.
 """
@@ -12,12 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import eigh
 
-from ariel_lib.transit.prior import GP_STRENGTH, Stored, amplitude_grid, gaussian_process, normalise
+from ariel_lib.transit.prior import GP_STRENGTH, Stored, gaussian_process, normalise
 
 NEIGHBOURS = 3  # whose mean stands for a label when C is learned
 WIDTHS = (0.5, 1.0, 2.0, 4.0, 8.0)  # h, equally likely: five-fold cross-validation over 710 simulated planets, see below
-N_AMPLITUDES = 11
-DRAWN = 400  # components, of some ten thousand, that the spread of the mixture is computed from
+N_AMPLITUDES = 17
+AMPLITUDE_RANGE = 4.0  # standard deviations of ln(amplitude) that the grid spans on either side
+BACKGROUND = 0.05  # share of a normal distribution twice as wide in that of ln(amplitude): no catalogue is always right
+DRAWN = 800  # components, of some ten thousand, that the spread of the mixture is computed from
 LOUDEST = 2.0  # median sizes: a label with no neighbour must not rule C
 
 # The widths: lead of the posterior's score over transit.prior's, simulated light curves of 2025's labels, five folds:
@@ -68,30 +71,42 @@ class Recollection:
 @dataclass(frozen=True)
 class Memory(Stored):
     """offset (2,): mean and standard deviation of μ; shapes (label, wavelength) = s; covariance (wavelength, wavelength) = C;
-    amplitudes and their prior weights (amplitude,), amplitudes in (Rp/Rs)²."""
+    log_amplitude (label,) = ln A; log_scale (label,): ln of what a scale height adds to the depth, NaN where unknown."""
 
     offset: np.ndarray
     shapes: np.ndarray
     covariance: np.ndarray
-    amplitudes: np.ndarray
-    weights: np.ndarray
+    log_amplitude: np.ndarray
+    log_scale: np.ndarray
 
-    def given(self, noise: np.ndarray) -> Recollection:
-        """Prepare for depths measured with covariance noise (wavelength, wavelength)."""
+    def given(self, noise: np.ndarray, scale: float = np.nan) -> Recollection:
+        """Prepare for depths measured with covariance noise (wavelength, wavelength) of a planet to whose depth a scale height
+        adds `scale`, NaN where unknown."""
+        amplitudes, prior = self.amplitudes(scale)
         values, w = eigh(self.covariance, noise + self.offset[1] ** 2)
-        widths, squared = np.array(WIDTHS), self.amplitudes**2
+        widths, squared = np.array(WIDTHS), amplitudes**2
         damping = 1 / (1 + squared[:, None, None] * (widths**2)[:, None] * np.maximum(values, 0.0))
         shapes, sigma_w = self.shapes @ w, noise @ w
         misfit = squared[:, None] * np.tensordot(shapes**2, damping, ([1], [2]))
-        log_weights = np.log(self.weights)[:, None] + 0.5 * np.log(damping).sum(axis=-1) - 0.5 * misfit
+        log_weights = np.log(prior)[:, None] + 0.5 * np.log(damping).sum(axis=-1) - 0.5 * misfit
         variance = np.diag(noise) - damping @ (sigma_w**2).T
-        return Recollection(float(self.offset[0]), self.amplitudes, w, sigma_w, shapes, damping, log_weights, variance)
+        return Recollection(float(self.offset[0]), amplitudes, w, sigma_w, shapes, damping, log_weights, variance)
+
+    def amplitudes(self, scale: float = np.nan) -> tuple[np.ndarray, np.ndarray]:
+        """A grid of amplitudes in (Rp/Rs)² and their prior weights, (amplitude,), for a planet of that `scale`."""
+        known = np.isfinite(self.log_scale)
+        if np.isfinite(scale) and known.sum() > 1:
+            grid, weights = _density(self.log_amplitude[known] - self.log_scale[known])
+            return scale * np.exp(grid), weights
+        grid, weights = _density(self.log_amplitude)
+        return np.exp(grid), weights
 
 
-def memorise(depth: np.ndarray, wavelength: np.ndarray) -> Memory:
+def memorise(depth: np.ndarray, wavelength: np.ndarray, scale: np.ndarray | None = None) -> Memory:
     """Remember labels: depth (planet, wavelength), at least two planets; wavelength micron, FGS1 first.
 
-    Raises ValueError for fewer than two.
+    scale  (planet,) depth that a scale height of each adds, NaN where unknown; None: nowhere known
+    Raises ValueError for fewer than two planets.
     """
     if len(depth) < 2:
         raise ValueError(f"memory: expected labels of at least 2 planets, found {len(depth)}")
@@ -100,7 +115,20 @@ def memorise(depth: np.ndarray, wavelength: np.ndarray) -> Memory:
     process = gaussian_process(wavelength) * np.mean(left[:, 1:] ** 2)
     process[0, 0] = np.mean(left[:, 0] ** 2)
     covariance = (left.T @ left + GP_STRENGTH * process) / (len(left) + GP_STRENGTH)
-    return Memory(offset, shapes, covariance, *amplitude_grid(amplitude, N_AMPLITUDES))
+    log_scale = np.full(len(depth), np.nan) if scale is None else np.log(scale)
+    return Memory(offset, shapes, covariance, np.log(amplitude), log_scale)
+
+
+def _density(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A grid over the distribution of some values (label,) and its weights: kernel density of Silverman's width (1986, eq. 3.31)
+    with a BACKGROUND."""
+    spread = max(values.std(ddof=1), 1e-3)
+    quartiles = np.subtract(*np.quantile(values, (0.75, 0.25))) / 1.34
+    width = 0.9 * max(min(spread, quartiles), 0.1 * spread) * len(values) ** -0.2
+    grid = values.mean() + spread * np.linspace(-AMPLITUDE_RANGE, AMPLITUDE_RANGE, N_AMPLITUDES)
+    weights = np.exp(-0.5 * ((grid[:, None] - values) / width) ** 2).sum(axis=1)
+    background = np.exp(-0.5 * ((grid - values.mean()) / (2 * spread)) ** 2)
+    return grid, (1 - BACKGROUND) * weights / weights.sum() + BACKGROUND * background / background.sum()
 
 
 def _unexplained(shapes: np.ndarray) -> np.ndarray:

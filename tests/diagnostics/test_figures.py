@@ -74,7 +74,7 @@ def test_draw_history_shows_every_epoch_and_the_posterior_s_score():
     history = [{"epoch": 0, "loss": None, "score": 0.5}, {"epoch": 1, "loss": -1.0, "score": 0.4}, {"epoch": 2, "loss": -2.0, "score": 0.6}]
     scores, losses = figures.draw_history(history).axes
     assert scores.get_lines()[0].get_ydata() == pytest.approx([0.5, 0.4, 0.6])
-    assert list(find_line(scores, "physical posterior").get_ydata()) == [0.5, 0.5]
+    assert list(find_line(scores, "before training").get_ydata()) == [0.5, 0.5]
     assert losses.get_lines()[0].get_ydata() == pytest.approx([np.nan, -1.0, -2.0], nan_ok=True)
 
 

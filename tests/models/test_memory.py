@@ -31,7 +31,7 @@ def by_hand(kept: Memory, depth, noise):
     """Mean and standard deviation from every component's own Gaussian formulas."""
     evidence, means, variances = [], [], []
     for shape in kept.shapes:
-        for amplitude, weight in zip(kept.amplitudes, kept.weights):
+        for amplitude, weight in zip(*kept.amplitudes()):
             for width in WIDTHS:
                 prior = kept.offset[1] ** 2 + (amplitude * width) ** 2 * kept.covariance
                 expected = kept.offset[0] + amplitude * shape
@@ -55,6 +55,22 @@ def test_recollection_is_the_mixture_of_all_components(seed, monkeypatch):
     np.testing.assert_allclose(mean, expected_mean, rtol=0, atol=1e-4 * expected_sigma.min())
     np.testing.assert_allclose(sigma, expected_sigma, rtol=2e-3)
     assert weights.sum() == pytest.approx(1)
+
+
+def test_a_scale_height_says_what_amplitude_to_expect():
+    rng = RNG(5)
+    scale = 1e-4 * np.exp(rng.standard_normal(60))
+    labels = two_kinds(60, rng)
+    white = labels[:, 1:].mean(axis=1, keepdims=True)
+    labels = white + (labels - white) * 3 * scale[:, None] / np.std((labels - white)[:, 1:], axis=1, keepdims=True)
+    kept = memorise(labels, WAVELENGTH, scale)
+    for expected in (2e-5, 3e-4):
+        amplitudes, weights = kept.amplitudes(expected)
+        assert np.exp(weights @ np.log(amplitudes)) == pytest.approx(3 * expected, rel=0.02)
+        assert weights.sum() == pytest.approx(1) and len(weights) == len(kept.amplitudes()[1])
+    blind = memorise(labels, WAVELENGTH)
+    for a, b in zip(kept.amplitudes(), blind.amplitudes(3e-4)):  # not known of the planet, or of no label: all that labels have
+        np.testing.assert_array_equal(a, b)
 
 
 def test_few_drawn_components_state_the_spread_of_all():

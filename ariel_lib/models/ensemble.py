@@ -1,0 +1,28 @@
+"""Several networks as one: the mixture of their Gaussians, so that where they disagree sigma grows (Lakshminarayanan et al.
+2017, arXiv:1612.01474, section 2.4)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from ariel_lib.models.inputs import Inputs
+from ariel_lib.models.v50 import V50, Prediction
+
+
+class Ensemble(nn.Module):
+    """mean = ⟨μ⟩, sigma² = ⟨σ²⟩ + ⟨μ²⟩ − ⟨μ⟩² over the members; gates and embedding are their means. At least one member."""
+
+    def __init__(self, members: Sequence[V50]):
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, inputs: Inputs) -> Prediction:
+        found = [member(inputs) for member in self.members]
+        if len(found) == 1:
+            return found[0]
+        mean, sigma, gates, embedding = (
+            torch.stack([getattr(prediction, name) for prediction in found]) for name in ("mean", "sigma", "gates", "embedding")
+        )
+        spread = mean.var(0, correction=0)
+        return Prediction(mean.mean(0), ((sigma**2).mean(0) + spread).sqrt(), gates.mean(0), embedding.mean(0))
