@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 TOY := build/toy
 WEIGHTS ?= outputs/v50/weights.safetensors
+BENCHMARKS ?= benchmarks/ssm.py benchmarks/calibration.py benchmarks/calibration_scaling.py
 .DEFAULT_GOAL := help
 .PHONY: help setup toy test deep wheels weights kernel lint bench cluster-demo docs clean
 
@@ -41,8 +42,8 @@ kernel: setup ## the Kaggle notebooks and the card for `kaggle kernels push`: bu
 lint: setup ## ruff
 	$(BIN)/ruff check .
 
-bench: setup ## what is fast, and against what
-	for script in benchmarks/ssm.py benchmarks/calibration.py benchmarks/calibration_scaling.py; do $(BIN)/python $$script || exit 1; done
+bench: setup ## what is fast, and against what (BENCHMARKS=FILES)
+	for script in $(BENCHMARKS); do $(BIN)/python $$script || exit 1; done
 
 cluster-demo: setup $(TOY)/simulated ## the toy set on a Dask scheduler and two workers, one of which is killed: build/cluster/
 	$(BIN)/python benchmarks/cluster_demo.py --data $(TOY)/data --out build/cluster

@@ -41,8 +41,8 @@ def compare(
     Writes comparison.csv, comparison.md and comparison.json under config.training.out; returns the table, JSON-able:
     {"planets", "table": {answer: figures}}. `v50_lead` is V50's score minus the answer's, with its paired error. Seconds are
     training and answering together; those of what V50 contains are counted with V50.
-    Raises ConfigError without scikit-learn; ArchiveError where truth lacks a planet; ValueError where a test planet has no estimate, for then answers differ in
-    more than their method.
+    Raises ConfigError without scikit-learn; ArchiveError where truth lacks a planet; ValueError where a test planet has no
+    estimate, for then answers differ in more than their method.
     """
     if importlib.util.find_spec("sklearn") is None:
         raise ConfigError("compare: expected scikit-learn, found none. pip install 'spectramind[diagnostics]'")

@@ -97,6 +97,7 @@ class TrainingConfig:
 
     gll          the challenge's weighted likelihood as loss
     max_hours    end cleanly after that time, or None
+    precision    float32, or bfloat16: mixed, on a GPU that computes in it; elsewhere float32 all the same
     threads      of torch and BLAS. One gives the same bytes on any number of cores, and does not stall on a busy machine
     """
 
@@ -110,11 +111,13 @@ class TrainingConfig:
     validation_fraction: float = 0.2
     patience: int = 10
     max_hours: float | None = None
+    precision: str = "float32"
     threads: int = 1
     out: str = _volatile("outputs/v50")
 
     def __post_init__(self):
         _require_choice("training.optimizer", self.optimizer, OPTIMIZERS)
+        _require_choice("training.precision", self.precision, ("float32", "bfloat16"))
         for name in ("epochs", "batch_size", "patience", "threads"):
             _require(f"training.{name}", getattr(self, name), getattr(self, name) >= 1, "at least 1")
         for name in ("seed", "weight_decay"):

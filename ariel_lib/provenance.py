@@ -6,13 +6,14 @@ output, never in the working directory. All that depends on the clock stands und
 
 import hashlib
 import json
+import logging
 import os
 import platform
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -23,8 +24,9 @@ from ariel_lib.storage import StorageError, write_atomically
 SUMMARY = "run_hash_summary_v50.json"
 LOG = Path("logs") / "v50_debug_log.md"
 PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "numba", "safetensors", "torch", "torch-geometric", "hydra-core", "omegaconf")
-LARGE = 64 * 2**20  # bytes: of a larger input file its size, first and last megabyte are hashed
+LARGE = 4 * 2**20  # bytes: of a larger input file its size, first and last megabyte are hashed
 TIMES = "times"
+logger = logging.getLogger(__name__)
 
 
 class Run:
@@ -49,13 +51,17 @@ def recorded(
         yield run
     except BaseException as error:
         if run.folder.is_dir():
-            _log(run, started, time.monotonic() - clock, f"failed: {type(error).__name__}: {' '.join(str(error).split())}")
+            with suppress(OSError):  # the error itself matters more than its line in the log
+                _log(run, started, time.monotonic() - clock, f"failed: {type(error).__name__}: {' '.join(str(error).split())}")
         raise
     described = describe(run)
     described[TIMES] = {"started": started.isoformat(timespec="seconds"), "seconds": round(time.monotonic() - clock, 2)}
-    path = write_atomically(run.folder / (manifest or f"manifest_{verb}.json"), _json(described))
-    _summarise(run, described, path)
-    _log(run, started, time.monotonic() - clock, f"done: {path.name}, {len(run.artifacts)} artifacts")
+    try:
+        path = write_atomically(run.folder / (manifest or f"manifest_{verb}.json"), _json(described))
+        _summarise(run, described, path)
+        _log(run, started, time.monotonic() - clock, f"done: {path.name}, {len(run.artifacts)} artifacts")
+    except OSError as error:  # a full disk: what the run made stands, and must not be lost for want of a record
+        logger.warning("%s: the run is done, but its record could not be written: %s", run.folder, error)
 
 
 def describe(run: Run) -> dict:

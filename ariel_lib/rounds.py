@@ -12,7 +12,7 @@ from ariel_lib.calibration.light_curves import list_light_curves
 from ariel_lib.calibration.workers import Crew, as_crew
 from ariel_lib.survey import Survey, survey_planets
 
-ROUND_SECONDS = 300.0  # what a round should take: an answer is never older, and starting workers costs little beside it
+ROUND_SECONDS = 300.0  # what a round should take: an answer is never older
 SHARE_OF_LEFT = 0.25  # of the time left that a round may take
 VISIT, REPORT = "visit", "report"  # names of rates in the budget
 

@@ -37,6 +37,7 @@ from ariel_lib.models.inputs import Inputs
 from ariel_lib.models.memory import Memory, Recollection, memorise
 from ariel_lib.models.rivals import ConstantSpectrum, white_depth
 from ariel_lib.models.v50 import V50
+from ariel_lib.precision import mixed_precision
 from ariel_lib.rounds import survey_within
 from ariel_lib.storage import write_atomically
 from ariel_lib.survey import Observation, Survey
@@ -265,7 +266,8 @@ def _part_loss(
 ) -> torch.Tensor:
     """Mean loss of some of a batch's planets."""
     inputs, truth = inputs[part], truth[part]
-    prediction = network(inputs)
+    with mixed_precision(config.training.precision, truth.device):
+        prediction = network(inputs)
     loss = challenge_loss(prediction, truth, naive, weighted=config.training.gll)
     if config.symbolic.weights:
         wavelength = torch.tensor(network.hyperparameters["wavelength"], device=truth.device)

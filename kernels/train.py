@@ -46,8 +46,18 @@ if wheels and importlib.util.find_spec("ariel_lib") is None:
     importlib.invalidate_caches()
 
 # %%
+import json
+
+import numpy as np
+from IPython.display import Image
+
+from ariel_lib.archive import Archive
+from ariel_lib.checkpoint import Checkpoint
 from ariel_lib.config import CalibrationConfig, Config, DataConfig, ModelConfig, TrainingConfig
+from ariel_lib.diagnostics.figures import draw_history, draw_spectra, render_png
+from ariel_lib.inference import answer
 from ariel_lib.mounts import find_input, take_up_session
+from ariel_lib.survey import survey_planets
 from ariel_lib.training import train
 
 config = Config(
@@ -68,6 +78,27 @@ config
 # %%
 result = train(config, log=print)
 result["validation"]
+
+# %% [markdown]
+# ## Did training earn its keep?
+# Epoch 0 is the physical answer. The weights of the best epoch are kept, and those of epoch 0 if none was better.
+
+# %%
+history = json.loads((Path(out) / "metrics.json").read_text())["history"]
+Image(render_png(draw_history(history)))
+
+# %% [markdown]
+# Three of the planets that the network did not train on: recovered spectrum with its one-sigma band, and the label. The
+# spectral prior of the finished weights was fitted to all labels, these included.
+
+# %%
+checkpoint, archive = Checkpoint.load(result["weights"]), Archive(config.data.root)
+where = {"scratch": out, "light_curves": light_curves, "planets": checkpoint.held_out[:3]}
+seen = survey_planets(archive, config.data.folder, **where).given(checkpoint.drift).observations
+answers = [answer(observation, checkpoint) for observation in seen.values()]
+mean, sigma = (np.stack([getattr(found, name) for found in answers]) for name in ("mean", "sigma"))
+labels = archive.labels(config.data.folder).of(seen)
+Image(render_png(draw_spectra(list(seen), mean, sigma, truth=labels, wavelengths=archive.wavelengths())))
 
 # %% [markdown]
 # The weights carry their configuration; the submission kernel needs nothing else. `manifest.json` beside them holds their

@@ -16,15 +16,16 @@ def world(monkeypatch):
     """Surveys that take 10 s a visit on a clock of their own."""
 
     class World:
-        now, calls = 0.0, []
+        now, calls, crews = 0.0, [], []
 
         def survey(self, archive, split, *, planets, most_visits, workers):
             self.calls.append((tuple(planets), most_visits))
+            self.crews.append(workers)
             self.now += 10 * sum(min(VISITS[planet], most_visits or 2) for planet in planets)
             return Survey(dict.fromkeys(planets), {})
 
     made = World()
-    made.calls = []
+    made.calls, made.crews = [], []
     monkeypatch.setattr(rounds, "survey_planets", made.survey)
     monkeypatch.setattr(rounds, "count_visits", lambda *_: VISITS)
     return made
@@ -57,6 +58,12 @@ def test_when_even_first_visits_do_not_fit_the_rest_is_named(world):
     assert reached | set(failures) == set(PLANETS) and not reached & set(failures)
     assert "no time left" in failures["19"] and "planets" in budget.shed
     assert world.now <= 100
+
+
+def test_all_rounds_have_the_same_workers_who_are_let_go_at_the_end(world):
+    run(world, 230)
+    assert len(world.crews) > 2 and len(set(map(id, world.crews))) == 1
+    assert world.crews[0].size == 2 and world.crews[0].closed
 
 
 def test_the_first_round_is_small_so_that_an_answer_comes_early(world):

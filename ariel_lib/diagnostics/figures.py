@@ -4,7 +4,7 @@ Spectra are (planet, wavelength) fractions, (Rp/Rs)², wavelength 0 = FGS1, draw
 & Ito (2008), and cividis for maps: readable with any colour vision. Knows neither files nor the page that shows them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from statistics import NormalDist
 
@@ -121,6 +121,26 @@ def draw_light_curve(time_h: Array, flux: Array, model: Array, *, flux_sigma: Ar
     curve.set_ylabel("relative flux")
     curve.legend(fontsize="small")
     residual.set(xlabel="time (h)", ylabel="residual (ppm)")
+    return figure
+
+
+def draw_history(history: Sequence[Mapping[str, float | None]]) -> Figure:
+    """A training run: score on the held-out planets (higher is better) and training loss against the epoch.
+
+    history  as metrics.json lists it: epoch, loss (None for epoch 0, the physical posterior), score
+    """
+    epoch, score = ([entry[name] for entry in history] for name in ("epoch", "score"))
+    loss = [np.nan if entry["loss"] is None else entry["loss"] for entry in history]
+    figure = _blank(7.0, 3.2)
+    scores, losses = figure.subplots(1, 2)
+    scores.plot(epoch, score, ".-", color=BLUE)
+    scores.axhline(score[0], color=GREY, linestyle="--", label="physical posterior")
+    for axis in (scores, losses):
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    scores.set(xlabel="epoch", ylabel="score on held-out planets")
+    scores.legend(frameon=False)
+    losses.plot(epoch, loss, ".-", color=ORANGE)
+    losses.set(xlabel="epoch", ylabel="training loss")
     return figure
 
 

@@ -1,11 +1,17 @@
+import os
+import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ariel_lib.calibration.workers import Crew, run_tasks
+from ariel_lib.calibration.workers import Crew, WorkerDiedError, processes, run_tasks
 
 # Tasks are Python expressions and the work is eval: both reach a spawned process without this file.
 DIE = "__import__('os')._exit(9)"
+HANG = "__import__('os').kill(__import__('os').getpid(), __import__('signal').SIGSTOP)"  # not even SIGTERM ends it
+WHO = "str(__import__('os').getpid())"
 
 
 def threads(size: int) -> Crew:
@@ -58,3 +64,47 @@ def test_a_death_blamed_on_the_innocent_costs_them_nothing():
 def test_a_defect_is_raised_not_reported():
     with pytest.raises(ZeroDivisionError):
         list(run_tasks(["1 / 0", "None"], eval, 2))
+
+
+def test_a_crew_keeps_its_workers_from_one_set_of_tasks_to_the_next_and_ends_them_when_it_closes():
+    with processes(2) as crew:
+        first, second = ({who for _, who in run_tasks([WHO, f"{WHO} "], eval, crew)} for _ in range(2))
+    assert second == first and str(os.getpid()) not in first
+    for pid in map(int, first):
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    with pytest.raises(WorkerDiedError, match="closed"):
+        list(run_tasks([WHO], eval, crew))
+
+
+def test_a_worker_that_hangs_is_ended_and_only_its_task_given_up():
+    with processes(2) as crew:
+        list(run_tasks(["None", "None "], eval, crew))
+        crew.patience = 1.0  # not before they have started
+        settled = dict(run_tasks([HANG, "'a'"], eval, crew))
+    assert "a worker died each time" in settled[HANG] and settled["'a'"] == "a"
+
+
+def test_a_worker_loads_what_it_is_told_to_before_its_first_task():
+    with processes(2, imports=("colorsys",)) as crew:
+        assert {answer for _, answer in run_tasks(["str('colorsys' in __import__('sys').modules)"], eval, crew)} == {"True"}
+
+
+@pytest.mark.parametrize(
+    "end",
+    ["list(tasks)", "next(tasks); raise SystemExit", "next(tasks); Budget(LEAST_RESERVE + 0.5).within(lambda: next(tasks))"],
+    ids=["patience", "an error", "no time left"],
+)
+def test_a_worker_that_hangs_does_not_keep_a_session_from_ending(end):
+    script = f"""
+from ariel_lib.budget import LEAST_RESERVE, Budget
+from ariel_lib.calibration.workers import processes, run_tasks
+with processes(2) as crew:
+    list(run_tasks(["None", "None "], eval, crew))
+    crew.patience = {0.5 if end == "list(tasks)" else 900}
+    tasks = run_tasks([{HANG!r}, "str(1)"], eval, crew)
+    {end}
+"""
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", script], timeout=60, capture_output=True)
+    assert time.monotonic() - began < 30

@@ -70,6 +70,14 @@ def test_draw_spectra_takes_any_planet_id_as_plain_text():
     assert figures.render_png(figure, dpi=40)
 
 
+def test_draw_history_shows_every_epoch_and_the_posterior_s_score():
+    history = [{"epoch": 0, "loss": None, "score": 0.5}, {"epoch": 1, "loss": -1.0, "score": 0.4}, {"epoch": 2, "loss": -2.0, "score": 0.6}]
+    scores, losses = figures.draw_history(history).axes
+    assert scores.get_lines()[0].get_ydata() == pytest.approx([0.5, 0.4, 0.6])
+    assert list(find_line(scores, "physical posterior").get_ydata()) == [0.5, 0.5]
+    assert losses.get_lines()[0].get_ydata() == pytest.approx([np.nan, -1.0, -2.0], nan_ok=True)
+
+
 def test_draw_calibration_shows_the_empirical_coverage():
     truth, mean, sigma = make_case(planets=200)
     drawn = find_line(figures.draw_calibration(truth, mean, sigma).axes[1], "AIRS")
