@@ -378,6 +378,17 @@ def verify(manifest: Annotated[Path, typer.Argument(help="manifest.json or manif
         raise typer.Exit(1)
 
 
+@app.command(epilog="Example: spectramind track outputs/v50/manifest_train.json --store outputs/mlflow")
+def track(
+    manifest: Annotated[Path, typer.Argument(help="manifest_VERB.json that a run wrote.")],
+    store: Annotated[Path, typer.Option(help="Folder of the MLflow store; made when it is missing.")] = Path("outputs/mlflow"),
+) -> None:
+    """Enter a finished run into a local MLflow store: settings, figures, and the files that its manifest lists."""
+    from ariel_lib.tracking import track as run
+
+    _print_json(run(manifest, store))
+
+
 @app.command(epilog="Example: spectramind freeze --tag v0.50.0-best --manifest outputs/v50/manifest_train.json")
 def freeze(
     tag: Annotated[str, typer.Option(help="Name of the tag.")],
