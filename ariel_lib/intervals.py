@@ -18,7 +18,7 @@ from ariel_lib.checkpoint import Checkpoint
 from ariel_lib.config import ConfigError, config_hash, from_dict
 from ariel_lib.inference import answer
 from ariel_lib.manifest import write_manifest
-from ariel_lib.metrics import naive_statistics, unclipped_score
+from ariel_lib.metrics import coverage, naive_statistics, unclipped_score, z_statistics
 from ariel_lib.storage import save_arrays, write_atomically
 from ariel_lib.survey import survey_planets
 from ariel_lib.uncertainty.conformal import JOINT, MARGINAL, Intervals, brightness_classes, coverage_table
@@ -71,11 +71,11 @@ def train_intervals(
     held_out, naive = _held_out(checkpoint, weights, data, workers, progress)
     torch.set_num_threads(checkpoint.config["training"]["threads"])
     with threadpool_limits(checkpoint.config["training"]["threads"]):
-        intervals, scores = _cross_fit(held_out, q, naive)
+        intervals, scores, statistics = _cross_fit(held_out, q, naive)
         corel = train_corel(held_out.features, *held_out.prediction, level=q)
     table = _write_tables(outdir, held_out, intervals)
     save_arrays(outdir / "corel.safetensors", corel.to_arrays(), {"q": str(q)})
-    result = {"q": q, "planets": len(held_out.mean), "score": scores} | table
+    result = {"q": q, "planets": len(held_out.mean), "score": scores, "statistics": statistics} | table
     write_atomically(outdir / "coverage.json", json.dumps(result, indent=1).encode())
     if update:
         replace(checkpoint, corel=corel, temperature=_temperature(corel, held_out, naive)).save(weights)
@@ -108,8 +108,9 @@ def _held_out(checkpoint: Checkpoint, weights: Path, data, workers: int, progres
     return HeldOut(tuple(observations), features, mean, sigma, labels.of(observations)), naive
 
 
-def _cross_fit(held_out: HeldOut, q: float, naive: dict) -> tuple[dict[str, Intervals], dict[str, float]]:
-    """Intervals of every planet by promise, and the scores of sigmas from COREL and from the temperature alone."""
+def _cross_fit(held_out: HeldOut, q: float, naive: dict) -> tuple[dict[str, Intervals], dict[str, float], dict[str, dict]]:
+    """Intervals of every planet by promise; the scores of sigmas from COREL and from the temperature alone; and their
+    z_rms and coverage_80."""
     n, wavelengths = held_out.mean.shape
     edges = {promise: np.empty((2, n, wavelengths)) for promise in (MARGINAL, JOINT)}
     sigmas = {name: np.empty((n, wavelengths)) for name in ("temperature", "corel")}
@@ -123,7 +124,14 @@ def _cross_fit(held_out: HeldOut, q: float, naive: dict) -> tuple[dict[str, Inte
         sigmas["corel"][judged] = _temperature(corel, known, naive).apply(own)
         sigmas["temperature"][judged] = fit_temperature(*known.prediction, **naive).apply(new.sigma)
     scores = {name: unclipped_score(held_out.truth, held_out.mean, sigma, **naive) for name, sigma in sigmas.items()}
-    return {promise: Intervals(*both, q, promise) for promise, both in edges.items()}, scores
+    statistics = {
+        name: {
+            "z_rms": z_statistics(held_out.truth, held_out.mean, sigma)["z_rms"],
+            "coverage_80": coverage(held_out.truth, held_out.mean, sigma, 0.8),
+        }
+        for name, sigma in sigmas.items()
+    }
+    return {promise: Intervals(*both, q, promise) for promise, both in edges.items()}, scores, statistics
 
 
 def _temperature(corel: Corel, held_out: HeldOut, naive: dict) -> Temperature:
