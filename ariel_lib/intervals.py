@@ -4,8 +4,11 @@ Knows the order of the stages, not their insides.
 """
 
 import json
+import logging
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +24,22 @@ from ariel_lib.manifest import write_manifest
 from ariel_lib.metrics import coverage, naive_statistics, unclipped_score, z_statistics
 from ariel_lib.storage import save_arrays, write_atomically
 from ariel_lib.survey import survey_planets
-from ariel_lib.uncertainty.conformal import JOINT, MARGINAL, Intervals, brightness_classes, coverage_table
+from ariel_lib.uncertainty.conformal import (
+    JOINT,
+    MARGINAL,
+    Intervals,
+    TooFewPlanets,
+    brightness_classes,
+    coverage_table,
+    planets_needed,
+)
 from ariel_lib.uncertainty.corel import Corel, corel_features, halves, train_corel
 from ariel_lib.uncertainty.temperature import Temperature, fit_temperature, folds_of_planets, noise_level
 
 FOLDS = 4  # each planet's intervals come from a COREL that has not seen it
 CLASSES = 3  # of brightness, by the planet's median AIRS sigma
+MIN_HELD_OUT = 4  # with fewer, a fold leaves less than what COREL can be trained on
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,14 +78,20 @@ def train_intervals(
     update   store the intervals in the checkpoint, so that `predict` takes its sigmas from them
 
     Intervals and tables are cross-fitted: no planet is judged by a network or a quantile that has seen it.
-    Raises ConfigError where the checkpoint names no data or too few held-out planets.
+    Too few held-out planets for q: the intervals are infinite, one warning says how many it takes, and a checkpoint is not
+    updated. Raises ConfigError then, where the checkpoint names no data, and for fewer than MIN_HELD_OUT planets.
     """
     weights, outdir, checkpoint = Path(weights), Path(outdir), Checkpoint.load(weights)
     held_out, naive = _held_out(checkpoint, weights, data, workers, progress)
     torch.set_num_threads(checkpoint.config["training"]["threads"])
-    with threadpool_limits(checkpoint.config["training"]["threads"]):
-        intervals, scores, statistics = _cross_fit(held_out, q, naive)
+    with threadpool_limits(checkpoint.config["training"]["threads"]), warnings.catch_warnings():
+        warnings.simplefilter("ignore", TooFewPlanets)  # a sentence for all of them follows
         corel = train_corel(held_out.features, *held_out.prediction, level=q)
+        if update and not np.isfinite(corel.stretch).all():
+            raise ConfigError(f"{weights} is left as it is: {_shortage(len(held_out.mean), q)}")
+        intervals, scores, statistics = _cross_fit(held_out, q, naive)
+    if infinite := int(np.isinf(intervals[MARGINAL].upper).any(axis=1).sum()):
+        logger.warning("infinite intervals for %d of %d planets: %s", infinite, len(held_out.mean), _shortage(len(held_out.mean), q))
     table = _write_tables(outdir, held_out, intervals)
     save_arrays(outdir / "corel.safetensors", corel.to_arrays(), {"q": str(q)})
     result = {"q": q, "planets": len(held_out.mean), "score": scores, "statistics": statistics} | table
@@ -81,6 +100,18 @@ def train_intervals(
         replace(checkpoint, corel=corel, temperature=_temperature(corel, held_out, naive)).save(weights)
         write_manifest(weights.parent, [weights.name], {"config_hash": config_hash(from_dict(checkpoint.config))})
     return result | {"outdir": str(outdir), "checkpoint_updated": update}
+
+
+def _shortage(n: int, q: float) -> str:
+    return (
+        f"{n} held-out planets are too few for {q:.0%} intervals of finite width; it takes {_enough(q)}. "
+        "Train with more planets or a larger training.validation_fraction, or ask for a smaller q."
+    )
+
+
+def _enough(q: float) -> int:
+    """Held-out planets with which every fold leaves planets_needed(q) to calibrate on."""
+    return next(n for n in count(MIN_HELD_OUT) if len(halves(n - -(-n // FOLDS), 0)[1]) >= planets_needed(q))
 
 
 def _held_out(checkpoint: Checkpoint, weights: Path, data, workers: int, progress) -> tuple[HeldOut, dict[str, float]]:
@@ -98,6 +129,8 @@ def _held_out(checkpoint: Checkpoint, weights: Path, data, workers: int, progres
     observations = survey.given(checkpoint.drift).observations
     if not observations:
         raise ConfigError(f"{weights} held out {len(checkpoint.held_out)} planets, of which {root} has none.")
+    if len(observations) < MIN_HELD_OUT:
+        raise ConfigError(f"{weights}: expected at least {MIN_HELD_OUT} held-out planets, found {len(observations)}.")
     plain = replace(checkpoint.as_held_out(labels), temperature=Temperature(), corel=None)
     answers = [answer(observation, plain) for observation in observations.values()]
     mean, sigma, depth, depth_sigma = (
