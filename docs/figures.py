@@ -121,7 +121,7 @@ def draw_rules(wavelength: np.ndarray) -> Figure:
     """What three rules have against a flat spectrum with a spike in one bin, in scales of each rule."""
     mean = np.full((1, len(wavelength)), 0.0147)
     mean[0, SPIKE_BIN] += SPIKE
-    mu, grid = torch.from_numpy(mean), torch.from_numpy(np.asarray(wavelength, dtype=float))
+    mu, grid = torch.from_numpy(mean), torch.tensor(wavelength, dtype=torch.float64)
     found = find_violations(mu, make_context(mu, torch.full_like(mu, 5e-5), grid))
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     panel = figure.subplots()

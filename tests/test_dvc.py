@@ -51,7 +51,7 @@ def test_repro_works_offline_and_does_nothing_twice(tmp_path):
     (tmp_path / "dvc.yaml").write_text(small)
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "spectramind").write_text(f"#!{sys.executable}\nfrom ariel_lib.cli import app\napp()\n")
+    (tmp_path / "bin" / "spectramind").write_text(f"#!{sys.executable}\nfrom ariel_lib.cli import app\n\nif __name__ == '__main__':\n    app()\n")
     (tmp_path / "bin" / "spectramind").chmod(0o755)
     environment = os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "DVC_NO_ANALYTICS": "true"}
     for name in ("http_proxy", "https_proxy"):  # whoever asks the network is told no
@@ -67,6 +67,13 @@ def test_repro_works_offline_and_does_nothing_twice(tmp_path):
     assert "Running stage 'train'" in run(dvc, "repro")
     assert 0 <= json.loads((tmp_path / "build" / "dvc" / "score.json").read_text())["score"] <= 1
     assert "Running stage" not in run(dvc, "repro")
+    run(dvc, "remote", "add", "-q", "-d", "local", str(tmp_path / "remote"))
+    run(dvc, "push", "-q")
+    for made in (".dvc/cache", "build"):
+        shutil.rmtree(tmp_path / made)
+    run(dvc, "pull", "-q")
+    assert "Running stage 'train'" not in run(dvc, "repro")  # only the score, which is small and not kept there
+    assert (tmp_path / "build" / "dvc" / "score.json").is_file()
     (tmp_path / "configs" / "toy.yaml").write_text((ROOT / "configs" / "toy.yaml").read_text() + "# another\n")
     again = run(dvc, "repro")
     assert "Running stage 'train'" in again and "Running stage 'simulate'" not in again

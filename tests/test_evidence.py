@@ -56,7 +56,7 @@ def test_a_clean_flat_spectrum_has_no_violation_and_a_spike_has(gathered):
     wavelength = run().wavelength
     mean, sigma = np.full((2, 283), 0.01), np.full((2, 283), 2e-5)
     mean[1, 140] += 0.002
-    deviations, limits, _ = evidence._rules(mean, sigma, wavelength)
+    deviations, limits, _ = evidence._rules(mean, sigma, wavelength, None)
     broken = np.any([np.abs(d).max(axis=1) > limits[rule] for rule, d in deviations.items()], axis=0)
     assert broken.tolist() == [False, True]
 

@@ -150,10 +150,12 @@ def attribution_overlay(
 
 
 def symbolic_maps(deviations: Mapping[str, Array], limits: Mapping[str, float], wavelength: Array) -> Chart:
-    """deviations: by rule, (planet, wavelength) in scales of the rule; limits: beyond which it is violated."""
+    """deviations: by rule, (planet, wavelength) in scales of the rule, NaN where a planet was not judged; limits: beyond
+    which it is violated."""
     table = pd.DataFrame({"wavelength_micron": wavelength})
-    for rule, map_ in deviations.items():
-        table[f"{rule}_violated_share"] = (np.abs(map_) > limits[rule]).mean(axis=0)
+    known = {rule: np.abs(map_[np.isfinite(map_).all(axis=1)]) for rule, map_ in deviations.items()}
+    for rule, map_ in known.items():
+        table[f"{rule}_violated_share"] = (map_ > limits[rule]).mean(axis=0) if len(map_) else np.nan
 
     def draw():
         figure, axes = _figure(8, 1.0 + 1.3 * len(deviations), len(deviations), 1, sharex=True, squeeze=False)
@@ -168,7 +170,7 @@ def symbolic_maps(deviations: Mapping[str, Array], limits: Mapping[str, float], 
         axes[-1, 0].set_xlabel("wavelength (micron)")
         return figure
 
-    shares = ", ".join(f"{rule} {np.mean((np.abs(m) > limits[rule]).any(axis=1)):.0%}" for rule, m in deviations.items())
+    shares = ", ".join(f"{rule} {np.mean((m > limits[rule]).any(axis=1)):.1%}" for rule, m in known.items() if len(m))
     reading = f"|deviation| in scales of each rule, planets worst first; the brightest colour is a violation. Planets: {shares}."
     return Chart("symbolic_violations", "Violations of the physics rules", reading, table, draw)
 
