@@ -14,6 +14,7 @@ import yaml
 from ariel_lib.cli import app
 
 ROOT = Path(__file__).parents[1]
+PROGRAM = f"#!{sys.executable}\nfrom ariel_lib.cli import app\n\nif __name__ == '__main__':  # its workers are spawned\n    app()\n"
 
 
 def stages():
@@ -51,7 +52,7 @@ def test_repro_works_offline_and_does_nothing_twice(tmp_path):
     (tmp_path / "dvc.yaml").write_text(small)
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "spectramind").write_text(f"#!{sys.executable}\nfrom ariel_lib.cli import app\n\nif __name__ == '__main__':\n    app()\n")
+    (tmp_path / "bin" / "spectramind").write_text(PROGRAM)
     (tmp_path / "bin" / "spectramind").chmod(0o755)
     environment = os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "DVC_NO_ANALYTICS": "true"}
     for name in ("http_proxy", "https_proxy"):  # whoever asks the network is told no
