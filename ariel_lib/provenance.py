@@ -55,14 +55,14 @@ def recorded(
             with suppress(OSError):  # the error itself matters more than its line in the log
                 _log(run, started, time.monotonic() - clock, f"failed: {type(error).__name__}: {' '.join(str(error).split())}")
         raise
-    described = describe(run)
-    described[TIMES] = {"started": started.isoformat(timespec="seconds"), "seconds": round(time.monotonic() - clock, 2)}
     try:
+        described = describe(run)
+        described[TIMES] = {"started": started.isoformat(timespec="seconds"), "seconds": round(time.monotonic() - clock, 2)}
         path = write_atomically(run.folder / (manifest or f"manifest_{verb}.json"), _json(described))
         _summarise(run, described, path)
         _log(run, started, time.monotonic() - clock, f"done: {path.name}, {len(run.artifacts)} artifacts")
-    except OSError as error:  # a full disk: what the run made stands, and must not be lost for want of a record
-        logger.warning("%s: the run is done, but its record could not be written: %s", run.folder, error)
+    except OSError as error:  # a full disk, an input gone: what the run made stands, and must not be lost for want of a record
+        logger.warning("%s: the run is done, but its record could not be made: %s", run.folder, error)
 
 
 def describe(run: Run) -> dict:
