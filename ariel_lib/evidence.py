@@ -51,7 +51,7 @@ def diagnose(
     truth     default: {data}/{split}.csv where it exists
     weights   default: model/weights.safetensors beside the submission. They must be those that made it
     explained planets whose attributions are computed
-    An explanation.safetensors or housekeeping.csv beside the submission is taken instead of made.
+    An explanation.safetensors beside the submission is taken instead of made.
     Raises ValueError where the files do not belong together, or without the extra [diagnostics].
     """
     if importlib.util.find_spec("bokeh") is None:
@@ -82,7 +82,7 @@ def diagnose(
     evidence = Evidence(
         planets, archive.wavelengths(), mean, sigma, known, naive, _configuration(weights, submission, archive.root),
         _stars(archive, split, planets), explanation, who, deviations, limits, gradients,
-        _housekeeping(submission, split, planets, curves), seconds, missing,
+        None if curves is None else summarise_visits(curves, split, planets[:HOUSEKEEPING_PLANETS]), seconds, missing,
     )  # fmt: skip
     summary = draw_dashboard(page, evidence, seed=seed)
     return {
@@ -132,7 +132,7 @@ def _light_curves(archive: Archive, submission: Path, split: str, light_curves, 
     folder = next((folder for folder in folders if (folder / split).is_dir()), None)
     if folder is None:
         why = f"no light curves under {' or '.join(map(str, folders))}"
-        missing |= {GUARDED: f"not computed: {why}"} | ({} if _kept_housekeeping(submission) else {"housekeeping": why})
+        missing |= {GUARDED: f"not computed: {why}", "housekeeping": why}
     return folder
 
 
@@ -165,17 +165,6 @@ def _stars(archive: Archive, split: str, planets) -> pd.DataFrame | None:
     if None in stars:
         return None
     return pd.DataFrame({"planet": planets} | {name: [getattr(star, name) for star in stars] for name in STAR_COLUMNS})
-
-
-def _kept_housekeeping(submission: Path) -> Path | None:
-    path = submission.parent / "housekeeping.csv"
-    return path if path.is_file() else None
-
-
-def _housekeeping(submission: Path, split: str, planets, curves: Path | None) -> pd.DataFrame | None:
-    if kept := _kept_housekeeping(submission):
-        return pd.read_csv(kept, dtype={"planet": str})
-    return None if curves is None else summarise_visits(curves, split, planets[:HOUSEKEEPING_PLANETS])
 
 
 def _configuration(weights: Path, submission: Path, data: Path) -> dict:
