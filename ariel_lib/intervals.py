@@ -143,7 +143,7 @@ def _held_out(checkpoint: Checkpoint, weights: Path, data, workers: int, progres
 
 def _cross_fit(held_out: HeldOut, q: float, naive: dict) -> tuple[dict[str, Intervals], dict[str, float], dict[str, dict]]:
     """Intervals of every planet by promise; the scores of sigmas from COREL and from the temperature alone; and their
-    z_rms and coverage_80."""
+    z_rms and coverage_80 (of the temperature alone where no interval is finite)."""
     n, wavelengths = held_out.mean.shape
     edges = {promise: np.empty((2, n, wavelengths)) for promise in (MARGINAL, JOINT)}
     sigmas = {name: np.empty((n, wavelengths)) for name in ("temperature", "corel")}
@@ -156,6 +156,8 @@ def _cross_fit(held_out: HeldOut, q: float, naive: dict) -> tuple[dict[str, Inte
         own = corel.sigmas(new.features, new.mean, new.sigma)
         sigmas["corel"][judged] = _temperature(corel, known, naive).apply(own)
         sigmas["temperature"][judged] = fit_temperature(*known.prediction, **naive).apply(new.sigma)
+    if np.isinf(edges[MARGINAL]).all():
+        del sigmas["corel"]  # widths that are all infinite make no sigmas
     scores = {name: unclipped_score(held_out.truth, held_out.mean, sigma, **naive) for name, sigma in sigmas.items()}
     statistics = {
         name: {

@@ -71,7 +71,7 @@ def test_few_planets_give_infinite_intervals_one_warning_and_no_update(trained, 
     result = train_intervals(weights=few, outdir=tmp_path / "out", q=0.8)
     table = pd.read_csv(tmp_path / "out" / "intervals.csv")
     assert len(table) == 5 and np.isinf(table.filter(like="upper")).all().all()
-    assert result["marginal"]["infinite"] == result["joint"]["infinite"] == 1
+    assert result["marginal"]["infinite"] == result["joint"]["infinite"] == 1 and set(result["score"]) == {"temperature"}
     json.loads((tmp_path / "out" / "coverage.json").read_text(), parse_constant=pytest.fail)  # no Infinity, no NaN
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 1 and "infinite intervals for 5 of 5 planets" in said[0] and "it takes 10" in said[0]
