@@ -82,7 +82,7 @@ def diagnose(
     evidence = Evidence(
         planets, archive.wavelengths(), mean, sigma, known, naive, _configuration(weights, submission, archive.root),
         _stars(archive, split, planets), explanation, who, deviations, limits, gradients,
-        None if curves is None else summarise_visits(curves, split, planets[:HOUSEKEEPING_PLANETS]), seconds, missing,
+        None if curves is None else summarise_visits(curves, split, planets[:HOUSEKEEPING_PLANETS], archive), seconds, missing,
     )  # fmt: skip
     summary = draw_dashboard(page, evidence, seed=seed)
     return {

@@ -53,7 +53,7 @@ MAY_IMPORT = {
     "rounds": {"archive", "budget", "calibration", "survey"},
     "config": set(),
     "provenance": {"manifest", "lineage", "__version__"},
-    "housekeeping": {"calibration"},
+    "housekeeping": {"instrument", "archive", "calibration"},
     "leaderboard": set(),
     "tracking": set(),
 }

@@ -81,11 +81,13 @@ def symbolic_gradients(gradients: Mapping[str, Array], mean: Array, wavelength: 
         figure, axis = new_figure(8, 3.8)
         for n, rule in enumerate(gradients):
             shown = table[rule].where(table[rule] > 0)[1:]
+            if not shown.notna().any():
+                continue
             axis.plot(wavelength[1:], shown, color=COLORS[n], linestyle=STYLES[n], label=rule)
         axis.set(xlabel="wavelength (micron)", ylabel="RMS ∂L/∂μ")
-        if any((table[rule][1:] > 0).any() for rule in gradients):
+        if axis.lines:
             axis.set_yscale("log")
-        axis.legend(fontsize="small", ncols=3)
+            axis.legend(fontsize="small", ncols=3)
         over = axis.twinx()
         over.plot(wavelength[1:], 1e6 * mean[1:], color=COLORS[-1], linewidth=0.8)
         over.set_ylabel("mean recovered depth (ppm, grey)")
@@ -122,22 +124,26 @@ def calibration_housekeeping(table: pd.DataFrame) -> Chart:
     """table as housekeeping.summarise_visits gives it."""
 
     def draw():
-        figure, axes = new_figure(9, 3.4, 1, 3)
+        figure, axes = new_figure(9, 6.2, 2, 2)
+        axes = axes.ravel()
         for n, (name, part) in enumerate(table.groupby("instrument")):
             look = {"color": COLORS[n], "marker": "o^"[n % 2], "linestyle": "none", "markersize": 4, "alpha": 0.7, "label": name}
             axes[0].plot(part["propagated_ppm"], part["scatter_ppm"], **look)
             axes[1].plot(np.arange(len(part)), np.sort(part["masked_percent"])[::-1], **look)
             axes[2].plot(part["flux_drift_percent"], part["centroid_drift_pixel"], **look)
+            axes[3].plot(np.arange(len(part)), np.sort(part["bad_pixels_percent"])[::-1], **look)
         ends = np.nanmin(table["propagated_ppm"]), np.nanmax(table["propagated_ppm"])
         axes[0].plot(ends, ends, color=COLORS[-1], linewidth=1)
         axes[0].set(xlabel="propagated sigma (ppm)", ylabel="scatter (ppm)", xscale="log", yscale="log")
-        axes[1].set(xlabel="visit, worst first", ylabel="masked samples (%)")
+        axes[1].set(xlabel="visit, worst first", ylabel="masked samples (%)", ylim=(0, None))
+        axes[3].set(xlabel="visit, worst first", ylabel="bad pixels (%)", ylim=(0, None))
         axes[2].set(xlabel="flux drift (%)", ylabel="pointing drift (pixel)")
         axes[0].xaxis.set_minor_formatter(NullFormatter())
         axes[0].legend(fontsize="small")
         return figure
 
-    reading = f"{len(table)} light curves. Scatter of one sample should lie on the line; masked samples are bad pixels and outliers."
+    frames = "" if table["bad_pixels_percent"].notna().any() else " Bad pixels: no frames, only light curves."
+    reading = f"{len(table)} light curves. Scatter of one sample should lie on the line; masked samples are outliers.{frames}"
     return Chart("housekeeping", "Calibration", reading, table, draw)
 
 
