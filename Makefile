@@ -5,7 +5,7 @@ TOY := build/toy
 WEIGHTS ?= outputs/v50/weights.safetensors
 BENCHMARKS ?= benchmarks/ssm.py benchmarks/calibration.py benchmarks/calibration_scaling.py
 .DEFAULT_GOAL := help
-.PHONY: help setup toy test deep wheels weights kernel lint bench cluster-demo clean
+.PHONY: help setup toy test deep wheels weights kernel lint bench cluster-demo docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -14,7 +14,7 @@ setup: .venv/.stamp ## .venv with everything that the other targets use
 
 .venv/.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[simulator,kernel,dask,diagnostics,dev]' && touch $@
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[simulator,kernel,dask,diagnostics,docs,dev]' && touch $@
 
 toy: setup $(TOY)/simulated kernel ## simulate, train, run the submission notebook, score: build/toy/
 	$(BIN)/spectramind train --config configs/toy.yaml > $(TOY)/train.json
@@ -47,6 +47,9 @@ bench: setup ## what is fast, and against what (BENCHMARKS=FILES)
 
 cluster-demo: setup $(TOY)/simulated ## the toy set on a Dask scheduler and two workers, one of which is killed: build/cluster/
 	$(BIN)/python benchmarks/cluster_demo.py --data $(TOY)/data --out build/cluster
+
+docs: setup ## the documentation with figures drawn anew: build/site/
+	$(BIN)/python docs/figures.py && $(BIN)/mkdocs build
 
 clean: ## remove what was built, but not .venv
 	rm -rf build outputs .pytest_cache .ruff_cache .hypothesis

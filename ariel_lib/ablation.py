@@ -1,12 +1,15 @@
 """A grid of settings, one training run a point, and the leaderboard of them: CSV, Markdown, HTML and a bundle of the winner.
 
-Planets are fitted once and shared. A finished point is never run again; one that was killed starts anew, so that its runtime
-is its own. Knows the order of the stages; the ranking is leaderboard.py's.
+Points run here, in processes or on a Dask cluster. Planets are fitted once and shared. A finished point is never run again
+unless its configuration or the data changed; one that was killed starts anew, so that its runtime is its own; one that fails
+is listed and stops no other. Knows the order of the stages; the ranking is leaderboard.py's.
 """
 
 import json
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -18,12 +21,13 @@ import yaml
 
 from ariel_lib.archive import Archive
 from ariel_lib.calibration.pipeline import CalibrationSettings
+from ariel_lib.calibration.workers import Crew, processes, run_tasks
 from ariel_lib.checkpoint import Checkpoint
 from ariel_lib.config import Config, ConfigError, config_hash, load_config
 from ariel_lib.diagnostics.report import write_report
 from ariel_lib.inference import answer
 from ariel_lib.leaderboard import ranked, weights_sentence
-from ariel_lib.provenance import recorded
+from ariel_lib.provenance import fingerprint, recorded
 from ariel_lib.runs import run_training
 from ariel_lib.storage import write_atomically
 from ariel_lib.survey import survey_planets
@@ -31,6 +35,7 @@ from ariel_lib.symbolic.context import make_context
 from ariel_lib.symbolic.rules import find_violations
 from ariel_lib.transit.scale_height import Labelled
 
+POINT_ERRORS = (ValueError, ArithmeticError, LookupError, OSError, RuntimeError)  # of one point; others are defects
 KEYS = {"base", "grid", "out", "public"}
 RESULT = "point.json"
 LEADERBOARD = ("leaderboard.csv", "leaderboard.md", "leaderboard.html")
@@ -39,10 +44,12 @@ BUNDLED = ("weights.safetensors", "metrics.json", "manifest.json", "manifest_tra
 
 @dataclass(frozen=True)
 class Point:
-    """name: its settings, as on the command line; config with training.out in its own folder."""
+    """name: its settings, as on the command line; config with training.out in its own folder; data: fingerprint of what it is
+    trained on."""
 
     name: str
     config: Config
+    data: str = ""
 
     @property
     def folder(self) -> Path:
@@ -52,7 +59,8 @@ class Point:
 def load_grid(path: Path | str, overrides: list[str] | tuple = ()) -> tuple[list[Point], Path, dict[str, float]]:
     """Points, output folder and public scores by point name. overrides are settings of every point, after the file's base.
 
-    The file: base, a list of KEY=VALUE; grid, KEY: [values]; out, a folder; public, point name: score (optional).
+    The file: base, a list of KEY=VALUE; grid, KEY: [values], or a list of such grids, whose points are added up; out, a folder;
+    public, point name: score (optional). A configuration that stands in two grids is one point.
     Raises ConfigError for anything that is not understood, before any point is run.
     """
     path = Path(path)
@@ -62,13 +70,19 @@ def load_grid(path: Path | str, overrides: list[str] | tuple = ()) -> tuple[list
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: expected YAML ({' '.join(str(error).split())}).") from error
-    if not isinstance(content, Mapping) or not set(content) <= KEYS or not isinstance(content.get("grid"), Mapping):
+    grids = content.get("grid") if isinstance(content, Mapping) and set(content) <= KEYS else None
+    grids = grids if isinstance(grids, list) else [grids]
+    if not grids or not all(isinstance(grid, Mapping) and grid for grid in grids):
         raise ConfigError(f"{path}: expected the keys {', '.join(sorted(KEYS))}, and grid with KEY: [values].")
-    for key, values in content["grid"].items():
+    for key, values in ((key, values) for grid in grids for key, values in grid.items()):
         if not isinstance(values, list) or not values:
             raise ConfigError(f"{path}: grid.{key}: expected a list of values, found {values!r}.")
-    out = Path(content.get("out", "outputs/ablation"))
-    points = list(_points(content["grid"], [*content.get("base", ()), *overrides], out))
+    out, base = Path(content.get("out", "outputs/ablation")), [*content.get("base", ()), *overrides]
+    found: dict[Path, Point] = {}
+    for grid in grids:
+        for point in _points(grid, base, out):
+            found.setdefault(point.folder, point)
+    points = list(found.values())
     public = content.get("public") or {}
     if unknown := set(public) - {point.name for point in points}:
         raise ConfigError(f"{path}: public: no such point: {sorted(unknown)[0]}. A point is {points[0].name!r}.")
@@ -84,74 +98,108 @@ def _points(grid: Mapping[str, list], base: list[str], out: Path) -> Iterator[Po
 
 
 def ablate(
-    path: Path | str, overrides: list[str] | tuple = (), *, progress: Callable[[int, int], None] | None = None,
-    log: Callable[[str], None] = print,
+    path: Path | str, overrides: list[str] | tuple = (), *, workers: int | Crew = 1,
+    progress: Callable[[int, int], None] | None = None, log: Callable[[str], None] = print,
 ) -> dict:  # fmt: skip
-    """Run what is not done of the grid and write leaderboard.csv, .md, .html and winner.zip; returns winner and counts."""
+    """Run what is not done of the grid and write leaderboard.csv, .md, .html and winner.zip; returns winner, counts, failed.
+
+    workers: points side by side, or the crew of a cluster. Raises ConfigError where no point at all could be run.
+    """
     points, out, public = load_grid(path, overrides)
-    ran, figures = 0, []
+    out.mkdir(parents=True, exist_ok=True)
     with recorded("ablate", out) as run:
-        for done, point in enumerate(points, 1):
-            known = finished(point)
-            if known is None:
-                log(f"point {done} of {len(points)}: {point.name}")
-                known, ran = run_point(point, out, log), ran + 1
-            figures.append({"point": point.name, "public": public.get(point.name), **known})
-            if progress:
-                progress(done, len(points))
-        order = write_leaderboard(out, figures)
-        winner = points[order[0][0]]
+        points = _with_data(points)
+        waiting = [point for point in points if finished(point) is None]
+        log(f"{len(points)} points, {len(points) - len(waiting)} of them finished before")
+        for point in {(p.config.calibration.airs_samples, p.config.data.root): p for p in waiting}.values():
+            _survey(point.config, _shared(point), None)
+        failed, kept = {}, len(points) - len(waiting)
+        with nullcontext(workers) if isinstance(workers, Crew) else processes(workers, patience=None) as crew:
+            for done, (point, reason) in enumerate(run_tasks(waiting, run_point, crew), kept + 1):
+                log(f"point {done} of {len(points)}: {point.name}: {reason or 'done'}")
+                failed |= {point.name: reason} if reason else {}
+                if progress:
+                    progress(done, len(points))
+        good = [point for point in points if point.name not in failed]
+        if not good:
+            raise ConfigError(f"{path}: none of {len(points)} points could be run: {failed}")
+        figures = [{"point": point.name, "public": public.get(point.name), **finished(point)} for point in good]
+        order = write_leaderboard(out, figures, failed)
+        winner = good[order[0][0]]
         bundle = write_bundle(out / "winner.zip", winner, out, Path(path))
         run.artifacts = [*(out / name for name in LEADERBOARD), bundle]
         run.inputs = {"grid": Path(path)}
-        run.metrics = {"winner": winner.name, "composite": order[0][1], "points": len(points)}
+        run.metrics = {"winner": winner.name, "composite": order[0][1], "points": len(points), "failed": len(failed)}
     return {
-        "winner": winner.name, "composite": order[0][1], "points": len(points), "ran": ran, "kept": len(points) - ran,
-        "leaderboard": str(out / "leaderboard.csv"), "bundle": str(bundle),
+        "winner": winner.name, "composite": order[0][1], "points": len(points), "ran": len(waiting),
+        "kept": kept, "failed": failed, "leaderboard": str(out / "leaderboard.csv"), "bundle": str(bundle),
     }  # fmt: skip
 
 
+def _with_data(points: list[Point]) -> list[Point]:
+    """The points with the fingerprint of their data, each folder looked at once."""
+    if missing := [point.name for point in points if point.config.data.root is None]:
+        raise ConfigError(f"data.root: expected a data folder, found none for {missing[0]!r}. Give data.root=DIR.")
+    prints = {root: fingerprint(Archive(root).root) for root in {point.config.data.root for point in points}}
+    return [replace(point, data=prints[point.config.data.root]) for point in points]
+
+
 def finished(point: Point) -> dict | None:
-    """The figures of a point that ran to its end with this very configuration, or None."""
+    """The figures of a point that ran to its end with this very configuration and data, or None."""
     path = point.folder / RESULT
     if not path.is_file():
         return None
     found = json.loads(path.read_bytes())
-    return found["figures"] if found["config_hash"] == config_hash(point.config) else None
+    same = (found["config_hash"], found.get("data", "")) == (config_hash(point.config), point.data)
+    return found["figures"] if same else None
 
 
-def run_point(point: Point, out: Path, log: Callable[[str], None]) -> dict:
-    """Train a point and judge it on its held-out planets; the figures that leaderboard.py ranks by."""
-    _share_fits(point, out)
-    for state in point.folder.glob("state_*.safetensors"):
-        state.unlink()
-    result = run_training(point.config, log=log)
+def run_point(point: Point) -> str | None:
+    """Train a point, judge it on its held-out planets and keep the figures that leaderboard.py ranks by; or the reason why not."""
+    try:
+        _share_fits(point)
+        for state in point.folder.glob("state_*.safetensors"):
+            state.unlink()
+        alone = replace(point.config, calibration=replace(point.config.calibration, workers=1))
+        started = time.monotonic()
+        result = run_training(alone, log=lambda line: None)
+        figures = judged(result) | {"runtime_s": round(time.monotonic() - started, 2), "violations": violated_share(point)}
+    except POINT_ERRORS as error:
+        return f"{type(error).__name__}: {error}"
+    text = {"point": point.name, "config_hash": config_hash(point.config), "data": point.data, "figures": figures}
+    write_atomically(point.folder / RESULT, json.dumps(text, indent=1).encode())
+    return None
+
+
+def judged(result: Mapping) -> dict[str, float]:
+    """validation, coverage_gap, z_error and mae; with COREL the sigmas are its cross-fitted ones, the means the network's."""
     v50 = result["validation"]["v50"]
-    figures = {
-        "validation": v50["score"], "coverage_gap": abs(v50["coverage_80"] - 0.80), "runtime_s": result["seconds"],
-        "violations": violated_share(point), "z_error": abs(v50["z_rms"] - 1), "mae": v50["mae"],
+    score, stated = v50["score"], v50
+    if "corel" in result:
+        score, stated = result["corel"]["score"]["corel"], result["corel"]["statistics"]["corel"]
+    return {
+        "validation": score, "coverage_gap": abs(stated["coverage_80"] - 0.80), "z_error": abs(stated["z_rms"] - 1), "mae": v50["mae"],
     }  # fmt: skip
-    text = json.dumps({"point": point.name, "config_hash": config_hash(point.config), "figures": figures}, indent=1)
-    write_atomically(point.folder / RESULT, text.encode())
-    return figures
 
 
-def _share_fits(point: Point, out: Path) -> None:
-    """Fit the planets once, in out/shared, and let the point's folder point there."""
-    config, shared = point.config, out.resolve() / "shared"
-    settings = CalibrationSettings(airs_samples=config.calibration.airs_samples)
-    _survey(config, shared, None, settings)
+def _shared(point: Point) -> Path:
+    """Where the fits of all points that calibrate alike are kept."""
+    return point.folder.resolve().parents[1] / f"shared_{point.config.calibration.airs_samples}"
+
+
+def _share_fits(point: Point) -> None:
+    """Let the point's folder point to the fits that are made already."""
     point.folder.mkdir(parents=True, exist_ok=True)
     for name in ("estimates", "lightcurves"):
         link = point.folder / name
-        if (shared / name).is_dir() and not link.exists():
-            link.symlink_to(shared / name, target_is_directory=True)
+        if (_shared(point) / name).is_dir() and not link.exists():
+            link.symlink_to(_shared(point) / name, target_is_directory=True)
 
 
-def _survey(config: Config, scratch: Path, planets, settings: CalibrationSettings):
+def _survey(config: Config, scratch: Path, planets, workers: int | None = None):
     return survey_planets(
         Archive(config.data.root), config.data.folder, scratch=scratch, light_curves=config.data.light_curves, planets=planets,
-        settings=settings, workers=config.calibration.workers,
+        settings=CalibrationSettings(airs_samples=config.calibration.airs_samples), workers=workers or config.calibration.workers,
     )  # fmt: skip
 
 
@@ -159,8 +207,7 @@ def violated_share(point: Point) -> float:
     """Share of the bins of held-out planets that break a rule of physics (any but the microlensing guard)."""
     checkpoint = Checkpoint.load(point.folder / "weights.safetensors")
     judges = checkpoint.as_held_out(Labelled.read(Archive(point.config.data.root), point.config.data.folder))
-    settings = CalibrationSettings(airs_samples=point.config.calibration.airs_samples)
-    survey = _survey(point.config, point.folder, list(judges), settings).given(checkpoint.drift)
+    survey = _survey(point.config, point.folder, list(judges), 1).given(checkpoint.drift)
     answers = [answer(observation, judges[planet]) for planet, observation in survey.observations.items()]
     mean, sigma = (torch.tensor(np.stack([getattr(a, name) for a in answers])) for name in ("mean", "sigma"))
     found = find_violations(mean, make_context(mean, sigma, torch.tensor(checkpoint.wavelength)))
@@ -168,17 +215,18 @@ def violated_share(point: Point) -> float:
     return float(broken.any(dim=0).double().mean())
 
 
-def write_leaderboard(out: Path, figures: list[dict]) -> list[tuple[int, float]]:
-    """leaderboard.csv, .md and .html in out, best first; the order."""
+def write_leaderboard(out: Path, figures: list[dict], failed: Mapping[str, str]) -> list[tuple[int, float]]:
+    """leaderboard.csv, .md and .html in out, best first, and what failed; the order."""
     order, said = ranked(figures), weights_sentence(figures)
+    notes = [said, *(f"Failed: {name}: {reason}" for name, reason in failed.items())]
     rows = [{"rank": rank, "composite": score, **figures[n]} for rank, (n, score) in enumerate(order, 1)]
     table = pd.DataFrame(rows)
     shown = table.fillna("–")
     write_atomically(out / "leaderboard.csv", table.to_csv(index=False).encode())
     cells = [[f"{v:.4g}" if isinstance(v, float) else str(v).replace("|", "\\|") for v in row] for row in shown.to_numpy().tolist()]
     lines = ["| " + " | ".join(row) + " |" for row in [list(table), ["---"] * table.shape[1], *cells]]
-    write_atomically(out / "leaderboard.md", ("\n".join([said, "", *lines]) + "\n").encode())
-    write_report(out / "leaderboard.html", title="Ablation", metrics={}, figures={}, tables={"Leaderboard": shown}, notes=[said])
+    write_atomically(out / "leaderboard.md", ("\n".join(["\n\n".join(notes), "", *lines]) + "\n").encode())
+    write_report(out / "leaderboard.html", title="Ablation", metrics={}, figures={}, tables={"Leaderboard": shown}, notes=notes)
     return order
 
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ariel_lib.instrument import AIRS, FGS1, FGS1_INTEGRATION_TIMES, INSTRUMENTS, LINEARITY_ORDERS, Instrument
+from ariel_lib.lineage import local_folder
 
 SPLITS = ("train", "test")
 ROW_GROUP_BYTES = 280_000_000  # a full visit is one row group (FGS1: 276 MB); bounds what a streaming reader or writer holds
@@ -104,12 +105,12 @@ def is_plain_name(planet_id: str) -> bool:
 class Archive:
     """A data set in Kaggle's layout, read only.
 
-    root: folder with train/, test/, axis_info.parquet, adc_info.csv or {train,test}_adc_info.csv, and the tables.
-    Raises ArchiveError when the folder does not exist.
+    root: folder with train/, test/, axis_info.parquet, adc_info.csv or {train,test}_adc_info.csv, and the tables; or the lakeFS
+    reference of one, which is copied. Raises ArchiveError when the folder does not exist.
     """
 
     def __init__(self, root: Path | str):
-        self.root = Path(root)
+        self.root = local_folder(root)
         if not self.root.is_dir():
             raise ArchiveError(self.root, "a data folder in Kaggle's layout", "no such folder", "Check data.root / --data.")
         self._tables: dict[Path, pd.DataFrame] = {}

@@ -20,7 +20,7 @@ from ariel_lib.calibration.light_curves import LightCurves, light_curves_path, l
 from ariel_lib.storage import write_atomically
 from ariel_lib.submission import read_submission
 from ariel_lib.survey import Observation
-from ariel_lib.symbolic.context import make_context
+from ariel_lib.symbolic.context import Context, make_context
 from ariel_lib.symbolic.microlensing import Band, Bump, bump_shape, find_bump
 from ariel_lib.symbolic.radiative_transfer import molecule_shares
 from ariel_lib.symbolic.rules import RULES, Violations, find_violations
@@ -31,16 +31,30 @@ from ariel_lib.transit.search import Candidate, find_transit
 from ariel_lib.transit.segments import MIN_SAMPLES, Segment, make_segments, merge_channels
 
 AIRS_BANDS = 6
+DOUBT = 2.0  # errors of the guard's fit that a spectrum may differ from it without following a bump
 SAMPLES_A_BIN = 3  # of 24 s: the shortest bump lasts for several
 
 
 @dataclass(frozen=True)
 class Guarded:
-    """What the microlensing guard saw in one visit: the bump, and the depth (wavelength,) that it would feign."""
+    """What the microlensing guard saw in one visit: the bump, and the depth (wavelength,) that it would feign.
+
+    depth (wavelength,)          of the guard's coarse fit of all visits, bumps included
+    root  (wavelength, channel)  its covariance is root · rootᵀ
+    """
 
     visit: int
     bump: Bump
     shift: np.ndarray
+    depth: np.ndarray
+    root: np.ndarray
+
+    def followed(self, mean: np.ndarray, sigma: np.ndarray, shift: np.ndarray) -> float:
+        """The share of a planet's feigned shift that a spectrum follows, beyond DOUBT errors of the fit."""
+        weight = shift / sigma**2
+        weight /= weight @ shift
+        share, error = weight @ (mean - self.depth + shift), np.linalg.norm(weight @ self.root)
+        return float(np.sign(share) * max(abs(share) - DOUBT * error, 0.0))
 
 
 def guard_planet(
@@ -63,12 +77,14 @@ def guard_planet(
     start = problem.prior_mean.copy()
     start[LOG_A] = candidate.log_a
     fit = solve(problem, np.full(1 + AIRS_BANDS, candidate.depth), start, steps=20)
+    basis = np.stack([_on_grid(problem, column, wavelength) for column in np.eye(problem.n_channels)], axis=1)
+    depth, root = basis @ fit.depth, basis @ np.linalg.cholesky(fit.covariances()[0])
     found = []
     for visit in sorted({segment.visit for segment in bands}):
         indices = [n for n, segment in enumerate(bands) if segment.visit == visit]
         bump = find_bump(*_scene(problem, fit, indices), problem.duration)
         if bump is not None:
-            found.append(Guarded(visit, bump, _shift(problem, fit, indices, bump, wavelength)))
+            found.append(Guarded(visit, bump, basis @ _shift(problem, fit, indices, bump), depth, root))
     return found
 
 
@@ -134,17 +150,37 @@ def _scene(problem: Problem, fit: Solution, indices: list[int]) -> tuple[list[Ba
     return bands, precision
 
 
-def _shift(problem: Problem, fit: Solution, indices: list[int], bump: Bump, wavelength: np.ndarray) -> np.ndarray:
-    """The depth that the bump adds where it is not told from the transit, (wavelength,), through the fit's response."""
+def _shift(problem: Problem, fit: Solution, indices: list[int], bump: Bump) -> np.ndarray:
+    """The depth that the bump adds where it is not told from the transit, (channel,), through the fit's response."""
     by_band = np.zeros(problem.n_channels)
     for n in indices:
         by_band += common_response(problem, fit, n)[0] @ (bump.amplitude * bump_shape(bump, problem.segments[n].time))
+    return by_band
+
+
+def _on_grid(problem: Problem, by_band: np.ndarray, wavelength: np.ndarray) -> np.ndarray:
+    """FGS1 and a few AIRS bands (channel,) → (wavelength,), straight between the bands' centres."""
     centres = {int(c): lam for s in problem.segments for c, lam in zip(s.channels, s.wavelength)}
     airs = sorted(c for c in centres if c > 0)
-    shift = np.full(len(wavelength), by_band[0])
+    grid = np.full(len(wavelength), by_band[0])
     if airs:
-        shift[1:] = np.interp(wavelength[1:], [centres[c] for c in airs], by_band[airs])
-    return shift
+        grid[1:] = np.interp(wavelength[1:], [centres[c] for c in airs], by_band[airs])
+    return grid
+
+
+def guarded_context(
+    mean: np.ndarray, sigma: np.ndarray, wavelength: np.ndarray, guarded: Sequence[Sequence[Guarded]]
+) -> tuple[torch.Tensor, Context]:
+    """The spectra (planet, wavelength) as a tensor, and all that the rules may know of them; guarded: a row a planet.
+
+    Where an achromatic bump was found, the spectrum is held against the guard's own fit without the bump: as far as it
+    follows what the bump feigns, it is violated.
+    """
+    shift = np.stack([total_shift(found, len(wavelength)) for found in guarded])
+    share = [found[0].followed(m, s, moved) if moved.any() else 0.0 for found, m, s, moved in zip(guarded, mean, sigma, shift)]
+    clean = mean - np.array(share)[:, None] * shift
+    mu, stated, grid, moved, reference = (torch.tensor(x, dtype=torch.float64) for x in (mean, sigma, wavelength, shift, clean))
+    return mu, make_context(mu, stated, grid, moved, reference)
 
 
 def check_submission(
@@ -169,10 +205,8 @@ def check_submission(
     folders = [archive.root / "lightcurves", Path(submission).parent / "lightcurves"]
     folder = Path(light_curves) if light_curves is not None else next((f for f in folders if f.is_dir()), folders[0])
     kept = Path(submission).parent / "estimates" / split
-    guarded = _guard_all(archive, split, folder, kept, planets, workers, progress)
-    shift = np.stack([total_shift(guarded.get(planet, ()), len(wavelength)) for planet in planets])
-    mu, stated, grid, moved = (torch.tensor(x, dtype=torch.float64) for x in (mean, sigma, wavelength, shift))
-    context = make_context(mu, stated, grid, moved)
+    guarded = guard_planets(archive, split, folder, kept, planets, workers, progress)
+    mu, context = guarded_context(mean, sigma, wavelength, [guarded.get(planet, ()) for planet in planets])
     found = find_violations(mu, context)
     shares = molecule_shares(mu, context)
     lines = list(_log_lines(planets, wavelength, found, guarded, shares))
@@ -215,7 +249,10 @@ def _log_lines(planets, wavelength, found: dict[str, Violations], guarded, share
         }
 
 
-def _guard_all(archive: Archive, split: str, folder: Path, kept: Path, planets, workers, progress) -> dict[str, list[Guarded]]:
+def guard_planets(
+    archive: Archive, split: str, folder: Path, kept: Path, planets: Sequence[str], workers: int = 1, progress=None
+) -> dict[str, list[Guarded]]:
+    """guard_planet for every planet with light curves under folder, side by side; kept: folder of estimates, used if there."""
     present, found = list_light_curves(folder, split), {}
     tasks = [
         (

@@ -347,13 +347,24 @@ def dashboard(
 def ablate(
     config: Annotated[Path, typer.Option(help="YAML file with the grid.")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings of every point.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Points that run side by side.")] = 1,
+    scheduler: Annotated[
+        str | None, typer.Option(help="tcp://host:port of a Dask scheduler, whose workers run the points.")
+    ] = None,
 ) -> None:
-    """Train every point of a grid of settings and rank them; goes on where a killed run stopped."""
-    from ariel_lib.ablation import ablate as run
+    """Train every point of a grid of settings and rank them; goes on where a killed run stopped.
 
-    with _bar("Points") as progress:
-        result = run(config, overrides or (), progress=progress, log=_print_line)
+    Exit code 1: some points failed, the others are ranked.
+    """
+    from ariel_lib.ablation import ablate as run
+    from ariel_lib.calibration.cluster import open_crew
+
+    crew = open_crew(scheduler) if scheduler else nullcontext(workers)
+    with crew as hands, _bar("Points") as progress:
+        result = run(config, overrides or (), workers=hands, progress=progress, log=_print_line)
     _print_json(result)
+    if result["failed"]:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: spectramind verify outputs/v50/manifest_train.json")
@@ -365,6 +376,17 @@ def verify(manifest: Annotated[Path, typer.Argument(help="manifest.json or manif
     _print_json({"manifest": str(manifest), "changes": changes})
     if changes:
         raise typer.Exit(1)
+
+
+@app.command(epilog="Example: spectramind track outputs/v50/manifest_train.json --store outputs/mlflow")
+def track(
+    manifest: Annotated[Path, typer.Argument(help="manifest_VERB.json that a run wrote.")],
+    store: Annotated[Path, typer.Option(help="Folder of the MLflow store; made when it is missing.")] = Path("outputs/mlflow"),
+) -> None:
+    """Enter a finished run into a local MLflow store: settings, figures, and the files that its manifest lists."""
+    from ariel_lib.tracking import track as run
+
+    _print_json(run(manifest, store))
 
 
 @app.command(epilog="Example: spectramind freeze --tag v0.50.0-best --manifest outputs/v50/manifest_train.json")

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from ariel_lib.archive import Archive, ArchiveError, read_spectra
+from ariel_lib.checking import guard_planets, guarded_context
 from ariel_lib.diagnostics.dashboard import Evidence, draw_dashboard
 from ariel_lib.explanation import explain_submission
 from ariel_lib.housekeeping import summarise_visits
@@ -22,13 +22,12 @@ from ariel_lib.metrics import naive_statistics
 from ariel_lib.provenance import SUMMARY, read_seconds
 from ariel_lib.storage import StorageError, load_arrays, load_metadata
 from ariel_lib.submission import read_submission
-from ariel_lib.symbolic.context import make_context
 from ariel_lib.symbolic.rules import RULES, find_violations, penalty_gradient
 
 EXPLANATION = "explanation.safetensors"
 STAR_COLUMNS = ("Ts", "Rs", "P")
 HOUSEKEEPING_PLANETS = 100
-UNGUARDED = "microlens"  # needs fits to the light curves, which `spectramind check` makes
+GUARDED = "microlens"  # the rule that reads light curves
 
 
 def diagnose(
@@ -52,7 +51,7 @@ def diagnose(
     truth     default: {data}/{split}.csv where it exists
     weights   default: model/weights.safetensors beside the submission. They must be those that made it
     explained planets whose attributions are computed
-    An explanation.safetensors or housekeeping.csv beside the submission is taken instead of made.
+    An explanation.safetensors beside the submission is taken instead of made.
     Raises ValueError where the files do not belong together, or without the extra [diagnostics].
     """
     if importlib.util.find_spec("bokeh") is None:
@@ -75,12 +74,15 @@ def diagnose(
     )  # fmt: skip
     if explanation and not (submission.parent / EXPLANATION).is_file():
         seconds["explain"] = time.monotonic() - clock
-    deviations, limits, gradients = _rules(mean, sigma, archive.wavelengths())
-    missing[UNGUARDED] = "its map needs the light curves: `spectramind check` makes it"
+    curves = _light_curves(archive, submission, split, light_curves, missing)
+    guarded = _guard(archive, submission, split, planets, curves, workers)
+    if guarded is not None and None in guarded:
+        missing[GUARDED] = f"{guarded.count(None)} of {len(planets)} planets have no light curves; their rows are blank"
+    deviations, limits, gradients = _rules(mean, sigma, archive.wavelengths(), guarded)
     evidence = Evidence(
         planets, archive.wavelengths(), mean, sigma, known, naive, _configuration(weights, submission, archive.root),
         _stars(archive, split, planets), explanation, who, deviations, limits, gradients,
-        _housekeeping(archive, submission, split, planets, light_curves, missing), seconds, missing,
+        None if curves is None else summarise_visits(curves, split, planets[:HOUSEKEEPING_PLANETS], archive), seconds, missing,
     )  # fmt: skip
     summary = draw_dashboard(page, evidence, seed=seed)
     return {
@@ -124,14 +126,35 @@ def _explanation(submission: Path, outdir: Path, weights: Path, origin: dict, mi
     return arrays, who
 
 
-def _rules(mean: np.ndarray, sigma: np.ndarray, wavelength: np.ndarray) -> tuple[dict, dict, dict]:
-    """Deviations, limits and ∂L/∂μ by rule."""
-    mu, stated, grid = (torch.tensor(x, dtype=torch.float64) for x in (mean, sigma, wavelength))
-    context = make_context(mu, stated, grid)
-    names = [name for name in RULES if name != UNGUARDED]
+def _light_curves(archive: Archive, submission: Path, split: str, light_curves, missing: dict) -> Path | None:
+    """The folder that holds the split's light curves, or None, and then what cannot be drawn without them."""
+    folders = [Path(light_curves)] if light_curves else [archive.root / "lightcurves", submission.parent / "lightcurves"]
+    folder = next((folder for folder in folders if (folder / split).is_dir()), None)
+    if folder is None:
+        why = f"no light curves under {' or '.join(map(str, folders))}"
+        missing |= {GUARDED: f"not computed: {why}", "housekeeping": why}
+    return folder
+
+
+def _guard(archive: Archive, submission: Path, split: str, planets, curves: Path | None, workers: int) -> list | None:
+    """What the microlensing guard saw of each planet, None where it saw none; None altogether without light curves."""
+    if curves is None:
+        return None
+    found = guard_planets(archive, split, curves, submission.parent / "estimates" / split, planets, workers)
+    return [found.get(planet) for planet in planets]
+
+
+def _rules(mean: np.ndarray, sigma: np.ndarray, wavelength: np.ndarray, guarded: list | None) -> tuple[dict, dict, dict]:
+    """Deviations, limits and ∂L/∂μ by rule; the guard's only where there are light curves, NaN for planets without."""
+    seen = [None] * len(mean) if guarded is None else guarded
+    mu, context = guarded_context(mean, sigma, wavelength, [one or () for one in seen])
+    names = [name for name in RULES if name != GUARDED or guarded is not None]
     found = find_violations(mu, context)
+    deviations = {name: found[name].sigmas.numpy() for name in names}
+    if guarded is not None:
+        deviations[GUARDED][[one is None for one in seen]] = np.nan
     gradients = {name: penalty_gradient(name, mu, context).numpy() for name in names}
-    return {name: found[name].sigmas.numpy() for name in names}, {name: RULES[name].limit for name in names}, gradients
+    return deviations, {name: RULES[name].limit for name in names}, gradients
 
 
 def _stars(archive: Archive, split: str, planets) -> pd.DataFrame | None:
@@ -142,18 +165,6 @@ def _stars(archive: Archive, split: str, planets) -> pd.DataFrame | None:
     if None in stars:
         return None
     return pd.DataFrame({"planet": planets} | {name: [getattr(star, name) for star in stars] for name in STAR_COLUMNS})
-
-
-def _housekeeping(archive: Archive, submission: Path, split: str, planets, light_curves, missing: dict) -> pd.DataFrame | None:
-    kept = submission.parent / "housekeeping.csv"
-    if kept.is_file():
-        return pd.read_csv(kept, dtype={"planet": str})
-    folders = [Path(light_curves)] if light_curves else [archive.root / "lightcurves", submission.parent / "lightcurves"]
-    folder = next((folder for folder in folders if (folder / split).is_dir()), None)
-    if folder is None:
-        missing["housekeeping"] = f"no light curves under {' or '.join(map(str, folders))}"
-        return None
-    return summarise_visits(folder, split, planets[:HOUSEKEEPING_PLANETS])
 
 
 def _configuration(weights: Path, submission: Path, data: Path) -> dict:

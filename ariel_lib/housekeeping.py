@@ -1,6 +1,8 @@
-"""How calibration left the light curves: scatter against the propagated sigma, samples masked, drift of flux and pointing.
+"""How calibration left the light curves: scatter against the propagated sigma, samples masked, bad pixels, drift of flux
+and pointing.
 
-Reads light-curve files; knows no transit: scatter is that of successive differences, which a slow curve does not move.
+Reads light-curve files and, where there are frames, their calibration maps; knows no transit: scatter is that of successive
+differences, which a slow curve does not move.
 """
 
 from collections.abc import Sequence
@@ -9,21 +11,29 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ariel_lib.archive import Archive
+from ariel_lib.calibration.bad_pixels import unusable_pixels
 from ariel_lib.calibration.light_curves import LightCurve, light_curves_path, list_light_curves, load_light_curves
+from ariel_lib.instrument import AIRS, FGS1
 
 MAD_TO_SIGMA = 1.4826  # of a Gaussian
 
 
-def summarise_visits(folder: Path | str, split: str, planets: Sequence[str]) -> pd.DataFrame:
+def summarise_visits(folder: Path | str, split: str, planets: Sequence[str], archive: Archive | None = None) -> pd.DataFrame:
     """A row a planet, visit and instrument: scatter_ppm, propagated_ppm (medians over wavelengths, one sample),
-    masked_percent, flux_drift_percent and centroid_drift_pixel (last tenth of the visit minus first tenth)."""
+    masked_percent, flux_drift_percent, centroid_drift_pixel (last tenth of the visit minus first tenth), and
+    bad_pixels_percent: of the detector, by the maps of the archive; NaN where it has no frames of the planet."""
     rows, present = [], list_light_curves(folder, split)
+    framed = set() if archive is None else set(archive.planets(split))
     for planet in planets:
         for visit in present.get(planet, ()):
             curves = load_light_curves(light_curves_path(folder, split, planet, visit))
-            for instrument in ("fgs1", "airs"):
-                figures = summarise_curve(getattr(curves, instrument))
-                rows.append({"planet": planet, "visit": visit, "instrument": instrument, **figures})
+            for name, instrument in (("fgs1", FGS1), ("airs", AIRS)):
+                figures = summarise_curve(getattr(curves, name))
+                bad = float("nan")
+                if planet in framed:
+                    bad = 100 * float(unusable_pixels(archive.calibration_maps(split, planet, visit, instrument)).mean())
+                rows.append({"planet": planet, "visit": visit, "instrument": name, **figures, "bad_pixels_percent": bad})
     return pd.DataFrame(rows)
 
 

@@ -4,8 +4,11 @@ Knows the order of the stages, not their insides.
 """
 
 import json
+import logging
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +21,26 @@ from ariel_lib.checkpoint import Checkpoint
 from ariel_lib.config import ConfigError, config_hash, from_dict
 from ariel_lib.inference import answer
 from ariel_lib.manifest import write_manifest
-from ariel_lib.metrics import naive_statistics, unclipped_score
+from ariel_lib.metrics import coverage, naive_statistics, unclipped_score, z_statistics
 from ariel_lib.storage import save_arrays, write_atomically
 from ariel_lib.survey import survey_planets
 from ariel_lib.transit.scale_height import Labelled
-from ariel_lib.uncertainty.conformal import JOINT, MARGINAL, Intervals, brightness_classes, coverage_table
+from ariel_lib.uncertainty.conformal import (
+    JOINT,
+    MARGINAL,
+    Intervals,
+    TooFewPlanets,
+    brightness_classes,
+    coverage_table,
+    planets_needed,
+)
 from ariel_lib.uncertainty.corel import Corel, corel_features, halves, train_corel
 from ariel_lib.uncertainty.temperature import Temperature, fit_temperature, folds_of_planets, noise_level
 
 FOLDS = 4  # each planet's intervals come from a COREL that has not seen it
 CLASSES = 3  # of brightness, by the planet's median AIRS sigma
+MIN_HELD_OUT = 4  # with fewer, a fold leaves less than what COREL can be trained on
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,22 +79,40 @@ def train_intervals(
     update   store the intervals in the checkpoint, so that `predict` takes its sigmas from them
 
     Intervals and tables are cross-fitted: no planet is judged by a network or a quantile that has seen it.
-    Raises ConfigError where the checkpoint names no data or too few held-out planets.
+    Too few held-out planets for q: the intervals are infinite, one warning says how many it takes, and a checkpoint is not
+    updated. Raises ConfigError then, where the checkpoint names no data, and for fewer than MIN_HELD_OUT planets.
     """
     weights, outdir, checkpoint = Path(weights), Path(outdir), Checkpoint.load(weights)
     held_out, naive = _held_out(checkpoint, weights, data, workers, progress)
     torch.set_num_threads(checkpoint.config["training"]["threads"])
-    with threadpool_limits(checkpoint.config["training"]["threads"]):
-        intervals, scores = _cross_fit(held_out, q, naive)
+    with threadpool_limits(checkpoint.config["training"]["threads"]), warnings.catch_warnings():
+        warnings.simplefilter("ignore", TooFewPlanets)  # a sentence for all of them follows
         corel = train_corel(held_out.features, *held_out.prediction, level=q)
+        if update and not np.isfinite(corel.stretch).all():
+            raise ConfigError(f"{weights} is left as it is: {_shortage(len(held_out.mean), q)}")
+        intervals, scores, statistics = _cross_fit(held_out, q, naive)
+    if infinite := int(np.isinf(intervals[MARGINAL].upper).any(axis=1).sum()):
+        logger.warning("infinite intervals for %d of %d planets: %s", infinite, len(held_out.mean), _shortage(len(held_out.mean), q))
     table = _write_tables(outdir, held_out, intervals)
     save_arrays(outdir / "corel.safetensors", corel.to_arrays(), {"q": str(q)})
-    result = {"q": q, "planets": len(held_out.mean), "score": scores} | table
+    result = {"q": q, "planets": len(held_out.mean), "score": scores, "statistics": statistics} | table
     write_atomically(outdir / "coverage.json", json.dumps(result, indent=1).encode())
     if update:
         replace(checkpoint, corel=corel, temperature=_temperature(corel, held_out, naive)).save(weights)
         write_manifest(weights.parent, [weights.name], {"config_hash": config_hash(from_dict(checkpoint.config))})
     return result | {"outdir": str(outdir), "checkpoint_updated": update}
+
+
+def _shortage(n: int, q: float) -> str:
+    return (
+        f"{n} held-out planets are too few for {q:.0%} intervals of finite width; it takes {_enough(q)}. "
+        "Train with more planets or a larger training.validation_fraction, or ask for a smaller q."
+    )
+
+
+def _enough(q: float) -> int:
+    """Held-out planets with which every fold leaves planets_needed(q) to calibrate on."""
+    return next(n for n in count(MIN_HELD_OUT) if len(halves(n - -(-n // FOLDS), 0)[1]) >= planets_needed(q))
 
 
 def _held_out(checkpoint: Checkpoint, weights: Path, data, workers: int, progress) -> tuple[HeldOut, dict[str, float]]:
@@ -100,6 +131,8 @@ def _held_out(checkpoint: Checkpoint, weights: Path, data, workers: int, progres
     observations = survey.given(checkpoint.drift).observations
     if not observations:
         raise ConfigError(f"{weights} held out {len(planets)} planets, of which {root} has none.")
+    if len(observations) < MIN_HELD_OUT:
+        raise ConfigError(f"{weights}: expected at least {MIN_HELD_OUT} held-out planets, found {len(observations)}.")
     judges = checkpoint.as_held_out(known)
     answers = [
         answer(observation, replace(judges[planet], temperature=Temperature(), corel=None))
@@ -113,8 +146,9 @@ def _held_out(checkpoint: Checkpoint, weights: Path, data, workers: int, progres
     return HeldOut(tuple(observations), features, mean, sigma, known.labels.of(observations)), naive
 
 
-def _cross_fit(held_out: HeldOut, q: float, naive: dict) -> tuple[dict[str, Intervals], dict[str, float]]:
-    """Intervals of every planet by promise, and the scores of sigmas from COREL and from the temperature alone."""
+def _cross_fit(held_out: HeldOut, q: float, naive: dict) -> tuple[dict[str, Intervals], dict[str, float], dict[str, dict]]:
+    """Intervals of every planet by promise; the scores of sigmas from COREL and from the temperature alone; and their
+    z_rms and coverage_80 (of the temperature alone where no interval is finite)."""
     n, wavelengths = held_out.mean.shape
     edges = {promise: np.empty((2, n, wavelengths)) for promise in (MARGINAL, JOINT)}
     sigmas = {name: np.empty((n, wavelengths)) for name in ("temperature", "corel")}
@@ -127,8 +161,17 @@ def _cross_fit(held_out: HeldOut, q: float, naive: dict) -> tuple[dict[str, Inte
         own = corel.sigmas(new.features, new.mean, new.sigma)
         sigmas["corel"][judged] = _temperature(corel, known, naive).apply(own)
         sigmas["temperature"][judged] = fit_temperature(*known.prediction, **naive).apply(new.sigma)
+    if np.isinf(edges[MARGINAL]).all():
+        del sigmas["corel"]  # widths that are all infinite make no sigmas
     scores = {name: unclipped_score(held_out.truth, held_out.mean, sigma, **naive) for name, sigma in sigmas.items()}
-    return {promise: Intervals(*both, q, promise) for promise, both in edges.items()}, scores
+    statistics = {
+        name: {
+            "z_rms": z_statistics(held_out.truth, held_out.mean, sigma)["z_rms"],
+            "coverage_80": coverage(held_out.truth, held_out.mean, sigma, 0.8),
+        }
+        for name, sigma in sigmas.items()
+    }
+    return {promise: Intervals(*both, q, promise) for promise, both in edges.items()}, scores, statistics
 
 
 def _temperature(corel: Corel, held_out: HeldOut, naive: dict) -> Temperature:

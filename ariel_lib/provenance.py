@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from ariel_lib.lineage import origin_of
 from ariel_lib.manifest import sha256
 from ariel_lib.storage import StorageError, write_atomically
 
@@ -54,14 +55,14 @@ def recorded(
             with suppress(OSError):  # the error itself matters more than its line in the log
                 _log(run, started, time.monotonic() - clock, f"failed: {type(error).__name__}: {' '.join(str(error).split())}")
         raise
-    described = describe(run)
-    described[TIMES] = {"started": started.isoformat(timespec="seconds"), "seconds": round(time.monotonic() - clock, 2)}
     try:
+        described = describe(run)
+        described[TIMES] = {"started": started.isoformat(timespec="seconds"), "seconds": round(time.monotonic() - clock, 2)}
         path = write_atomically(run.folder / (manifest or f"manifest_{verb}.json"), _json(described))
         _summarise(run, described, path)
         _log(run, started, time.monotonic() - clock, f"done: {path.name}, {len(run.artifacts)} artifacts")
-    except OSError as error:  # a full disk: what the run made stands, and must not be lost for want of a record
-        logger.warning("%s: the run is done, but its record could not be written: %s", run.folder, error)
+    except OSError as error:  # a full disk, an input gone: what the run made stands, and must not be lost for want of a record
+        logger.warning("%s: the run is done, but its record could not be made: %s", run.folder, error)
 
 
 def describe(run: Run) -> dict:
@@ -69,13 +70,20 @@ def describe(run: Run) -> dict:
     return {
         "verb": run.verb, "git": git_state(), "config_hash": run.config_hash, "seed": run.seed, "settings": run.settings,
         "versions": versions(), "hardware": hardware(),
-        "inputs": {name: {"path": os.path.relpath(p, run.folder), "fingerprint": fingerprint(p)} for name, p in sorted(run.inputs.items())},
+        "inputs": {name: _input(p, run.folder) for name, p in sorted(run.inputs.items())},
         "artifacts": {
             Path(os.path.relpath(p, run.folder)).as_posix(): {"bytes": p.stat().st_size, "sha256": sha256(p)}
             for p in sorted(run.artifacts)
         },
         "metrics": run.metrics,
     }  # fmt: skip
+
+
+def _input(path: Path, folder: Path) -> dict[str, object]:
+    """Where it lies and its fingerprint; for a copy from lakeFS also which commit it is a copy of."""
+    found = {"path": os.path.relpath(path, folder), "fingerprint": fingerprint(path)}
+    origin = origin_of(path)
+    return found if origin is None else found | {"lakefs": origin}
 
 
 def verify_run(manifest: Path | str) -> list[str]:

@@ -27,7 +27,7 @@ def run_training(config: Config, *, progress: Progress = None, log: Callable[[st
             result["corel"] = train_intervals(weights=result["weights"], outdir=outdir, q=q, update=True)
             run.artifacts += [path for path in outdir.iterdir() if path.is_file()]
         run.artifacts += [folder / name for name in ("weights.safetensors", "metrics.json", "manifest.json")]
-        run.inputs = {"data": Path(config.data.root)}
+        run.inputs = {"data": Archive(config.data.root).root}
         run.metrics = result["validation"]
     return result
 
@@ -42,7 +42,7 @@ def run_prediction(*, data: Path, split: str, weights: Path, out: Path, **settin
         result = predict(data=data, split=split, weights=weights, out=out, **settings)
         config = from_dict(Checkpoint.load(weights).config)
         run.seed, run.config_hash, run.settings = config.training.seed, config_hash(config), {"split": split}
-        run.inputs = {"data": Path(data), "weights": weights}
+        run.inputs = {"data": Archive(data).root, "weights": weights}
         run.artifacts = [path for path in (out.with_suffix(end) for end in (".csv", ".json", ".safetensors")) if path.is_file()]
         run.metrics = {"planets": result["planets"], "fallbacks": len(result["fallbacks"]), "flagged": len(result["flags"])}
     return result
@@ -64,7 +64,7 @@ def run_calibration(
             report = calibrate_split(archive, split, out, settings, workers=workers, progress=progress)
         failed = [{"planet_id": f.planet_id, "visit": f.visit, "reason": f.reason} for f in report.failed]
         run.settings = {"split": split, **json.loads(json.dumps(asdict(settings), default=str))}
-        run.inputs = {"data": data}
+        run.inputs = {"data": archive.root}
         run.artifacts = sorted((out / split).glob("*.safetensors"))
         run.metrics = {"visits": len(run.artifacts), "failed": len(failed)}
     return {"done": len(report.done), "skipped": len(report.skipped), "failed": failed}, failed

@@ -51,8 +51,8 @@ from ariel_lib.archive import Archive
 from ariel_lib.budget import Budget
 from ariel_lib.diagnostics.figures import draw_spectra, render_png
 from ariel_lib.diagnostics.report import report_from_artifacts
-from ariel_lib.inference import predict
 from ariel_lib.mounts import find_input
+from ariel_lib.runs import run_prediction
 from ariel_lib.submission import read_submission, validate_submission
 
 budget = Budget(max_hours and 3600 * max_hours, started=started)
@@ -65,14 +65,15 @@ print(f"{len(archive.requested_planets())} planets to answer for, from {data.nam
 # ## Predict
 # A valid submission stands before the first planet is looked at: every row the mean of all training spectra, with a
 # standard deviation wide enough to score zero, not less. It is rewritten after each round of planets. A planet that
-# cannot be read keeps that row, and its reason is logged; what there is no time for is given up in a stated order.
+# cannot be read keeps that row, and its reason is logged; what there is no time for is given up in a stated order. At the
+# end `manifest_predict.json` says what the run was made of.
 
 # %%
-result = predict(
+result = run_prediction(
     data=data,
     split=split,
     weights=weights,
-    out=out,
+    out=Path(out),
     light_curves=light_curves,
     workers=workers,
     budget=budget,

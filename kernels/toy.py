@@ -41,10 +41,9 @@ from ariel_lib.config import CalibrationConfig, Config, DataConfig, TrainingConf
 from ariel_lib.diagnostics.figures import draw_spectra, render_png
 from ariel_lib.diagnostics.report import report_from_artifacts
 from ariel_lib.evaluation import evaluate_submission
-from ariel_lib.inference import predict
+from ariel_lib.runs import run_prediction, run_training
 from ariel_lib.simulator.dataset import simulate_dataset
 from ariel_lib.submission import read_submission
-from ariel_lib.training import train
 
 folder = Path(folder)
 data, submission = folder / "data", folder / "submission.csv"
@@ -67,7 +66,7 @@ config = Config(
     calibration=CalibrationConfig(workers=workers),
     training=TrainingConfig(seed=seed, epochs=epochs, out=str(folder / "model")),
 )
-result = train(config, log=print)
+result = run_training(config, log=print)
 result["validation"]
 
 # %% [markdown]
@@ -75,7 +74,7 @@ result["validation"]
 # 0 is what the mean of all training spectra would score, 1 is a perfect answer.
 
 # %%
-predict(data=data, split="test", weights=result["weights"], out=submission, workers=workers)
+run_prediction(data=data, split="test", weights=Path(result["weights"]), out=submission, workers=workers)
 evaluate_submission(submission, data / "test.csv", train_labels=data / "train.csv")
 
 # %%

@@ -58,8 +58,8 @@ from ariel_lib.config import CalibrationConfig, Config, DataConfig, ModelConfig,
 from ariel_lib.diagnostics.figures import draw_history, draw_spectra, render_png
 from ariel_lib.inference import answer
 from ariel_lib.mounts import find_input, take_up_session
+from ariel_lib.runs import run_training
 from ariel_lib.survey import survey_planets
-from ariel_lib.training import train
 from ariel_lib.transit.scale_height import Labelled
 
 config = Config(
@@ -78,7 +78,7 @@ config
 # deviations are rescaled.
 
 # %%
-result = train(config, log=print)
+result = run_training(config, log=print)
 result["validation"]
 
 # %% [markdown]
@@ -105,7 +105,7 @@ Image(render_png(draw_spectra(list(seen), mean, sigma, truth=labels, wavelengths
 
 # %% [markdown]
 # The weights carry their configuration; the submission kernel needs nothing else. `manifest.json` beside them holds their
-# SHA-256, without which they are not used.
+# SHA-256, without which they are not used; `manifest_train.json` says what the run was made of.
 
 # %%
 print(Path(result["weights"]).name, Path(result["weights"]).stat().st_size, "bytes")

@@ -8,9 +8,9 @@ import pytest
 
 from ariel_lib.archive import Archive
 from ariel_lib.calibration.light_curves import light_curves_path, list_light_curves, load_light_curves
-from ariel_lib.checking import SAMPLES_A_BIN, check_submission, coarsen, guard_planet
+from ariel_lib.checking import SAMPLES_A_BIN, check_submission, coarsen, guard_planet, guarded_context
 from ariel_lib.submission import write_submission
-from ariel_lib.symbolic.rules import RULES
+from ariel_lib.symbolic.rules import RULES, find_violations
 from ariel_lib.transit.segments import make_segments
 
 
@@ -71,6 +71,26 @@ def test_a_bump_in_the_light_curves_is_found_where_it_was_put(data):
     assert not quiet.bump.exists
     assert found.bump.achromatic and found.bump.time == pytest.approx(centre, abs=width)
     assert found.shift.shape == (283,) and np.isfinite(found.shift).all()
+
+
+def test_a_spectrum_that_follows_a_bump_is_flagged_and_one_that_does_not_is_not(data):
+    archive = Archive(data)
+    planet = next(iter(list_light_curves(data / "lightcurves", "test")))
+    curves = load_light_curves(light_curves_path(data / "lightcurves", "test", planet, 0))
+    centre, width = np.quantile(curves.airs.time, 0.4), 0.03 * np.ptp(curves.airs.time)
+
+    def lensed(curve):
+        factor = 1 + 4e-3 * np.exp(-0.5 * ((curve.time - centre) / width) ** 2)
+        return replace(curve, flux=curve.flux * factor.reshape(-1, *[1] * (curve.flux.ndim - 1)))
+
+    both = replace(curves, fgs1=lensed(curves.fgs1), airs=lensed(curves.airs))
+    guarded = guard_planet([both], archive.star("test", planet), archive.wavelengths())
+    clean, shift = guard_planet([curves], archive.star("test", planet), archive.wavelengths())[0].depth, guarded[0].shift
+    assert guarded[0].bump.achromatic and np.abs(shift).max() > 1e-4
+    sigma = np.full(283, 3e-5)
+    for mean, follows in ((guarded[0].depth, True), (clean, False)):
+        mu, context = guarded_context(mean[None], sigma[None], archive.wavelengths(), [guarded])
+        assert bool(find_violations(mu, context)["microlens"].flagged.any()) == follows
 
 
 def test_coarse_segments_keep_the_weighted_mean(data):

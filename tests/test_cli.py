@@ -15,7 +15,7 @@ from ariel_lib.cli import app
 from ariel_lib.submission import write_submission
 
 VERBS = ("simulate", "calibrate", "train", "predict", "corel-train", "check", "score", "report", "test")
-VERBS += ("diagnose", "ablate", "verify", "freeze")
+VERBS += ("diagnose", "ablate", "verify", "freeze", "track")
 HEAVY = ("torch", "numpy", "pandas", "hydra", "matplotlib", "rich.progress")
 
 

@@ -1,16 +1,42 @@
 """ariel_lib.evidence: what the dashboard is given, from the files that lie there."""
 
 import json
-import runpy
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ariel_lib import evidence
-from ariel_lib.archive import ArchiveError
+from ariel_lib.archive import ArchiveError, Spectra, write_spectra, write_stars, write_wavelengths
+from ariel_lib.instrument import spectrum_wavelengths
+from ariel_lib.simulator.star import draw_star
+from ariel_lib.storage import save_arrays
+from ariel_lib.submission import write_submission
 
-write_run = runpy.run_path(Path(__file__).parents[1] / "benchmarks" / "dashboard.py")["write_run"]
+BANDS = 6
+
+
+def write_run(out, n):
+    """What a run over n planets leaves, invented: data without light curves, submission, explanation."""
+    rng, wavelength = np.random.default_rng(0), spectrum_wavelengths()
+    planets = [str(1000 + row) for row in range(n)]
+    stars = [draw_star(rng, planet) for planet in planets]
+    truth = rng.uniform(0.005, 0.02, (n, 1)) + rng.normal(0, 1e-4, (n, 283))
+    data, path = out / "data", out / "run" / "submission.csv"
+    data.mkdir(parents=True)
+    write_wavelengths(data, wavelength)
+    write_stars(data, "test", stars)
+    for name in ("train", "test"):
+        write_spectra(data / f"{name}.csv", Spectra(tuple(planets), truth))
+    mean = truth + rng.normal(0, 5e-5, truth.shape)
+    write_submission(path, planets, mean, np.full_like(mean, 5e-5), fallback_mean=truth.mean(axis=0), fallback_sigma=0.01)
+    path.with_suffix(".json").write_text(json.dumps({"answered": n, "origin": {"data": str(data.resolve())}}))
+    shapes = {"embedding": (n, 4), "gates": (n, 283, 3), "correction": (n, BANDS)} | {
+        f"{method}{part}": (n, BANDS, *rest)
+        for method in ("ig", "shap") for part, rest in (("", (283,)), ("_rest", (2,)), ("_error", ()))
+    }  # fmt: skip
+    arrays = {name: rng.random(shape, dtype=np.float32) for name, shape in shapes.items()}
+    save_arrays(path.with_name("explanation.safetensors"), arrays, {"planet_ids": json.dumps(planets)})
+    return path
 
 
 @pytest.fixture
@@ -44,11 +70,10 @@ def test_data_and_truth_come_from_the_record_beside_the_submission(gathered):
 
 def test_without_truth_weights_and_light_curves_each_is_said_to_be_missing(gathered):
     submission, run = gathered
-    for name in ("explanation.safetensors", "housekeeping.csv"):
-        submission.with_name(name).unlink()
+    submission.with_name("explanation.safetensors").unlink()
     given = run(truth="nowhere.csv")
     assert given.truth is None and not given.explanation and given.housekeeping is None
-    assert {"explanation", "housekeeping"} <= set(given.missing)
+    assert {"explanation", "housekeeping", "microlens"} <= set(given.missing)
 
 
 def test_a_clean_flat_spectrum_has_no_violation_and_a_spike_has(gathered):
@@ -56,9 +81,11 @@ def test_a_clean_flat_spectrum_has_no_violation_and_a_spike_has(gathered):
     wavelength = run().wavelength
     mean, sigma = np.full((2, 283), 0.01), np.full((2, 283), 2e-5)
     mean[1, 140] += 0.002
-    deviations, limits, _ = evidence._rules(mean, sigma, wavelength)
+    deviations, limits, _ = evidence._rules(mean, sigma, wavelength, None)
     broken = np.any([np.abs(d).max(axis=1) > limits[rule] for rule, d in deviations.items()], axis=0)
-    assert broken.tolist() == [False, True]
+    assert broken.tolist() == [False, True] and "microlens" not in limits
+    guarded, _, _ = evidence._rules(mean, sigma, wavelength, [None, []])
+    assert np.isnan(guarded["microlens"][0]).all() and (guarded["microlens"][1] == 0).all()
 
 
 def test_weights_that_did_not_make_the_submission_are_refused(gathered):

@@ -2,7 +2,7 @@
 
 import torch
 
-from ariel_lib.diagnostics.charts import GATE_NAMES
+from ariel_lib.diagnostics.workings import GATE_NAMES
 from ariel_lib.explanation import BANDS, band_corrections, explain, gradient_shap, integrated_gradients
 from ariel_lib.models.decoder import EXPERTS
 from ariel_lib.models.inputs import Inputs

@@ -150,7 +150,7 @@ def start_training(made, out):
 MOMENTS = {
     "while planets are calibrated": lambda out: len(list(out.glob("lightcurves/train/*.safetensors"))) >= 2,
     "while transits are fitted": lambda out: len(list(out.glob("estimates/train/*.safetensors"))) >= 4,
-    "while epochs run": lambda out: (out / "state.safetensors").is_file(),
+    "while epochs run": lambda out: (out / "state_0.safetensors").is_file(),
 }
 
 

@@ -11,7 +11,7 @@ MODULES = sorted(path.relative_to(ROOT).with_suffix("").as_posix().replace("/", 
 TORCH_FREE = ("instrument", "molecules", "archive", "simulator", "calibration", "transit", "metrics", "uncertainty", "submission")
 TORCH_FREE += ("evaluation", "mounts", "config", "diagnostics", "storage", "survey", "rounds", "budget", "manifest", "standing", "doubts")
 WITH_TORCH = ("ariel_lib.uncertainty.corel",)  # the one network outside models: it learns quantiles, not spectra
-TORCH_FREE += ("provenance", "housekeeping", "leaderboard", "runs")
+TORCH_FREE += ("provenance", "housekeeping", "leaderboard", "runs", "lineage", "tracking")
 ONLY_IN = {
     "hydra": ("config",),
     "omegaconf": ("config",),
@@ -24,6 +24,7 @@ ONLY_IN = {
     "torch_geometric": ("models",),
     "mamba_ssm": ("models",),
     "batman": ("simulator",),
+    "mlflow": ("tracking",),
 }
 # room → the rooms of ariel_lib that it may import besides `storage`, which knows no room;
 # rooms that compose others (training, inference …) are free but for `cli`
@@ -31,7 +32,8 @@ MAY_IMPORT = {
     "instrument": set(),
     "molecules": set(),
     "storage": set(),
-    "archive": {"instrument"},
+    "lineage": set(),
+    "archive": {"instrument", "lineage"},
     "calibration": {"instrument", "archive"},
     "simulator": {"instrument", "archive", "calibration", "molecules"},
     "transit": {"instrument", "archive", "calibration"},
@@ -50,9 +52,10 @@ MAY_IMPORT = {
     "doubts": {"transit"},
     "rounds": {"archive", "budget", "calibration", "survey"},
     "config": set(),
-    "provenance": {"manifest", "__version__"},
-    "housekeeping": {"calibration"},
+    "provenance": {"manifest", "lineage", "__version__"},
+    "housekeeping": {"instrument", "archive", "calibration"},
     "leaderboard": set(),
+    "tracking": set(),
 }
 
 

@@ -29,8 +29,8 @@ def test_an_earlier_session_is_taken_up_but_overwrites_nothing(tmp_path):
     for folder, text in (("old", b"old"), ("new", b"new")):
         (tmp_path / folder / "estimates").mkdir(parents=True)
         (tmp_path / folder / "estimates" / "1.safetensors").write_bytes(text)
-    (tmp_path / "old" / "state.safetensors").write_bytes(b"epochs")
+    (tmp_path / "old" / "state_0.safetensors").write_bytes(b"epochs")
     assert take_up_session(None, tmp_path / "new") == 0
     assert take_up_session(tmp_path / "old", tmp_path / "new") == 1
-    assert (tmp_path / "new" / "state.safetensors").read_bytes() == b"epochs"
+    assert (tmp_path / "new" / "state_0.safetensors").read_bytes() == b"epochs"
     assert (tmp_path / "new" / "estimates" / "1.safetensors").read_bytes() == b"new"

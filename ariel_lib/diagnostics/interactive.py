@@ -48,15 +48,16 @@ def spectrum_plot(wavelength: np.ndarray, mean: np.ndarray, sigma: np.ndarray, t
 def embedding_plot(kind: str, table: pd.DataFrame, colour: str):
     """Points x, y of table, coloured by one of its columns; the page may choose another, by the names '{kind}_points' and
     '{kind}_colours'."""
-    from bokeh.models import ColumnDataSource, HoverTool, LinearColorMapper
+    from bokeh.models import ColorBar, ColumnDataSource, HoverTool, LinearColorMapper
     from bokeh.palettes import Cividis256
 
     columns = {name: table[name].tolist() for name in table.columns}
     source = ColumnDataSource(columns | {"shade": table[colour].tolist()}, name=f"{kind}_points")
     mapper = LinearColorMapper(Cividis256, low=float(table[colour].min()), high=float(table[colour].max()), name=f"{kind}_colours")
     plot = _plot(kind, 380, "", "")
-    plot.axis.visible = False
-    plot.scatter("x", "y", source=source, size=7, color={"field": "shade", "transform": mapper}, line_color=COLORS[-1], line_width=0.3)
+    plot.axis.visible = plot.grid.visible = False
+    plot.add_layout(ColorBar(color_mapper=mapper, background_fill_alpha=0, major_label_text_color=COLORS[-1]), "right")
+    plot.scatter("x", "y", source=source, size=7, color={"field": "shade", "transform": mapper}, line_color=COLORS[-1], line_width=0.8)
     names = [name for name in table.columns if name not in ("x", "y")]
     plot.add_tools(HoverTool(tooltips=[(name, f"@{{{name}}}") for name in names]))
     return plot

@@ -34,8 +34,11 @@ class Context:
     shift: Tensor
 
 
-def make_context(mean: Tensor, sigma: Tensor, wavelength: Tensor, shift: Tensor | None = None) -> Context:
-    """mean, sigma (planet, wavelength): the spectra as they were before training or judging touches them."""
+def make_context(
+    mean: Tensor, sigma: Tensor, wavelength: Tensor, shift: Tensor | None = None, reference: Tensor | None = None
+) -> Context:
+    """mean, sigma (planet, wavelength): the spectra as they were before training or judging touches them. reference: where
+    the light curves give another one, else the mean."""
     if mean.shape != sigma.shape or mean.ndim != 2 or wavelength.shape != mean.shape[1:]:
         raise ValueError(
             f"rules need mean and sigma (planet, wavelength) and wavelength (wavelength,); found {tuple(mean.shape)}, "
@@ -45,7 +48,7 @@ def make_context(mean: Tensor, sigma: Tensor, wavelength: Tensor, shift: Tensor 
     low, high = torch.quantile(smooth.double(), torch.tensor([0.16, 0.84], dtype=torch.float64, device=mean.device), dim=1)
     amplitude = (0.5 * (high - low)).clamp_min(SMALLEST_AMPLITUDE).to(mean.dtype)
     shift = torch.zeros_like(mean) if shift is None else shift
-    return Context(wavelength, sigma, amplitude, torch.ones_like(mean), mean, shift)
+    return Context(wavelength, sigma, amplitude, torch.ones_like(mean), mean if reference is None else reference, shift)
 
 
 def low_pass(mu: Tensor) -> Tensor:

@@ -77,13 +77,18 @@ def conformal_quantile(scores: Array, level: float) -> Array:
     rank = math.ceil((n + 1) * level - 1e-9)  # the product of a decimal level is a hair off
     if rank > n:
         warnings.warn(
-            f"{n} calibration planets cannot promise {level:.0%} coverage; it takes {math.ceil(level / (1 - level) - 1e-9)}. "
+            f"{n} calibration planets cannot promise {level:.0%} coverage; it takes {planets_needed(level)}. "
             "Widths are infinite.",
             TooFewPlanets,
             stacklevel=2,
         )
         return np.full(np.shape(scores)[1:], np.inf)
     return np.sort(scores, axis=0)[rank - 1]
+
+
+def planets_needed(level: float) -> int:
+    """The smallest number of calibration planets with a finite quantile."""
+    return math.ceil(level / (1 - level) - 1e-9)
 
 
 def split_conformal(mean: Array, sigma: Array, truth: Array, level: float, groups: Array | None = None) -> Widths:
@@ -178,15 +183,18 @@ def brightness_classes(level: Array, edges: Array) -> Array:
 def coverage_table(intervals: Intervals, truth: Array, groups: Array | None = None) -> dict:
     """What was promised and what was found: marginal and joint coverage, the worst bin, and both within each group.
 
-    Errors are standard errors over planets: bins of one planet are no independent evidence.
+    Errors are standard errors over planets: bins of one planet are no independent evidence. None stands for what is not
+    finite; infinite is the share of intervals that promise nothing, and cover all the same.
     """
-    hits = intervals.hits(truth)
+    hits, width = intervals.hits(truth), intervals.upper - intervals.lower
+    typical = float(np.median(width))
     table = _coverage(hits) | {
         "level": intervals.level,
         "promise": intervals.promise,
         "lowest_bin": float(hits.mean(axis=0).min()),
         "highest_bin": float(hits.mean(axis=0).max()),
-        "median_width_ppm": 1e6 * float(np.median(intervals.upper - intervals.lower)),
+        "infinite": float(np.isinf(width).mean()),
+        "median_width_ppm": 1e6 * typical if np.isfinite(typical) else None,
     }
     if groups is not None:
         table["groups"] = {str(g): _coverage(hits[groups == g]) for g in np.unique(groups)}
@@ -196,7 +204,7 @@ def coverage_table(intervals: Intervals, truth: Array, groups: Array | None = No
 def _coverage(hits: Array) -> dict:
     whole, n = hits.all(axis=1), len(hits)
     share = float(whole.mean())
-    spread = float(hits.mean(axis=1).std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
+    spread = float(hits.mean(axis=1).std(ddof=1) / np.sqrt(n)) if n > 1 else None
     return {
         "planets": n,
         "marginal": float(hits.mean()),

@@ -24,7 +24,7 @@ EMBEDDING, HIDDEN, NEIGHBOURS, LAYERS = 16, 32, 8, 2
 FEATURES = 5
 STEPS, BATCH, LEARNING_RATE, PATIENCE = 400, 16, 3e-3, 8
 CHECK_EVERY = 20  # steps between looks at the planets kept aside for early stopping
-MIN_PLANETS = 20
+MIN_PLANETS = 3  # one to learn from, one to say when to stop, one to calibrate: enough to run, not to promise anything
 
 
 def corel_features(mean: Array, sigma: Array, depth: Array, depth_sigma: Array, independent: Array) -> Array:
@@ -132,6 +132,7 @@ def train_corel(
     """Train on a half of the planets, calibrate on the other half. The model behind mean must have seen none of them.
 
     features  (planet, wavelength, feature) from corel_features; the others (planet, wavelength); level in (0, 1)
+    Where the calibrating half is too small for the level the intervals are infinite, with a TooFewPlanets warning.
     Raises ValueError for fewer than MIN_PLANETS planets.
     """
     n = len(truth)
@@ -152,8 +153,8 @@ def train_corel(
 
 def halves(n_planets: int, seed: int) -> tuple[Array, Array]:
     """Rows of the planets that train_corel trains on, and of those that it calibrates on."""
-    order = np.random.default_rng(seed).permutation(n_planets)
-    return order[: n_planets // 2], order[n_planets // 2 :]
+    order, learn = np.random.default_rng(seed).permutation(n_planets), max(2, n_planets // 2)
+    return order[:learn], order[learn:]
 
 
 def pinball_loss(predicted: Tensor, target: Tensor, quantiles: Tensor) -> Tensor:

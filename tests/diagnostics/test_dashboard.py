@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ariel_lib.diagnostics import charts
+from ariel_lib.diagnostics import charts, workings
 from ariel_lib.diagnostics.dashboard import Evidence, draw_dashboard
 from ariel_lib.diagnostics.interactive import LEVELS, pack
 from ariel_lib.diagnostics.projection import ProjectionError, project
@@ -29,7 +29,7 @@ def make_evidence(**changes):
     planets = [EVIL, *(str(row) for row in range(1, N))]
     bands = np.abs(rng.normal(size=(3, 6, WAVELENGTHS)))
     explanation = {"embedding": rng.normal(size=(N, 4)), "gates": rng.dirichlet((1, 1, 1), (N, WAVELENGTHS)), "correction": bands[..., 0]}
-    explanation |= {m: bands for m in charts.METHODS} | {f"{m}_error": 0.1 * bands[..., 0] for m in charts.METHODS}
+    explanation |= {m: bands for m in workings.METHODS} | {f"{m}_error": 0.1 * bands[..., 0] for m in workings.METHODS}
     visits = {"planet": [EVIL], "instrument": [EVIL], "scatter_ppm": [2.0], "propagated_ppm": [1.0], "masked_percent": [1.0]}
     given = {
         "planets": planets, "wavelength": np.linspace(0.7, 3.9, WAVELENGTHS), "mean": truth + sigma * rng.normal(size=truth.shape),
@@ -37,7 +37,7 @@ def make_evidence(**changes):
         "stars": pd.DataFrame({"planet": planets, "Ts": [np.nan, *np.linspace(4000, 6000, N - 1)]}), "explanation": explanation,
         "explained": planets, "deviations": {"smoothness": rng.normal(size=truth.shape)}, "limits": {"smoothness": 1.0},
         "gradients": {"smoothness": rng.normal(size=truth.shape)}, "seconds": {EVIL: 1.0}, "missing": {EVIL: EVIL},
-        "housekeeping": pd.DataFrame(visits | {"flux_drift_percent": [0.1], "centroid_drift_pixel": [0.1]}),
+        "housekeeping": pd.DataFrame(visits | {"flux_drift_percent": [0.1], "centroid_drift_pixel": [0.1], "bad_pixels_percent": [0.1]}),
     }  # fmt: skip
     return Evidence(**given | changes)
 

@@ -1,5 +1,7 @@
 """Promised coverage is kept for new planets, joint and marginal; too few planets promise nothing; oracles agree."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -15,6 +17,7 @@ from ariel_lib.uncertainty.conformal import (
     largest_score,
     ledoit_wolf,
     mahalanobis,
+    planets_needed,
     sigma_of,
     split_conformal,
 )
@@ -76,6 +79,10 @@ def test_too_few_planets_give_infinite_widths_and_one_warning():
     intervals = widths.intervals(mean, sigma)
     assert np.isinf(intervals.upper).all() and intervals.hits(truth).all()
     assert np.array_equal(sigma_of(intervals, sigma), sigma)
+    table = coverage_table(intervals, truth)
+    assert table["infinite"] == 1 and table["median_width_ppm"] is None
+    json.dumps(table, allow_nan=False)
+    assert len(conformal_quantile(np.zeros((planets_needed(0.9), 1)), 0.9)) == 1 and planets_needed(0.9) == 9
 
 
 def test_classes_are_covered_each_by_itself():

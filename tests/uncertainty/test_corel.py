@@ -82,7 +82,7 @@ def test_one_seed_gives_the_same_network_and_arrays_give_it_back(trained):
     expected = trained.intervals(*planets)
     for other in (again, Corel.from_arrays(trained.to_arrays())):
         assert np.array_equal(other.intervals(*planets).upper, expected.upper)
-    assert set(np.concatenate(halves(9, 0))) == set(range(9))
+    assert all(set(np.concatenate(halves(n, 0))) == set(range(n)) for n in (3, 9))
 
 
 def test_few_planets_promise_nothing_or_are_refused():
@@ -91,7 +91,11 @@ def test_few_planets_promise_nothing_or_are_refused():
     planets = make_planets(np.random.default_rng(6), 3)[:3]
     assert np.isinf(few.intervals(*planets).upper).all()
     assert np.array_equal(few.sigmas(*planets), planets[2])
-    with pytest.raises(ValueError, match="at least 20 planets"):
-        train_corel(*make_planets(np.random.default_rng(5), 19), level=0.8)
+    with pytest.warns(TooFewPlanets):
+        fewest = train_corel(*make_planets(np.random.default_rng(5), 3), level=0.8, steps=20)
+    assert np.isinf(fewest.intervals(*planets).upper).all() and np.isfinite(fewest.recalibrated(*make_planets(
+        np.random.default_rng(7), 4), 0.8).intervals(*planets).upper).all()  # fmt: skip
+    with pytest.raises(ValueError, match="at least 3 planets"):
+        train_corel(*make_planets(np.random.default_rng(5), 2), level=0.8)
     with pytest.raises(ValueError, match="coverage level"):
         train_corel(*make_planets(np.random.default_rng(5), 30), level=80)
