@@ -308,6 +308,34 @@ def report(
     _print_json({"report": str(page)})
 
 
+class TableFormat(StrEnum):
+    ecsv = "ecsv"
+    fits = "fits"
+    csv = "csv"
+
+
+@app.command(epilog="Example: spectramind export --submission submission.csv --format fits --out spectra.fits")
+def export(
+    submission: Annotated[Path, typer.Option(help="The submission that `predict` wrote.")],
+    format: Annotated[TableFormat, typer.Option(help="fits has a table and a covariance for each planet, the others one table.")],
+    out: Annotated[Path, typer.Option(help="File to write.")],
+    data: Annotated[Path | None, typer.Option("--data", help="Its data set; default: as recorded beside the submission.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="The weights that made it; default: as recorded beside it.")] = None,
+    split: Annotated[Split, typer.Option(help="Which planets it holds.")] = Split.test,
+    planet: Annotated[list[str] | None, typer.Option(help="Only this planet; may be given again.")] = None,
+    covariance: Annotated[
+        bool | None, typer.Option(help="The transit fit's covariance, where it is known. Default: in FITS only.")
+    ] = None,
+) -> None:
+    """Write spectra for astropy: units, metadata, sigmas and the covariance of the transit fit."""
+    from ariel_lib.export import export as run
+
+    _print_json(run(
+        submission=submission, out=out, format=format.value, data=data, weights=weights, split=split.value, planets=planet,
+        covariance=format is TableFormat.fits if covariance is None else covariance,
+    ))  # fmt: skip
+
+
 diagnose = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, epilog="Example: spectramind diagnose dashboard --outdir outputs/diagnostics"
 )
