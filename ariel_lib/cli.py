@@ -259,11 +259,12 @@ def check(
 
     A violation is a finding, not an error: the exit code is 0.
     """
-    from ariel_lib.checking import check_submission
+    from ariel_lib.runs import run_check
 
     with _bar("Guarding light curves") as progress:
-        result = check_submission(
-            submission, data, outdir, split=split.value, light_curves=light_curves, workers=workers, progress=progress
+        result = run_check(
+            submission=submission, data=data, outdir=outdir, split=split.value, light_curves=light_curves, workers=workers,
+            progress=progress,
         )  # fmt: skip
     _print_json(result)
 
