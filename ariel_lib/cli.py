@@ -407,6 +407,24 @@ def freeze(
     _print_json(run(tag, manifest))
 
 
+@app.command(epilog="Example: spectramind serve --root outputs")
+def serve(
+    root: Annotated[Path, typer.Option(help="Folder with the runs to show; only what lies in it is read.")] = Path("outputs"),
+    host: Annotated[str, typer.Option(help="Address to listen on. Anyone who reaches it can read.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    data: Annotated[list[Path] | None, typer.Option("--data", help="A data set that may be read too; may be given again.")] = None,
+    name: Annotated[list[str] | None, typer.Option(help="Host name to answer to besides localhost; may be given again.")] = None,
+) -> None:
+    """Show runs, planets, leaderboards and running work on a web page that cannot write."""
+    from importlib.util import find_spec
+
+    if find_spec("fastapi") is None or find_spec("uvicorn") is None:
+        raise ValueError("the web page needs FastAPI: pip install 'spectramind[gui]' adds it")
+    from ariel_lib.server.app import serve as run
+
+    run(root=root, host=host, port=port, also=data or (), names=name or (), log=_print_line)
+
+
 @app.command(epilog="Example: spectramind test --deep")
 def test(
     deep: Annotated[

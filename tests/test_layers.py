@@ -59,7 +59,7 @@ MAY_IMPORT = {
     "leaderboard": set(),
     "export": {"archive", "manifest", "submission", "transit"},
     "running": set(),
-    "server": {"archive", "calibration"},
+    "server": {"archive", "calibration", "running", "__version__"},
 }
 
 
