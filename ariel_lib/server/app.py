@@ -153,6 +153,14 @@ def _front_end() -> dict[str, Callable[[], Response]]:
     return answers
 
 
+def make_config(app: Guard):
+    import uvicorn
+
+    return uvicorn.Config(
+        app, log_level="warning", access_log=False, server_header=False, limit_concurrency=500, timeout_keep_alive=5, lifespan="off"
+    )
+
+
 def serve(*, root: Path, host: str, port: int, also: Sequence[Path], names: Sequence[str], log: Callable[[str], None]) -> None:
     """Serve until the process is told to end. port 0 takes a free one; log says which."""
     import uvicorn
@@ -164,9 +172,6 @@ def serve(*, root: Path, host: str, port: int, also: Sequence[Path], names: Sequ
         bound = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         raise ValueError(f"{host}:{port}: {error.strerror}. Give another --host or --port.") from error
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, limit_concurrency=500, timeout_keep_alive=5, lifespan="off"
-    )
     shown = f"[{host}]" if ":" in host else host
     log(f"http://{shown}:{bound.getsockname()[1]}/ shows {root}, read only; Ctrl-C ends it")
-    uvicorn.Server(config).run(sockets=[bound])
+    uvicorn.Server(make_config(app)).run(sockets=[bound])

@@ -46,6 +46,7 @@ export function Chart({ title, x, xName, yName, lines, apart, height = 260 }: Pr
   const [at, setAt] = useState<number | null>(null);
   const id = useId();
   const shown = lines.filter((line) => !hidden[line.name]);
+  const shift = lines[0]?.upper ? 0 : 1; // a band and the line after it share a colour
 
   const xs = useMemo(() => {
     const [low, high] = range(apart ? x.slice(1) : x);
@@ -149,7 +150,7 @@ export function Chart({ title, x, xName, yName, lines, apart, height = 260 }: Pr
         </text>
         {lines.map((line, n) => {
           if (hidden[line.name]) return null;
-          const colour = `c${n % 8}`;
+          const colour = `c${(n + shift) % 8}`;
           const [first, top] = [line.y[0], line.upper?.[0]];
           return (
             <g key={line.name} className={colour}>
@@ -176,7 +177,7 @@ export function Chart({ title, x, xName, yName, lines, apart, height = 260 }: Pr
           <button
             key={line.name}
             type="button"
-            className={`c${n % 8}`}
+            className={`c${(n + shift) % 8}`}
             aria-pressed={!hidden[line.name]}
             onClick={() => setHidden({ ...hidden, [line.name]: !hidden[line.name] })}
           >

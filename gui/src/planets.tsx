@@ -243,7 +243,11 @@ export function PlanetPage({ place }: { place: Place }) {
               <Rules planet={data} />
               <Facts title="Molecules: share of the spectrum's shape" facts={data.molecules ?? {}} />
               <Facts title="Star, as the catalogue has it" facts={data.star ?? {}} />
-              <Facts title="Not shown" facts={data.missing ?? {}} />
+              {Object.entries(data.missing ?? {}).map(([name, why]) => (
+                <p key={name} className="quiet">
+                  Not shown: {name}. {why}
+                </p>
+              ))}
             </>
           );
         }}
