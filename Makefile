@@ -7,7 +7,7 @@ BENCHMARKS ?= benchmarks/ssm.py benchmarks/calibration.py benchmarks/calibration
 ROOT ?= outputs
 HOST ?= 127.0.0.1
 .DEFAULT_GOAL := help
-.PHONY: help setup toy test deep wheels weights kernel lint bench cluster-demo gui serve ablation clean
+.PHONY: help setup toy test deep wheels weights kernel push lint bench cluster-demo gui serve ablation clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -41,6 +41,9 @@ weights: setup ## a trained checkpoint as a Kaggle data set: build/weights/ (WEI
 kernel: setup ## the Kaggle notebooks and the card for `kaggle kernels push`: build/kernel/
 	$(BIN)/python build_kernel.py
 
+push: setup ## push the kernel that `make kernel` built to Kaggle, if it is still what its manifest says
+	$(BIN)/spectramind verify build/kernel/manifest.json && $(BIN)/kaggle kernels push -p .
+
 lint: setup ## ruff
 	$(BIN)/ruff check .
 
@@ -58,7 +61,7 @@ serve: setup ## the web page over ROOT (outputs) at http://127.0.0.1:8000
 	$(BIN)/spectramind serve --root $(ROOT) --host $(HOST)
 
 ablation: setup $(TOY)/simulated ## a small grid on the toy set: outputs/ablation/leaderboard.html
-	$(BIN)/spectramind ablate --config configs/ablation.yaml data.root=$(TOY)/data training.epochs=2
+	$(BIN)/spectramind ablate --config configs/ablation.yaml
 
 clean: ## remove what was built, but not .venv
 	rm -rf build outputs .pytest_cache .ruff_cache .hypothesis
