@@ -172,10 +172,10 @@ class Observatory:
             return
         with open_arrays(path) as arrays:
             for n, about in enumerate(json.loads(arrays.text["white"])[:VISITS]):
-                time, flux, model = (thinned(arrays.read(f"white.{n}.{name}")) for name in ("time", "flux", "model"))
+                time, flux, fit = (thinned(arrays.read(f"white.{n}.{name}")) for name in ("time", "flux", "smooth"))
                 name = f"{said(about.get('instrument'), 20)}, visit {said(about.get('visit'), 5)}"
                 facts = {k: number(about.get(k)) for k in ("t0", "duration", "chi2", "red", "is_red")}
-                detail.fit.append(Segment(name=name, time=time, flux=flux, fit=model, sigma=number(about.get("sigma")), facts=facts))
+                detail.fit.append(Segment(name=name, time=time, flux=flux, fit=fit, sigma=number(about.get("sigma")), facts=facts))
 
     def _fill_explanation(self, detail: PlanetDetail, found: Found, planet: str, size: int) -> None:
         path = self.library.beside(found, "explanation.safetensors", "diagnose")

@@ -100,7 +100,7 @@ class Planets(BaseModel):
 
 
 class Segment(BaseModel):
-    """One instrument of one visit in white light, thinned out: time h, flux relative; fit: the model, where one is kept."""
+    """One instrument of one visit in white light, thinned out: time h, flux relative; fit: transit and drift, where kept."""
 
     name: str
     time: Series

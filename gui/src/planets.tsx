@@ -100,7 +100,7 @@ function Curves({ run, planet, fits }: { run: string; planet: string; fits: Sche
             xName="time, h"
             yName="relative flux"
             height={220}
-            lines={[{ name: "data", y: fit.flux, dots: true }, ...(fit.fit ? [{ name: "transit fit", y: fit.fit }] : [])]}
+            lines={[{ name: "data", y: fit.flux, dots: true }, ...(fit.fit ? [{ name: "transit and drift, fitted", y: fit.fit }] : [])]}
           />
         ))}
       </div>

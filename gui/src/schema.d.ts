@@ -596,7 +596,7 @@ export interface components {
         };
         /**
          * Segment
-         * @description One instrument of one visit in white light, thinned out: time h, flux relative; fit: the model, where one is kept.
+         * @description One instrument of one visit in white light, thinned out: time h, flux relative; fit: transit and drift, where kept.
          */
         Segment: {
             /**
