@@ -4,8 +4,10 @@ BIN := .venv/bin
 TOY := build/toy
 WEIGHTS ?= outputs/v50/weights.safetensors
 BENCHMARKS ?= benchmarks/ssm.py benchmarks/calibration.py benchmarks/calibration_scaling.py
+ROOT ?= outputs
+HOST ?= 127.0.0.1
 .DEFAULT_GOAL := help
-.PHONY: help setup toy test deep wheels weights kernel lint bench cluster-demo docs clean
+.PHONY: help setup toy test deep wheels weights kernel push lint bench cluster-demo docs gui serve ablation clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -14,7 +16,7 @@ setup: .venv/.stamp ## .venv with everything that the other targets use
 
 .venv/.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[simulator,kernel,dask,diagnostics,docs,dev]' && touch $@
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[simulator,kernel,dask,diagnostics,docs,export,gui,dev]' && touch $@
 
 toy: setup $(TOY)/simulated kernel ## simulate, train, run the submission notebook, score: build/toy/
 	$(BIN)/spectramind train --config configs/toy.yaml > $(TOY)/train.json
@@ -39,6 +41,9 @@ weights: setup ## a trained checkpoint as a Kaggle data set: build/weights/ (WEI
 kernel: setup ## the Kaggle notebooks and the card for `kaggle kernels push`: build/kernel/
 	$(BIN)/python build_kernel.py
 
+push: setup ## push the kernel that `make kernel` built to Kaggle, if it is still what its manifest says
+	$(BIN)/spectramind verify build/kernel/manifest.json && $(BIN)/kaggle kernels push -p .
+
 lint: setup ## ruff
 	$(BIN)/ruff check .
 
@@ -50,6 +55,16 @@ cluster-demo: setup $(TOY)/simulated ## the toy set on a Dask scheduler and two 
 
 docs: setup ## the documentation with figures drawn anew: build/site/
 	$(BIN)/python docs/figures.py && $(BIN)/mkdocs build
+
+gui: setup ## build the web page's front end into the package (needs Node 20): ariel_lib/server/static/
+	$(BIN)/python gui/write_openapi.py
+	cd gui && npm ci --no-audit --no-fund && npm run types && npm run build
+
+serve: setup ## the web page over ROOT (outputs) at http://127.0.0.1:8000
+	$(BIN)/spectramind serve --root $(ROOT) --host $(HOST)
+
+ablation: setup $(TOY)/simulated ## a small grid on the toy set: outputs/ablation/leaderboard.html
+	$(BIN)/spectramind ablate --config configs/ablation.yaml
 
 clean: ## remove what was built, but not .venv
 	rm -rf build outputs .pytest_cache .ruff_cache .hypothesis

@@ -1,6 +1,7 @@
 """kernels/*.py to Kaggle notebooks, the same bytes every time; and one of them run here, as Kaggle would run it.
 
-    python build_kernel.py                                  renders all into build/kernel/, updates kernel-metadata.json
+    python build_kernel.py                                  renders all into build/kernel/ with a manifest, updates
+                                                            kernel-metadata.json
     python build_kernel.py --run submission -p data=DIR …   renders, then executes one with papermill
 
 It knows notebooks, not spectra.
@@ -19,6 +20,8 @@ from pathlib import Path
 import jupytext
 import nbformat
 
+from ariel_lib.manifest import write_manifest
+from ariel_lib.provenance import git_state
 from build_datasets import slug
 
 ROOT = Path(__file__).resolve().parent
@@ -155,6 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         built = build(options.out)
+        write_manifest(options.out, [path.name for path in built.values()], {"git": git_state(ROOT)})
         if options.out.resolve() == BUILD:
             update_card(options.push, built)
         if options.run is not None:

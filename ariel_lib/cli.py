@@ -259,11 +259,12 @@ def check(
 
     A violation is a finding, not an error: the exit code is 0.
     """
-    from ariel_lib.checking import check_submission
+    from ariel_lib.runs import run_check
 
     with _bar("Guarding light curves") as progress:
-        result = check_submission(
-            submission, data, outdir, split=split.value, light_curves=light_curves, workers=workers, progress=progress
+        result = run_check(
+            submission=submission, data=data, outdir=outdir, split=split.value, light_curves=light_curves, workers=workers,
+            progress=progress,
         )  # fmt: skip
     _print_json(result)
 
@@ -306,6 +307,34 @@ def report(
         submission, out, labels_csv=truth, wavelengths=wavelengths, train_labels_csv=labels
     )  # fmt: skip
     _print_json({"report": str(page)})
+
+
+class TableFormat(StrEnum):
+    ecsv = "ecsv"
+    fits = "fits"
+    csv = "csv"
+
+
+@app.command(epilog="Example: spectramind export --submission submission.csv --format fits --out spectra.fits")
+def export(
+    submission: Annotated[Path, typer.Option(help="The submission that `predict` wrote.")],
+    format: Annotated[TableFormat, typer.Option(help="fits has a table and a covariance for each planet, the others one table.")],
+    out: Annotated[Path, typer.Option(help="File to write.")],
+    data: Annotated[Path | None, typer.Option("--data", help="Its data set; default: as recorded beside the submission.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="The weights that made it; default: as recorded beside it.")] = None,
+    split: Annotated[Split, typer.Option(help="Which planets it holds.")] = Split.test,
+    planet: Annotated[list[str] | None, typer.Option(help="Only this planet; may be given again.")] = None,
+    covariance: Annotated[
+        bool | None, typer.Option(help="The transit fit's covariance, where it is known. Default: in FITS only.")
+    ] = None,
+) -> None:
+    """Write spectra for astropy: units, metadata, sigmas and the covariance of the transit fit."""
+    from ariel_lib.export import export as run
+
+    _print_json(run(
+        submission=submission, out=out, format=format.value, data=data, weights=weights, split=split.value, planets=planet,
+        covariance=format is TableFormat.fits if covariance is None else covariance,
+    ))  # fmt: skip
 
 
 diagnose = typer.Typer(
@@ -398,6 +427,24 @@ def freeze(
     from ariel_lib.runs import freeze as run
 
     _print_json(run(tag, manifest))
+
+
+@app.command(epilog="Example: spectramind serve --root outputs")
+def serve(
+    root: Annotated[Path, typer.Option(help="Folder with the runs to show; only what lies in it is read.")] = Path("outputs"),
+    host: Annotated[str, typer.Option(help="Address to listen on. Anyone who reaches it can read.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    data: Annotated[list[Path] | None, typer.Option("--data", help="A data set that may be read too; may be given again.")] = None,
+    name: Annotated[list[str] | None, typer.Option(help="Host name to answer to besides localhost; may be given again.")] = None,
+) -> None:
+    """Show runs, planets, leaderboards and running work on a web page that cannot write."""
+    from importlib.util import find_spec
+
+    if find_spec("fastapi") is None or find_spec("uvicorn") is None:
+        raise ValueError("the web page needs FastAPI: pip install 'spectramind[gui]' adds it")
+    from ariel_lib.server.app import serve as run
+
+    run(root=root, host=host, port=port, also=data or (), names=name or (), log=_print_line)
 
 
 @app.command(epilog="Example: spectramind test --deep")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ariel_lib.archive import Archive
 from ariel_lib.checkpoint import Checkpoint
 from ariel_lib.inference import planet_inputs
+from ariel_lib.models.decoder import EXPERTS
 from ariel_lib.models.inputs import Inputs
 from ariel_lib.storage import save_arrays
 from ariel_lib.survey import survey_planets
@@ -91,7 +92,7 @@ def band_corrections(network: nn.Module, inputs: Inputs, embedding: Tensor) -> t
 
 
 def explain(network: nn.Module, planets: Sequence[Inputs], explained: int, seed: int) -> dict[str, np.ndarray]:
-    """Embeddings and gates of all planets, attributions of the first `explained` of them.
+    """Embeddings and gates of all planets, attributions and edge shares (`trace_edges`) of the first `explained` of them.
 
     embedding (planet, embedding), gates (planet, wavelength, expert); for the two methods `shap` and `ig`:
     {method} (explained, band, wavelength) ppm, the sum over a wavelength's features; {method}_rest (explained, band, 2) of star
@@ -121,7 +122,31 @@ def explain(network: nn.Module, planets: Sequence[Inputs], explained: int, seed:
             found.setdefault(f"{method}_error", []).append(torch.stack([error for _, error in by_band]))
         with torch.no_grad():
             found.setdefault("correction", []).append(function(point[None])[0])
-    return arrays | {name: torch.stack(rows).numpy() for name, rows in found.items()}
+    return arrays | {name: torch.stack(rows).numpy() for name, rows in found.items()} | trace_edges(network, planets[:explained])
+
+
+def trace_edges(network: nn.Module, planets: Sequence[Inputs]) -> dict[str, np.ndarray]:
+    """What each planet makes of the wavelength graph's edges, by SpectralGNN.trace.
+
+    edge_share (planet, layer, edge); attention, the same shape, where the operator has any; edge_index (2, edge) from row 0 to
+    row 1, edge_type (edge,) index into the relations. Empty for a network without edges.
+    """
+    graph = network.gnn.graph
+    if not len(graph.edge_type):
+        return {}
+    caught: list[Tensor] = []
+    hook = network.gnn.register_forward_pre_hook(lambda _, states: caught.append(states[0]))
+    try:
+        with torch.no_grad():
+            for inputs in planets:
+                network(inputs)
+            traces = [network.gnn.trace(states) for states in caught]
+    finally:
+        hook.remove()
+    arrays = {"edge_share": torch.stack([share for share, _ in traces]), "edge_index": graph.edge_index, "edge_type": graph.edge_type}
+    if traces[0][1] is not None:
+        arrays["attention"] = torch.stack([attention for _, attention in traces])
+    return {name: array.numpy() for name, array in arrays.items()}
 
 
 def explain_submission(
@@ -147,5 +172,7 @@ def explain_submission(
     if not observations:
         raise ValueError(f"{data}: expected light curves of the submission's planets under {split}, found none")
     inputs = [planet_inputs(observation, checkpoint) for observation in observations.values()]
-    arrays = explain(checkpoint.network.members[0], inputs, explained, seed)  # of several the first speaks for all
-    return save_arrays(out, arrays, {"planet_ids": json.dumps(list(observations))})
+    network = checkpoint.network.members[0]  # of several the first speaks for all
+    arrays = explain(network, inputs, explained, seed)
+    text = {"planet_ids": list(observations), "relations": network.gnn.graph.relations, "experts": EXPERTS}
+    return save_arrays(out, arrays, {name: json.dumps(words) for name, words in text.items()})

@@ -8,6 +8,7 @@ from pathlib import Path
 from ariel_lib.archive import Archive
 from ariel_lib.config import Config, config_hash, to_dict
 from ariel_lib.provenance import recorded
+from ariel_lib.running import announced
 
 Progress = Callable[[int, int], None] | None
 
@@ -19,7 +20,8 @@ def run_training(config: Config, *, progress: Progress = None, log: Callable[[st
     folder = Path(config.training.out)
     with recorded("train", folder, seed=config.training.seed, config_hash=config_hash(config)) as run:
         run.settings = to_dict(config)
-        result = train(config, progress=progress, log=log)
+        with announced("train", folder, progress, log) as (progress, log):
+            result = train(config, progress=progress, log=log)
         if config.uncertainty.corel.enabled:
             from ariel_lib.intervals import train_intervals
 
@@ -32,14 +34,15 @@ def run_training(config: Config, *, progress: Progress = None, log: Callable[[st
     return result
 
 
-def run_prediction(*, data: Path, split: str, weights: Path, out: Path, **settings) -> dict:
+def run_prediction(*, data: Path, split: str, weights: Path, out: Path, progress: Progress = None, **settings) -> dict:
     """inference.predict, recorded beside the submission."""
     from ariel_lib.checkpoint import Checkpoint
     from ariel_lib.config import from_dict
     from ariel_lib.inference import predict
 
     with recorded("predict", out.parent) as run:
-        result = predict(data=data, split=split, weights=weights, out=out, **settings)
+        with announced("predict", out.parent, progress) as (progress, _):
+            result = predict(data=data, split=split, weights=weights, out=out, progress=progress, **settings)
         config = from_dict(Checkpoint.load(weights).config)
         run.seed, run.config_hash, run.settings = config.training.seed, config_hash(config), {"split": split}
         run.inputs = {"data": Archive(data).root, "weights": weights}
@@ -60,7 +63,7 @@ def run_calibration(
     archive, settings = Archive(data), CalibrationSettings()
     out.mkdir(parents=True, exist_ok=True)
     with recorded("calibrate", out) as run:
-        with hands as workers:
+        with hands as workers, announced("calibrate", out, progress) as (progress, _):
             report = calibrate_split(archive, split, out, settings, workers=workers, progress=progress)
         failed = [{"planet_id": f.planet_id, "visit": f.visit, "reason": f.reason} for f in report.failed]
         run.settings = {"split": split, **json.loads(json.dumps(asdict(settings), default=str))}
@@ -84,6 +87,19 @@ def run_intervals(*, weights: Path, outdir: Path, q: float, **settings) -> dict:
         result = train_intervals(weights=weights, outdir=outdir, q=q, **settings)
         run.artifacts = [outdir / name for name in ("intervals.csv", "coverage.json", "coverage_by_bin.csv", "corel.safetensors")]
         run.metrics = {name: value for name, value in result.items() if name not in ("outdir", "checkpoint_updated")}
+    return result
+
+
+def run_check(*, submission: Path, data: Path, outdir: Path, split: str, **settings) -> dict:
+    """checking.check_submission, recorded in outdir."""
+    from ariel_lib.checking import check_submission
+
+    with recorded("check", outdir) as run:
+        result = check_submission(submission, data, outdir, split=split, **settings)
+        run.settings = {"split": split}
+        run.inputs = {"submission": submission, "data": data}
+        run.artifacts = [outdir / name for name in ("violations.jsonl", "summary.json")]
+        run.metrics = {"planets": result["planets"]} | {row["rule"]: row["planets"] for row in result["rules"]}
     return result
 
 

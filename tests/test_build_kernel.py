@@ -38,7 +38,7 @@ def test_two_builds_in_two_processes_are_the_same_bytes(tmp_path):
         command = [sys.executable, str(ROOT / "build_kernel.py"), "--out", str(tmp_path / name)]
         subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": seed, "LC_ALL": "C"})
     built = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert built == ["submission.ipynb", "toy.ipynb", "train.ipynb"]
+    assert built == ["manifest.json", "submission.ipynb", "toy.ipynb", "train.ipynb"]
     for name in built:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 

@@ -1,5 +1,7 @@
 """ariel_lib.explanation: attributions of functions whose answer is known, and of V50."""
 
+import numpy as np
+import pytest
 import torch
 
 from ariel_lib.diagnostics.workings import GATE_NAMES
@@ -23,8 +25,11 @@ def make_planets(n=3):
     ]
 
 
-def make_network():
-    network = V50(channels=5, node_features=7, star_features=11, wavelength=WAVELENGTH, hidden=16, d_model=16, headdim=16, seed=1)
+def make_network(operator="rgcn"):
+    network = V50(
+        channels=5, node_features=7, star_features=11, wavelength=WAVELENGTH, hidden=16, d_model=16, headdim=16, seed=1,
+        operator=operator,
+    )  # fmt: skip
     with torch.no_grad():  # zero at initialisation: there would be nothing to explain
         network.decoder.delta.weight.fill_(0.3)
     return network
@@ -69,3 +74,17 @@ def test_explain_is_complete_and_the_same_again():
 
 def test_the_charts_name_the_gates_as_the_decoder_orders_them():
     assert GATE_NAMES == EXPERTS
+
+
+@pytest.mark.parametrize("operator", ["rgcn", "gatv2"])
+def test_edges_are_traced_for_the_explained_planets_and_their_shares_sum_to_one(operator):
+    network, planets = make_network(operator), make_planets()
+    arrays = explain(network, planets, 2, seed=5)
+    edges = arrays["edge_index"].shape[1]
+    assert arrays["edge_share"].shape == (2, 3, edges) and arrays["edge_type"].shape == (edges,)
+    assert ("attention" in arrays) is (operator == "gatv2")
+    reached = np.zeros(len(WAVELENGTH))
+    np.add.at(reached, arrays["edge_index"][1], arrays["edge_share"][0, 0])
+    assert np.allclose(reached[reached > 0], 1, atol=1e-5)
+    assert abs(arrays["edge_share"][0] - arrays["edge_share"][1]).max() > 1e-4  # a planet's own, not the graph's
+    assert not network.gnn._forward_pre_hooks

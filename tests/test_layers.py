@@ -11,7 +11,7 @@ MODULES = sorted(path.relative_to(ROOT).with_suffix("").as_posix().replace("/", 
 TORCH_FREE = ("instrument", "molecules", "archive", "simulator", "calibration", "transit", "metrics", "uncertainty", "submission")
 TORCH_FREE += ("evaluation", "mounts", "config", "diagnostics", "storage", "survey", "rounds", "budget", "manifest", "standing", "doubts")
 WITH_TORCH = ("ariel_lib.uncertainty.corel",)  # the one network outside models: it learns quantiles, not spectra
-TORCH_FREE += ("provenance", "housekeeping", "leaderboard", "runs", "lineage", "tracking")
+TORCH_FREE += ("provenance", "housekeeping", "leaderboard", "runs", "lineage", "tracking", "export", "server", "running")
 ONLY_IN = {
     "hydra": ("config",),
     "omegaconf": ("config",),
@@ -25,6 +25,10 @@ ONLY_IN = {
     "mamba_ssm": ("models",),
     "batman": ("simulator",),
     "mlflow": ("tracking",),
+    "fastapi": ("server",),
+    "pydantic": ("server",),
+    "starlette": ("server",),
+    "uvicorn": ("server",),
 }
 # room → the rooms of ariel_lib that it may import besides `storage`, which knows no room;
 # rooms that compose others (training, inference …) are free but for `cli`
@@ -56,6 +60,9 @@ MAY_IMPORT = {
     "housekeeping": {"instrument", "archive", "calibration"},
     "leaderboard": set(),
     "tracking": set(),
+    "export": {"archive", "manifest", "submission", "transit"},
+    "running": set(),
+    "server": {"archive", "calibration", "running", "__version__"},
 }
 
 

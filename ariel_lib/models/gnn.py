@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch_geometric.nn import GATv2Conv, NNConv, SimpleConv
+from torch_geometric.utils import degree
 
 from ariel_lib.models.graph import WavelengthGraph
 
@@ -62,6 +63,13 @@ class Rgcn(nn.Module):
         messages = (weight(self.mean(x, part)) for weight, part in zip(self.weights, edges.parts, strict=True))
         return sum(messages, self.root(x))
 
+    def messages(self, x: Tensor, edges: BatchedEdges) -> Tensor:
+        """What each edge adds to its target, (edge, hidden): with `root` they sum to `forward`."""
+        return torch.cat([
+            weight(x)[part[0]] / degree(part[1], len(x))[part[1], None]
+            for weight, part in zip(self.weights, edges.parts, strict=True)
+        ])  # fmt: skip
+
 
 class Gatv2(nn.Module):
     """x_i ← W x_i + Σ_r GATv2_r(x)_i: attention inside each relation."""
@@ -78,6 +86,16 @@ class Gatv2(nn.Module):
 
     def forward(self, x: Tensor, edges: BatchedEdges) -> Tensor:
         return sum((conv(x, part) for conv, part in zip(self.convs, edges.parts, strict=True)), self.root(x))
+
+    def messages(self, x: Tensor, edges: BatchedEdges) -> Tensor:
+        """What each edge adds to its target, (edge, hidden): with `root` they sum to `forward`."""
+        attention = self.attention(x, edges).split([part.shape[1] for part in edges.parts])
+        values = (conv.lin_l(x)[part[0]].unflatten(1, (GATV2_HEADS, -1)) for conv, part in zip(self.convs, edges.parts))
+        return torch.cat([(value * share[..., None]).flatten(1) for value, share in zip(values, attention)])
+
+    def attention(self, x: Tensor, edges: BatchedEdges) -> Tensor:
+        """(edge, head): sums to one over the edges of one relation that end in one node."""
+        return torch.cat([conv(x, part, return_attention_weights=True)[1][1] for conv, part in zip(self.convs, edges.parts)])
 
 
 class Nnconv(nn.Module):
@@ -96,6 +114,13 @@ class Nnconv(nn.Module):
     def forward(self, x: Tensor, edges: BatchedEdges) -> Tensor:
         messages = self.conv(self.narrow(x), edges.index, edges.features.to(x.dtype))
         return self.root(x) + self.widen(messages)
+
+    def messages(self, x: Tensor, edges: BatchedEdges) -> Tensor:
+        """What each edge adds to its target, (edge, hidden): with `root` they sum to `forward`."""
+        source, target = edges.index
+        matrix = self.conv.nn(edges.features.to(x.dtype)).view(-1, NNCONV_CHANNELS, NNCONV_CHANNELS)
+        brought = torch.einsum("ei,eio->eo", self.narrow(x)[source], matrix)
+        return self.widen(brought / degree(target, len(x))[target, None])
 
 
 OPERATORS = {"rgcn": Rgcn, "gatv2": Gatv2, "nnconv": Nnconv}
@@ -127,3 +152,20 @@ class SpectralGNN(nn.Module):
         for norm, operator in zip(self.norms, self.operators, strict=True):
             x = x + F.gelu(operator(norm(x), edges))
         return x.view_as(states)
+
+    def trace(self, states: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What one planet's states (1, node, hidden) do with the edges, each (layer, edge), edges by relation.
+
+        First: an edge's share of all that reaches its target node, by the norms of the messages; it sums to one over them.
+        Second: attention, the mean over heads, which sums to one over a relation's edges; None for operators without it.
+        """
+        edges, x, shares, attention = self.edges(1, states.device), states.flatten(0, 1), [], []
+        for norm, operator in zip(self.norms, self.operators, strict=True):
+            seen = norm(x)
+            size = operator.messages(seen, edges).norm(dim=1)
+            total = torch.zeros(len(x), dtype=size.dtype, device=size.device).index_add(0, edges.index[1], size)
+            shares.append(size / total[edges.index[1]])
+            if isinstance(operator, Gatv2):
+                attention.append(operator.attention(seen, edges).mean(dim=1))
+            x = x + F.gelu(operator(seen, edges))
+        return torch.stack(shares), torch.stack(attention) if attention else None

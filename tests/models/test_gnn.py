@@ -103,3 +103,24 @@ def test_unknown_operator_is_refused():
         SpectralGNN(wavelength_graph(GRID), 8, 1, "gcn")
     with pytest.raises(ValueError, match="multiple"):
         SpectralGNN(wavelength_graph(GRID), 6, 1, "gatv2")
+
+
+def test_the_messages_of_a_nodes_edges_and_its_root_are_what_the_operator_returns(operator):
+    gnn, x = network(operator), states(1)[0]
+    edges = gnn.edges(1, x.device)
+    for layer in gnn.operators:
+        messages = layer.messages(x, edges)
+        assert torch.allclose(layer.root(x).index_add(0, edges.index[1], messages), layer(x, edges), rtol=1e-10, atol=1e-12)
+
+
+def test_shares_of_a_trace_sum_to_one_at_every_node_and_attention_in_every_relation(operator):
+    gnn, x = network(operator), states(1)
+    shares, attention = gnn.trace(x)
+    edges, types = gnn.edges(1, x.device), gnn.graph.edge_type
+    reached = torch.zeros(2, len(GRID), dtype=shares.dtype).index_add(1, edges.index[1], shares)
+    assert shares.shape == (2, len(types)) and torch.allclose(reached, torch.ones_like(reached))
+    assert (attention is None) is (operator != "gatv2")
+    if attention is not None:
+        place = edges.index[1] * len(gnn.graph.relations) + types
+        summed = torch.zeros(len(GRID) * len(gnn.graph.relations), dtype=shares.dtype).index_add(0, place, attention[0])
+        assert torch.allclose(summed[summed > 0], torch.ones(1, dtype=shares.dtype))

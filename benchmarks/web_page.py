@@ -1,0 +1,326 @@
+"""The web page under use: in headless Chromium, and by fifty readers at once; prints JSON.
+
+    python benchmarks/web_page.py browser --root outputs --data DATA --chromium /usr/bin/chromium --shots build/web
+    python benchmarks/web_page.py load --root outputs --data DATA --readers 50 --seconds 60
+
+`browser` needs playwright (extra [browser]). Both start `spectramind serve` themselves, on a free port.
+"""
+
+import argparse
+import http.client
+import json
+import random
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync")
+ROUNDS = 20
+HOSTILE = "<img src=x onerror=alert(1)>"
+DRAWN = "() => document.querySelector('figure.chart path.line')"
+# From the click to the second frame after the spectrum stands in the page: it is painted then.
+OPEN = """name => new Promise(done => {
+  const link = [...document.querySelectorAll('tbody a')].find(a => a.textContent === name), start = performance.now();
+  const look = () => document.querySelector('figure.chart path.line') && document.querySelector('h1').textContent.includes(name)
+    ? requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - start))) : requestAnimationFrame(look);
+  link.click(); look();
+})"""
+PAINT = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+
+
+@contextmanager
+def serving(root, data):
+    """The address of a server over root, and its process."""
+    command = [sys.executable, "-c", "from ariel_lib.cli import app; app()", "serve", "--root", str(root), "--port", "0"]
+    process = subprocess.Popen([*command, *(x for d in data for x in ("--data", str(d)))], stderr=subprocess.PIPE, text=True)
+    try:
+        yield re.match(r"http://\S+", process.stderr.readline())[0].rstrip("/"), process
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def get(base, target):
+    connection = http.client.HTTPConnection(urlsplit(base).netloc, timeout=30)
+    connection.request("GET", target)
+    return json.loads(connection.getresponse().read())
+
+
+def submission_of(base):
+    """The run with the most planets, and their ids."""
+    runs = [run["id"] for run in get(base, "/api/runs?limit=500")["runs"] if run["planets"]]
+    found = {run: get(base, f"/api/planets?run={run}&limit=500") for run in runs}
+    run = max(found, key=lambda run: found[run].get("total", 0))
+    return run, [planet["planet"] for planet in found[run]["planets"]], found[run]["total"]
+
+
+class Watch:
+    """What a page does that it should not."""
+
+    def __init__(self, page, base):
+        self.seen = {"console": [], "dialogs": [], "elsewhere": []}
+        page.on("console", lambda m: self.seen["console"].append(m.text) if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: self.seen["console"].append(str(error)))
+        page.on("dialog", lambda d: (self.seen["dialogs"].append(d.message), d.dismiss()))
+        inside = (base, "data:", "blob:", "about:")
+        page.on("request", lambda r: None if r.url.startswith(inside) else self.seen["elsewhere"].append(r.url[:100]))
+
+
+def median(times):
+    return {"median_ms": round(statistics.median(times), 1), "worst_ms": round(max(times), 1), "rounds": len(times)}
+
+
+def browse(arguments) -> dict:
+    from playwright.sync_api import sync_playwright
+
+    with serving(arguments.root, arguments.data) as (base, _), sync_playwright() as playwright:
+        run, planets, total = submission_of(base)
+        browser = playwright.chromium.launch(executable_path=arguments.chromium, args=list(QUIET))
+        paints = []
+        for _ in range(ROUNDS):
+            context = browser.new_context()
+            page = context.new_page()
+            page.goto(f"{base}/", wait_until="load")
+            page.wait_for_selector("tbody a")
+            paints.append(page.evaluate(PAINT))
+            context.close()
+        context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
+        page = context.new_page()
+        watch = Watch(page, base)
+        opened = []
+        for planet in random.Random(1).sample(planets, min(ROUNDS, len(planets))):
+            page.goto("about:blank")
+            page.goto(f"{base}/#/planets?run={run}&q={quote(planet)}")
+            page.wait_for_function("name => [...document.querySelectorAll('tbody a')].some(a => a.textContent === name)", arg=planet)
+            opened.append(page.evaluate(OPEN, planet))
+        result = {
+            "planets": total, "first_paint": median(paints), "planet_page": median(opened),
+            "steps": [step(page, base, run, planets) for step in (use_mouse, use_keyboard, use_dark, use_dashboard)],
+        }  # fmt: skip
+        if arguments.shots:
+            arguments.shots.mkdir(parents=True, exist_ok=True)
+            shoot(page, base, run, planets[0], arguments.shots)
+        result["seen"] = watch.seen
+        result["hostile"] = look_at_hostile(browser)
+        browser.close()
+    return result
+
+
+def use_mouse(page, base, run, planets) -> str:
+    """List, filter, sort, open a planet, go back, compare two runs."""
+    page.goto(f"{base}/#/runs")
+    page.wait_for_selector("tbody input[type=checkbox]")
+    page.fill("input[type=search]", "v50")
+    page.wait_for_function("() => [...document.querySelectorAll('tbody tr')].every(row => /v50/i.test(row.textContent))")
+    page.fill("input[type=search]", "")
+    page.wait_for_function("() => document.querySelectorAll('tbody input[type=checkbox]').length > 1")
+    for n in (0, 1):
+        page.locator("tbody input[type=checkbox]").nth(n).check()
+    page.click("text=Compare the two chosen")
+    page.wait_for_selector("h2:has-text('Settings that differ')")
+    page.goto(f"{base}/#/planets?run={run}")
+    page.click("th button:has-text('Error')")
+    page.wait_for_selector("th[aria-sort=descending]:has-text('Error')")
+    page.fill("input[type=search]", planets[3])
+    page.wait_for_function("() => document.querySelectorAll('tbody tr').length === 1")
+    page.click(f"tbody a:has-text('{planets[3]}')")
+    page.wait_for_function(DRAWN)
+    page.go_back()
+    page.wait_for_function("() => document.querySelectorAll('tbody tr').length === 1")
+    return "list, filter, sort, open a planet, back, compare: done with the mouse"
+
+
+def use_keyboard(page, base, run, planets) -> str:
+    """From the list of runs to a value of a spectrum, by keys alone."""
+    page.goto("about:blank")
+    page.goto(f"{base}/#/runs")
+    page.wait_for_selector("tbody a")
+    pressed = 0
+
+    def tab_to(selector):
+        nonlocal pressed
+        for _ in range(400):
+            page.keyboard.press("Tab")
+            pressed += 1
+            if page.evaluate("s => document.activeElement?.matches(s)", selector):
+                return
+        raise AssertionError(f"the Tab key does not reach {selector}")
+
+    href = page.evaluate("run => [...document.querySelectorAll('tbody a')].find(a => a.href.includes(run)).getAttribute('href')", run)
+    tab_to(f"a[href='{href}']")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("a.action")
+    tab_to("a.action")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("input[type=search]")
+    tab_to("input[type=search]")
+    page.keyboard.type(planets[5])
+    page.wait_for_function("() => document.querySelectorAll('tbody tr').length === 1")
+    tab_to("tbody a")
+    page.keyboard.press("Enter")
+    page.wait_for_function(DRAWN)
+    tab_to("svg[role=application]")
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    said = page.text_content("p.readout")
+    assert "V50" in said, said
+    return f"runs to a planet's spectrum by {pressed} presses of Tab; it reads out: {said}"
+
+
+def use_dark(page, base, run, planets) -> str:
+    """The system's wish and the reader's own."""
+
+    def ground():
+        return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    light = ground()
+    page.emulate_media(color_scheme="dark")
+    dark = ground()
+    page.select_option("label.theme select", "light")
+    chosen = ground()
+    page.select_option("label.theme select", "auto")
+    page.emulate_media(color_scheme="light")
+    assert light == chosen != dark, (light, dark, chosen)
+    return f"light {light}, dark {dark}"
+
+
+def use_dashboard(page, base, run, planets) -> str:
+    """A dashboard runs as a stranger: it cannot reach the page around it."""
+    page.goto(f"{base}/#/dashboards")
+    page.wait_for_selector("h1:has-text('Dashboards')")
+    page.wait_for_timeout(300)
+    if not page.locator("main li a").count():
+        return "no dashboard in this folder"
+    page.locator("main li a").first.click()
+    page.wait_for_selector("iframe")
+    frame = next(frame for frame in page.frames if frame != page.main_frame)
+    frame.wait_for_load_state()
+    origin = frame.evaluate("window.origin")
+    assert origin == "null", origin
+    return f"{frame.title()!r} shown in a sandbox, origin {origin}"
+
+
+def shoot(page, base, run, planet, shots: Path) -> None:
+    places = {"runs": "runs", "planets": f"planets?run={run}", "planet": f"planet?run={run}&planet={quote(planet)}", "api": "api"}
+    for scheme, width in (("light", 1280), ("dark", 1280), ("light", 400)):
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 900})
+        for name, place in places.items():
+            page.goto("about:blank")
+            page.goto(f"{base}/#/{place}")
+            page.wait_for_load_state("networkidle")
+            page.wait_for_timeout(200)
+            wider = page.evaluate("document.documentElement.scrollWidth > innerWidth")
+            assert not wider, f"{name} is wider than a window of {width}"
+            page.screenshot(path=str(shots / f"{name}_{scheme}_{width}.png"), full_page=name == "planet")
+
+
+def look_at_hostile(browser) -> dict:
+    """Names that are markup are shown as text."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / HOSTILE
+        place.mkdir()
+        said = {"verb": HOSTILE, "metrics": {HOSTILE: HOSTILE}, "settings": {HOSTILE: HOSTILE}, "artifacts": {HOSTILE: {"sha256": HOSTILE}}}
+        (place / "manifest_train.json").write_text(json.dumps(said))
+        (place / "running.json").write_text(json.dumps({"verb": HOSTILE, "lines": [HOSTILE]}))
+        (place / "comparison.csv").write_text(f"answer,score\n{HOSTILE},1\n")
+        (place / "page.html").write_text("<script>parent.alert(1); top.location='http://127.0.0.1:9/'; fetch('/api/runs')</script>")
+        with serving(folder, ()) as (base, _):
+            page = browser.new_page()
+            watch = Watch(page, base)
+            run = get(base, "/api/runs")["runs"][0]["id"]
+            board, board_page = get(base, "/api/leaderboards")[0]["id"], get(base, "/api/pages")[0]["id"]
+            shown = 0
+            for at in ("runs", f"run?run={run}", f"compare?a={run}&b={run}", "running", "boards", f"board?board={board}", "dashboards"):
+                page.goto(f"{base}/#/{at}")
+                page.wait_for_function("name => document.querySelector('main').textContent.includes(name)", arg=HOSTILE)
+                shown += 1
+            quiet = list(watch.seen["console"])
+            page.goto(f"{base}/#/dashboards?show={board_page}")
+            page.wait_for_selector("iframe")
+            page.wait_for_timeout(500)
+            images = page.locator("main img").count()
+            stayed = page.url.startswith(base)
+            found = {"pages_shown_as_text": shown, "images": images, "console_before_the_hostile_dashboard": quiet, "page_left": not stayed}
+            found |= {"dialogs": watch.seen["dialogs"], "elsewhere": watch.seen["elsewhere"]}
+            page.close()
+    return found
+
+
+def load(arguments) -> dict:
+    """Readers that ask without pause; what they met, and the server's memory over time."""
+    with serving(arguments.root, arguments.data) as (base, process):
+        run, planets, total = submission_of(base)
+        stop, lock = time.monotonic() + arguments.seconds, threading.Lock()
+        times, failures, memory = [], [], []
+
+        def read(seed):
+            choose, mine = random.Random(seed), []
+            connection = http.client.HTTPConnection(urlsplit(base).netloc, timeout=30)
+            while time.monotonic() < stop:
+                planet = quote(choose.choice(planets))
+                target = choose.choice((
+                    f"/api/planet?run={run}&planet={planet}", f"/api/light-curves?run={run}&planet={planet}", "/", "/api/runs",
+                    f"/api/planets?run={run}&sort=error_ppm&order=desc&offset={choose.randrange(total)}", f"/api/run?run={run}",
+                ))  # fmt: skip
+                start = time.monotonic()
+                try:
+                    connection.request("GET", target)
+                    response = connection.getresponse()
+                    body = response.read()
+                    if response.status != 200 or not body:
+                        raise AssertionError(f"{target}: {response.status}")
+                except (OSError, http.client.HTTPException, AssertionError) as error:
+                    with lock:
+                        failures.append(f"{type(error).__name__}: {error}")
+                    connection.close()
+                mine.append(time.monotonic() - start)
+            with lock:
+                times.extend(mine)
+
+        readers = [threading.Thread(target=read, args=(seed,)) for seed in range(arguments.readers)]
+        for reader in readers:
+            reader.start()
+        while time.monotonic() < stop:
+            memory.append(resident(process.pid))
+            time.sleep(1)
+        for reader in readers:
+            reader.join()
+        times.sort()
+        quarter = len(memory) // 4
+        return {
+            "planets": total, "readers": arguments.readers, "seconds": arguments.seconds, "answers": len(times) - len(failures),
+            "failures": len(failures), "first_failures": failures[:5], "median_ms": round(1e3 * statistics.median(times), 1),
+            "p99_ms": round(1e3 * times[int(0.99 * len(times))], 1),
+            "resident_mb_by_quarter": [round(statistics.median(memory[n * quarter : (n + 1) * quarter]), 1) for n in range(4)],
+            "resident_mb_most": round(max(memory), 1),
+        }  # fmt: skip
+
+
+def resident(pid: int) -> float:
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", text)[1]) / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("browser", "load"))
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--data", type=Path, action="append", default=[])
+    parser.add_argument("--chromium", help="Path of a Chromium; default: playwright's own.")
+    parser.add_argument("--shots", type=Path, help="Folder for screenshots.")
+    parser.add_argument("--readers", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=60)
+    arguments = parser.parse_args()
+    print(json.dumps((browse if arguments.what == "browser" else load)(arguments), indent=1, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+// The list of runs, one run, two runs side by side.
+import { useState } from "react";
+import { type Schemas, useApi } from "./api";
+import { Chart } from "./chart";
+import { cell, seconds, short, size, when } from "./format";
+import { Awaited, Facts, Filter, Pager, Problems, Sorted, Title } from "./parts";
+import { adjust, link, type Place } from "./place";
+
+const LIMIT = 100;
+type Sort = "started" | "folder" | "verb" | "score" | "seconds";
+type Order = "asc" | "desc";
+
+export function Runs({ place }: { place: Place }) {
+  const [q, verb] = [place.query.get("q") ?? "", place.query.get("verb") ?? ""];
+  const sort = (place.query.get("sort") ?? "started") as Sort;
+  const order = (place.query.get("order") ?? "desc") as Order;
+  const [chosen, setChosen] = useState<string[]>([]);
+  const answer = useApi("/api/runs", { q, verb, sort, order, offset: Number(place.query.get("offset") ?? 0), limit: LIMIT });
+  const choose = (id: string) => setChosen((before) => (before.includes(id) ? before.filter((x) => x !== id) : [...before, id].slice(-2)));
+  return (
+    <>
+      <Title>Runs</Title>
+      <form className="tools" role="search" onSubmit={(event) => event.preventDefault()}>
+        <Filter place={place} label="Folder or verb" />
+        <label>
+          Verb{" "}
+          <select value={verb} onChange={(event) => adjust(place, { verb: event.target.value, offset: "" })}>
+            <option value="">all</option>
+            {(answer.data?.verbs ?? (verb ? [verb] : [])).map((name) => (
+              <option key={name}>{name}</option>
+            ))}
+          </select>
+        </label>
+        {chosen.length === 2 ? (
+          <a className="action" href={link("compare", { a: chosen[0], b: chosen[1] })}>
+            Compare the two chosen
+          </a>
+        ) : (
+          <span className="quiet">Choose two to compare.</span>
+        )}
+      </form>
+      <Awaited answer={answer}>
+        {(data) => (
+          <>
+            {data.cut && <Problems texts={["There are more files than are looked at: some runs may be missing here."]} />}
+            <Sorted
+              place={place}
+              sort={sort}
+              order={order}
+              caption={`${data.total} runs`}
+              columns={[
+                { key: "chosen", name: "Compare", sortable: false },
+                { key: "folder", name: "Folder" },
+                { key: "verb", name: "Verb" },
+                { key: "started", name: "Started", number: true },
+                { key: "seconds", name: "Took", number: true },
+                { key: "score", name: "Score", number: true },
+                { key: "git", name: "Commit", sortable: false },
+              ]}
+              rows={data.runs.map((run) => ({
+                key: run.id,
+                cells: [
+                  <input
+                    type="checkbox"
+                    aria-label={`Compare ${run.folder} ${run.verb}`}
+                    checked={chosen.includes(run.id)}
+                    onChange={() => choose(run.id)}
+                  />,
+                  <>
+                    <a href={link("run", { run: run.id })}>{run.folder === "." ? "(served folder)" : run.folder}</a>
+                    {run.problem && <span className="problem"> {run.problem}</span>}
+                  </>,
+                  run.verb,
+                  when(run.started),
+                  seconds(run.seconds),
+                  short(run.score),
+                  <code>{run.git ? `${run.git.slice(0, 9)}${run.dirty ? "+" : ""}` : "–"}</code>,
+                ],
+              }))}
+            />
+            <Pager place={place} total={data.total} limit={LIMIT} />
+          </>
+        )}
+      </Awaited>
+    </>
+  );
+}
+
+export function History({ epochs }: { epochs: Schemas["Epoch"][] }) {
+  if (epochs.length < 2) return null;
+  const x = epochs.map((e) => e.epoch);
+  return (
+    <div className="pair">
+      <Chart title="Held-out score by epoch (higher is better)" x={x} xName="epoch" yName="score" lines={[{ name: "score", y: epochs.map((e) => e.score) }]} height={200} />
+      <Chart title="Training loss by epoch (lower is better)" x={x} xName="epoch" yName="loss" lines={[{ name: "loss", y: epochs.map((e) => e.loss) }]} height={200} />
+    </div>
+  );
+}
+
+export function RunPage({ place }: { place: Place }) {
+  const id = place.query.get("run") ?? "";
+  const answer = useApi("/api/run", { run: id });
+  return (
+    <Awaited answer={answer}>
+      {(data) => (
+        <>
+          <Title>{`${data.run.verb}: ${data.run.folder}`}</Title>
+          {data.run.problem && <Problems texts={[data.run.problem]} />}
+          {data.run.planets && (
+            <p>
+              <a className="action" href={link("planets", { run: id })}>
+                Planets of this submission
+              </a>
+            </p>
+          )}
+          <Facts
+            title="Run"
+            facts={{
+              manifest: data.run.manifest, started: when(data.run.started), took: seconds(data.run.seconds), seed: data.run.seed,
+              commit: data.run.git && `${data.run.git}${data.run.dirty ? ", with changes" : ""}`, "config hash": data.run.config_hash,
+            }}
+          />
+          <Facts title="Metrics" facts={data.metrics} />
+          <History epochs={data.history} />
+          <Facts title="Settings" facts={data.settings} />
+          <Facts title="Inputs" facts={data.inputs} />
+          <Facts title="Versions" facts={data.versions} />
+          <Facts title="Hardware" facts={data.hardware} />
+          {data.n_artifacts > 0 && (
+            <section>
+              <h2>Artifacts</h2>
+              <div className="wide">
+                <table>
+                  <caption>
+                    {data.artifacts.length < data.n_artifacts ? `the first ${data.artifacts.length} of ${data.n_artifacts}` : `${data.n_artifacts} files`}
+                  </caption>
+                  <thead>
+                    <tr>
+                      <th scope="col">Name</th>
+                      <th scope="col" className="number">Size</th>
+                      <th scope="col">SHA-256</th>
+                    </tr>
+                  </thead>
+                  <tbody>
+                    {data.artifacts.map((file) => (
+                      <tr key={file.name}>
+                        <td>{file.name}</td>
+                        <td className="number">{size(file.bytes)}</td>
+                        <td>
+                          <code>{file.sha256.slice(0, 16)}…</code>
+                        </td>
+                      </tr>
+                    ))}
+                  </tbody>
+                </table>
+              </div>
+            </section>
+          )}
+        </>
+      )}
+    </Awaited>
+  );
+}
+
+function Side({ title, rows }: { title: string; rows: Schemas["Difference"][] }) {
+  return (
+    <section>
+      <h2>{title}</h2>
+      {rows.length === 0 ? (
+        <p className="quiet">none</p>
+      ) : (
+        <div className="wide">
+          <table>
+            <thead>
+              <tr>
+                <th scope="col">Name</th>
+                <th scope="col" className="number">A</th>
+                <th scope="col" className="number">B</th>
+                <th scope="col" className="number">B − A</th>
+              </tr>
+            </thead>
+            <tbody>
+              {rows.map((row) => (
+                <tr key={row.name}>
+                  <th scope="row">{row.name}</th>
+                  <td className="number">{cell(row.a)}</td>
+                  <td className="number">{cell(row.b)}</td>
+                  <td className="number">{typeof row.a === "number" && typeof row.b === "number" ? short(row.b - row.a, 3) : ""}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </section>
+  );
+}
+
+export function Compare({ place }: { place: Place }) {
+  const answer = useApi("/api/compare", { a: place.query.get("a") ?? "", b: place.query.get("b") ?? "" });
+  return (
+    <>
+      <Title>Two runs</Title>
+      <Awaited answer={answer}>
+        {(data) => (
+          <>
+            {(["a", "b"] as const).map((side) => (
+              <p key={side}>
+                {side.toUpperCase()}: <a href={link("run", { run: data[side].id })}>{`${data[side].verb}: ${data[side].folder}`}</a>,{" "}
+                {when(data[side].started)}
+              </p>
+            ))}
+            <Side title="Metrics" rows={data.metrics} />
+            <Side title="Settings that differ" rows={data.settings} />
+            <Side title="Inputs that differ" rows={data.inputs} />
+            <Side title="Versions that differ" rows={data.versions} />
+          </>
+        )}
+      </Awaited>
+    </>
+  );
+}
