@@ -20,14 +20,13 @@ import json
 import resource
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import batman
 import numpy as np
-from scipy.linalg import block_diag
 from scipy.optimize import least_squares
 from scipy.stats import chi2, kstest
 from threadpoolctl import threadpool_limits
@@ -36,20 +35,13 @@ from ariel_lib.archive import Archive, Star, read_spectra
 from ariel_lib.calibration.engine import calibrate_split
 from ariel_lib.calibration.light_curves import LightCurves, light_curves_path, list_light_curves, load_light_curves
 from ariel_lib.calibration.pipeline import CalibrationSettings
-from ariel_lib.instrument import FGS1, INSTRUMENTS
 from ariel_lib.metrics import naive_statistics, summary
-from ariel_lib.simulator import optics
+from ariel_lib.oracle import limits, read_truth, true_problem
 from ariel_lib.simulator.dataset import simulate_dataset
-from ariel_lib.simulator.light_curve import DRIFT_COLOUR, DRIFT_SIZE
-from ariel_lib.simulator.visit import INTEGRATION_TIMES
 from ariel_lib.storage import write_atomically
 from ariel_lib.transit.drift import fit_drift_prior
-from ariel_lib.transit.estimate import DepthEstimate, estimate_depths, make_problem
-from ariel_lib.transit.fit import N_PHYSICAL, Problem, linearise, tangent
-from ariel_lib.transit.limb_darkening import AIRS_HALF_WIDTH, AIRS_PIVOT
-from ariel_lib.transit.orbit import orbit_prior
+from ariel_lib.transit.estimate import DepthEstimate, estimate_depths
 from ariel_lib.transit.prior import Posterior, fit_prior
-from ariel_lib.transit.search import Candidate
 from ariel_lib.transit.segments import make_segments
 
 
@@ -160,112 +152,15 @@ def measure(data: Path, planet: str) -> Measured:
     archive, folder = Archive(data), data / "lightcurves"
     wavelength, star = archive.wavelengths(), archive.star("test", planet)
     paths = [light_curves_path(folder, "test", planet, v) for v in list_light_curves(folder, "test")[planet]]
-    record = json.loads((data / "truth.json").read_text())["planets"][planet]
+    truth = read_truth(data, "test")
     with threadpool_limits(1):
         start = time.perf_counter()
         visits = [load_light_curves(path) for path in paths]
         estimate = estimate_depths(visits, star, wavelength)
         seconds = (time.perf_counter() - start) / len(visits)
-        problem, common = true_problem(visits, star, wavelength, record)
-        return Measured(estimate, *limits(problem, common, np.array(record["depth"])), seconds)
-
-
-def true_problem(
-    visits: list[LightCurves], star: Star, wavelength: np.ndarray, record: dict
-) -> tuple[Problem, list[float]]:
-    """The fit's own problem with the simulator's noise and the truth as the mean of its priors; and, of each segment, the
-    variance of the noise common to its channels."""
-    segments, common = [], []
-    for segment in make_segments(visits, wavelength):
-        instrument = INSTRUMENTS[segment.instrument]
-        first, second = INTEGRATION_TIMES[instrument.name]
-        scatter = optics.GAIN_NOISE[instrument.name] * np.hypot(first, second) / (second - first)
-        variance = scatter**2 * instrument.sample_time / 3600 / segment.exposure
-        if instrument is FGS1:  # one channel: its own noise
-            weight = segment.weight
-            segment = replace(segment, weight=np.divide(weight, 1 + weight * variance, where=weight > 0, out=0 * weight))
-            variance = 0.0
-        segments.append(segment)
-        common.append(variance)
-    candidate = Candidate(dict(enumerate(record["mid_transits"])), np.log(record["orbit"]["a"]), 0.0, 0.0)
-    problem = make_problem(segments, len(wavelength), orbit_prior(star.P, star.sma, star.i), star.Ts, candidate)
-    orbit, u = record["orbit"], np.array(record["limb_darkening"])
-    line = np.polynomial.polynomial.polyfit((wavelength[1:] - AIRS_PIVOT) / AIRS_HALF_WIDTH, u[1:], 1)
-    b = orbit["a"] * np.cos(np.radians(orbit["inclination"]))
-    t0 = [record["mid_transits"][segment.visit] for segment in segments]
-    drift = [true_drift(problem, n, record["drifts"][s.visit]) for n, s in enumerate(segments)]
-    shared = np.concatenate([[np.log(orbit["a"]), b**2], u[0], line[:, 0], line[:, 1], t0, *drift])
-    return replace(problem, prior_mean=shared), common
-
-
-def true_drift(problem: Problem, index: int, drift: dict) -> np.ndarray:
-    """The simulator's drift in the fit's basis, by least squares; it is a polynomial of columns, not of wavelength."""
-    segment = problem.segments[index]
-    trend = np.column_stack([np.ones(len(segment.time)), segment.trend])
-    tau = 2 * (segment.time - segment.time[0]) / (segment.time[-1] - segment.time[0]) - 1
-    powers = np.stack([tau, tau**2, tau**3], axis=1)
-    if segment.instrument == FGS1.name:
-        return np.linalg.lstsq(trend, powers @ np.array(drift["fgs1"]), rcond=None)[0][1:]
-    archive_columns = np.linspace(1, -1, INSTRUMENTS[segment.instrument].columns)
-    first, last = INSTRUMENTS[segment.instrument].crop
-    x = archive_columns[first:last][::-1][segment.channels - 1]
-    value = powers @ np.array(drift["airs"]) @ np.stack([np.ones_like(x), x, x**2])  # (time, wavelength)
-    in_time = np.linalg.lstsq(trend, value, rcond=None)[0][1:]  # (power, wavelength)
-    scaled = (segment.wavelength - AIRS_PIVOT) / AIRS_HALF_WIDTH
-    orders = (problem.drift_index(index).stop - problem.drift_index(index).start) // len(in_time)
-    basis = np.polynomial.legendre.legvander(scaled, orders - 1)
-    return np.linalg.lstsq(basis, in_time.T, rcond=None)[0].T.ravel()
-
-
-def drift_covariance(problem: Problem) -> np.ndarray:
-    """Covariance of the simulator's drifts in the fit's basis, all segments: (coefficient, coefficient)."""
-    blocks = []
-    for index, segment in enumerate(problem.segments):
-        fgs1 = segment.instrument == FGS1.name
-        size = DRIFT_SIZE if fgs1 else np.outer(DRIFT_SIZE, DRIFT_COLOUR)
-        units = np.eye(size.size).reshape(-1, *size.shape) * size
-        columns = np.array([true_drift(problem, index, {"fgs1": unit} if fgs1 else {"airs": unit}) for unit in units])
-        blocks.append(columns.T @ columns)
-    return block_diag(*blocks)
-
-
-def limits(problem: Problem, common: list[float], depth: np.ndarray) -> tuple:
-    """Bound's sigma (wavelength,), and (depth, covariance) of two oracles: one to whom all shared parameters are known, and
-    one who of the drifts knows the distribution.
-
-    Noise common to the channels is a parameter of its own at every time with a Gaussian prior, marginalised exactly.
-    """
-    point = linearise(problem, depth, problem.prior_mean)
-    n, q = point.g.shape
-    information = np.block([[np.diag(point.h), point.g], [point.g.T, point.k]])
-    pull = np.concatenate([point.pull_depth, point.pull_shared])
-    for index, variance in enumerate(common):
-        if variance == 0:
-            continue
-        segment, near = problem.segments[index], tangent(problem, index, depth, problem.prior_mean)
-        by_channel = near.common_pull(segment.weight)
-        coupling = np.zeros((n + q, by_channel.shape[-1]))
-        coupling[segment.channels] = by_channel[:, 0]
-        coupling[n + near.where] = by_channel[:, 1:].sum(axis=0)
-        weighted = near.own * segment.weight[:, None]
-        root = np.linalg.cholesky(np.matmul(weighted, near.own.transpose(0, 2, 1)))
-        own = np.linalg.solve(root, weighted).reshape(-1, coupling.shape[1])
-        within = np.diag(segment.weight.sum(axis=0) + 1 / variance) - own.T @ own
-        solved = np.linalg.solve(within, np.column_stack([coupling.T, (segment.weight * near.residual).sum(axis=0)]))
-        information = information - coupling @ solved[:, :-1]
-        pull = pull - coupling @ solved[:, -1]
-    known = np.linalg.inv(information[:n, :n])
-    oracle = depth + known @ pull[:n], 0.5 * (known + known.T)
-    free = np.concatenate([np.arange(n), np.arange(n + N_PHYSICAL + len(common), n + q)])
-    spread = drift_covariance(problem)
-    ridge = np.linalg.inv(spread + 1e-6 * np.trace(spread) / len(spread) * np.eye(len(spread)))
-    informed, towards = information[np.ix_(free, free)].copy(), pull[free].copy()
-    drift = problem.prior_mean[free[n:] - n]
-    informed[n:, n:] += ridge - np.diag(problem.prior_sigma[free[n:] - n] ** -2)
-    towards[n:] -= ridge @ drift
-    inverse = np.linalg.inv(informed)
-    but_drift = depth + (inverse @ towards)[:n], 0.5 * (inverse + inverse.T)[:n, :n]
-    return np.sqrt(np.diag(np.linalg.inv(information))[:n]), oracle, but_drift
+        problem, common = true_problem(visits, star, wavelength, truth[planet])
+        drifts = [drift for record in truth.values() for drift in record["drifts"]]
+        return Measured(estimate, *limits(problem, common, np.array(truth[planet]["depth"]), drifts), seconds)
 
 
 def time_rival(data: Path, planets: int) -> dict:

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
+from ariel_lib import comparison, training
 from ariel_lib.comparison import as_csv, as_markdown, bootstrap_error, tabulate
+from ariel_lib.config import load_config
 from ariel_lib.metrics import naive_statistics, score
 from ariel_lib.models.rivals import NetworkRival, RidgeRival, answer_of
+from ariel_lib.oracle import ORACLES
 
 
 def planets(n, rng, wavelengths=12):
@@ -24,7 +27,8 @@ def test_a_rival_learns_what_its_features_tell_and_states_what_it_leaves_over(ri
     rng = np.random.default_rng(0)
     features, white, truth = planets(200, rng)
     others, white_others, truth_others = planets(200, rng)
-    mean, sigma = answer_of(rival, features, white, truth, others, white_others)
+    found = answer_of(rival, features, white, truth, others, white_others)
+    mean, sigma = found.mean, found.sigma
     left = np.sqrt(np.mean((truth_others - mean) ** 2))
     assert left < 0.35 * np.std(truth_others - white_others[:, None])
     assert 0.5 < left / np.sqrt(np.mean(sigma**2)) < 1.4
@@ -34,8 +38,9 @@ def test_a_rival_learns_what_its_features_tell_and_states_what_it_leaves_over(ri
 def test_a_network_rival_gives_the_same_answer_twice():
     features, white, truth = planets(40, np.random.default_rng(1))
     one, two = (answer_of(NetworkRival(2, 8, epochs=3), features, white, truth, features, white) for _ in range(2))
-    for a, b in zip(one, two):
-        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(one.mean, two.mean)
+    np.testing.assert_array_equal(one.sigma, two.sigma)
+    assert one.parameters == 3 * 8 + 8 + 2 * (2 * 8 + 2 * (8 * 8 + 8)) + 8 * 12 + 12
 
 
 def test_table_scores_as_the_challenge_does_and_pairs_the_leads():
@@ -61,3 +66,20 @@ def test_table_scores_as_the_challenge_does_and_pairs_the_leads():
 def test_bootstrap_error_is_that_of_a_mean():
     values = np.random.default_rng(3).standard_normal(400)
     assert bootstrap_error(values) == pytest.approx(values.std() / 20, rel=0.1)
+
+
+def test_one_command_compares_all_on_a_tiny_set(tmp_path, monkeypatch):
+    pytest.importorskip("sklearn")
+    dataset = pytest.importorskip("ariel_lib.simulator.dataset", reason="needs batman")
+    dataset.simulate_dataset(tmp_path / "data", n_planets=12, n_test=3, seed=5, size="toy", level="lightcurves")
+    monkeypatch.setattr(comparison, "RIVALS", {"ridge": RidgeRival()})
+    monkeypatch.setattr(training, "DRAWS_AN_EPOCH", 8)
+    small = ["model.d_model=16", "model.d_state=4", "model.hidden=8", "model.gnn_layers=1", "model.ssm_depth=1", "training.epochs=1"]
+    settings = load_config(None, [f"data.root={tmp_path / 'data'}", f"training.out={tmp_path / 'out'}", "calibration.workers=1", *small])
+    result = comparison.compare(settings, tmp_path / "data" / "test.csv", log=lambda line: None)
+    assert result["planets"] == {"training": 9, "test": 3}
+    rows = (tmp_path / "out" / "comparison.md").read_text().splitlines()[2:]
+    assert [row.split(" | ")[0].strip("| ") for row in rows][-3:] == ["v50", *sorted(ORACLES, key=lambda n: result["table"][n]["score"])]
+    assert result["table"]["v50"]["parameters"] > 1000 and result["table"]["v50"]["train_s"] > 0
+    for name in ("comparison.csv", "comparison.json", "comparison.png"):
+        assert (tmp_path / "out" / name).stat().st_size > 0

@@ -146,6 +146,19 @@ def draw_history(history: Sequence[Mapping[str, float | None]]) -> Figure:
     return figure
 
 
+def draw_comparison(table: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Scores of several answers with their standard errors, the first on top. table: answer → score, score_error."""
+    names = list(table)[::-1]
+    figure = _blank(7.0, 0.9 + 0.32 * len(names))
+    axes = figure.subplots()
+    scores, errors = ([table[name][key] for name in names] for key in ("score", "score_error"))
+    axes.errorbar(scores, range(len(names)), xerr=errors, fmt="o", color=BLUE, ecolor=GREY, capsize=3)
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel="score (higher is better) and its standard error over planets")
+    axes.grid(axis="x", alpha=0.3)
+    return figure
+
+
 def render_png(figure: Figure, dpi: int = 120) -> bytes:
     """PNG of a figure; the same figure gives the same bytes, no date and no version in them."""
     buffer = BytesIO()

@@ -1,5 +1,7 @@
 """What others do with the same light curves, as a yardstick: each honestly trained on the same planets. Arrays only."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +58,32 @@ class ResidualMLP(nn.Module):
 
 
 @dataclass(frozen=True)
+class Fitted:
+    """predict: features (planet, feature) → outputs (planet, output); parameters: how many were fitted."""
+
+    predict: Callable[[np.ndarray], np.ndarray]
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Standard:
+    """Columns in standard deviations about their mean, as float32 tensors, and back."""
+
+    centre: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> "Standard":
+        return cls(values.mean(axis=0), np.maximum(values.std(axis=0), 1e-12))
+
+    def apply(self, values: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(((values - self.centre) / self.scale).astype(np.float32))
+
+    def undo(self, values: np.ndarray) -> np.ndarray:
+        return self.centre + self.scale * values
+
+
+@dataclass(frozen=True)
 class NetworkRival:
     """A residual MLP trained on squared error, stopped where planets set aside (a fifth) say so; inputs and targets are
     standardised by the training planets."""
@@ -68,13 +96,13 @@ class NetworkRival:
     noise: float = 0.05  # of standardised inputs, drawn afresh every epoch
     seed: int = 0
 
-    def fit_predict(self, features: np.ndarray, targets: np.ndarray, others: np.ndarray) -> np.ndarray:
-        """features (planet, feature), targets (planet, output), others (planet, feature) → their outputs."""
+    def fit(self, features: np.ndarray, targets: np.ndarray) -> Fitted:
+        """features (planet, feature), targets (planet, output) → what maps features of other planets to their outputs."""
         rng, generator = np.random.default_rng(self.seed), torch.Generator().manual_seed(self.seed)
         order = rng.permutation(len(features))
         aside, used = np.split(order, [max(1, len(order) // 5)])
-        (x, x_others), _ = _standardised(features[used], features, others)
-        (y,), undo = _standardised(targets[used], targets)
+        scale_x, scale_y = Standard.of(features[used]), Standard.of(targets[used])
+        x, y = scale_x.apply(features), scale_y.apply(targets)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self.seed)
             network = ResidualMLP(features.shape[1], targets.shape[1], self.blocks, self.width)
@@ -96,43 +124,57 @@ class NetworkRival:
             if since >= self.patience:
                 break
         network.load_state_dict(kept or network.state_dict())
-        with torch.no_grad():
-            return undo(network(x_others).double().numpy())
+
+        def predict(others: np.ndarray) -> np.ndarray:
+            with torch.no_grad():
+                return scale_y.undo(network(scale_x.apply(others)).double().numpy())
+
+        return Fitted(predict, sum(p.numel() for p in network.parameters()))
 
 
 @dataclass(frozen=True)
 class RidgeRival:
     """A linear multi-output regression of the whole spectrum; the penalty by leave-one-out cross-validation (scikit-learn)."""
 
-    def fit_predict(self, features: np.ndarray, targets: np.ndarray, others: np.ndarray) -> np.ndarray:
-        """As NetworkRival.fit_predict."""
+    def fit(self, features: np.ndarray, targets: np.ndarray) -> Fitted:
+        """As NetworkRival.fit."""
         from sklearn.linear_model import RidgeCV
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        return make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 5, 25))).fit(features, targets).predict(others)
+        model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 5, 25))).fit(features, targets)
+        return Fitted(model.predict, (features.shape[1] + 1) * targets.shape[1])
 
 
 RIVALS = {"ridge": RidgeRival(), "mlp": NetworkRival(4, 256), "deep_mlp": NetworkRival(80, 128, epochs=100, learning_rate=3e-4)}
 FOLDS = 3
 
 
-def answer_of(rival, features: np.ndarray, white: np.ndarray, truth: np.ndarray, others: np.ndarray, white_others: np.ndarray):
-    """mean and sigma (planet, wavelength) of `others`. The rival predicts what a spectrum adds to its white depth; its sigma is
-    the best constant of each wavelength, the root mean square of what it leaves over on training planets it was not fitted on.
+@dataclass(frozen=True)
+class Answered:
+    """mean and sigma (planet, wavelength), size of the model, seconds for training and for answering."""
+
+    mean: np.ndarray
+    sigma: np.ndarray
+    parameters: int
+    train_s: float
+    answer_s: float
+
+
+def answer_of(
+    rival, features: np.ndarray, white: np.ndarray, truth: np.ndarray, others: np.ndarray, white_others: np.ndarray
+) -> Answered:
+    """What the rival says of `others`. It predicts what a spectrum adds to its white depth; its sigma is the best constant of each
+    wavelength, the root mean square of what it leaves over on training planets it was not fitted on.
 
     features (planet, feature), white (planet,), truth (planet, wavelength); others and white_others likewise
     """
+    clock = time.monotonic()
     targets, left = truth - white[:, None], np.empty_like(truth)
     for fold in np.array_split(np.random.default_rng(0).permutation(len(truth)), FOLDS):
         rest = np.setdiff1d(np.arange(len(truth)), fold)
-        left[fold] = targets[fold] - rival.fit_predict(features[rest], targets[rest], features[fold])
-    mean = np.maximum(white_others[:, None] + rival.fit_predict(features, targets, others), 0.0)
-    return mean, np.tile(np.sqrt(np.mean(left**2, axis=0)), (len(mean), 1))
-
-
-def _standardised(reference: np.ndarray, *arrays: np.ndarray):
-    """Arrays as float32 tensors in standard deviations of the reference, and the way back for its columns."""
-    centre, scale = reference.mean(axis=0), np.maximum(reference.std(axis=0), 1e-12)
-    tensors = [torch.from_numpy(((array - centre) / scale).astype(np.float32)) for array in arrays]
-    return tensors, lambda values: centre + scale * values
+        left[fold] = targets[fold] - rival.fit(features[rest], targets[rest]).predict(features[fold])
+    fitted, trained = rival.fit(features, targets), time.monotonic()
+    mean = np.maximum(white_others[:, None] + fitted.predict(others), 0.0)
+    sigma = np.tile(np.sqrt(np.mean(left**2, axis=0)), (len(mean), 1))
+    return Answered(mean, sigma, fitted.parameters, trained - clock, time.monotonic() - trained)
