@@ -42,7 +42,7 @@ function ink() {
     for (const axis of [...plot.left, ...plot.below].filter(a => "axis_label_text_color" in a))
       axis.setv({axis_label_text_color: colour, major_label_text_color: colour});
     for (const bar of plot.right.filter(a => "color_mapper" in a)) bar.major_label_text_color = colour;
-    for (const part of plot.center.filter(a => "label_text_color" in a))
+    for (const part of [...plot.center, ...plot.above].filter(a => "label_text_color" in a))
       part.setv({label_text_color: colour, background_fill_alpha: 0, border_line_alpha: 0});
   }
 }

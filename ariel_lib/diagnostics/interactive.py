@@ -42,6 +42,8 @@ def spectrum_plot(wavelength: np.ndarray, mean: np.ndarray, sigma: np.ndarray, t
     plot.segment("x", "low", "x", "high", source=fgs1, color=COLORS[0], line_width=3)
     plot.scatter("x", "mean", source=fgs1, color=COLORS[0], size=9)
     plot.scatter("x", "truth", source=fgs1, color=COLORS[1], marker="diamond", size=11)
+    plot.legend.orientation = "horizontal"
+    plot.add_layout(plot.legend[0], "above")  # inside, it would hide some planet's spectrum
     return plot
 
 

@@ -122,6 +122,7 @@ def gate_traces(gates: Array, wavelength: Array) -> Chart:
 
 def calibration_housekeeping(table: pd.DataFrame) -> Chart:
     """table as housekeeping.summarise_visits gives it."""
+    framed = table["bad_pixels_percent"].notna().any()
 
     def draw():
         figure, axes = new_figure(9, 6.2, 2, 2)
@@ -138,11 +139,12 @@ def calibration_housekeeping(table: pd.DataFrame) -> Chart:
         axes[1].set(xlabel="visit, worst first", ylabel="masked samples (%)", ylim=(0, None))
         axes[3].set(xlabel="visit, worst first", ylabel="bad pixels (%)", ylim=(0, None))
         axes[2].set(xlabel="flux drift (%)", ylabel="pointing drift (pixel)")
+        axes[3].set_visible(bool(framed))
         axes[0].xaxis.set_minor_formatter(NullFormatter())
         axes[0].legend(fontsize="small")
         return figure
 
-    frames = "" if table["bad_pixels_percent"].notna().any() else " Bad pixels: no frames, only light curves."
+    frames = "" if framed else " Bad pixels are not shown: there are light curves, but no frames."
     reading = f"{len(table)} light curves. Scatter of one sample should lie on the line; masked samples are outliers.{frames}"
     return Chart("housekeeping", "Calibration", reading, table, draw)
 
