@@ -55,7 +55,8 @@ def make_routes(root: Path | str, also: Sequence[Path | str] = ()) -> FastAPI:
     app = FastAPI(
         title="SpectraMind", version=__version__, description="What the command line wrote, to be read.",
         openapi_url="/api/openapi.json", docs_url=None, redoc_url=None, redirect_slashes=False,
-        lifespan=_few_threads, responses={404: {"model": Failure}, 422: {"model": Failure}}, generate_unique_id_function=lambda route: route.name,
+        lifespan=_few_threads, responses={404: {"model": Failure}, 422: {"model": Failure}},
+        generate_unique_id_function=lambda route: route.name,
     )  # fmt: skip
     _add_failures(app)
 
