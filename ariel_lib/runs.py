@@ -97,7 +97,7 @@ def run_check(*, submission: Path, data: Path, outdir: Path, split: str, **setti
     with recorded("check", outdir) as run:
         result = check_submission(submission, data, outdir, split=split, **settings)
         run.settings = {"split": split}
-        run.inputs = {"submission": submission, "data": data}
+        run.inputs = {"submission": submission, "data": Archive(data).root}
         run.artifacts = [outdir / name for name in ("violations.jsonl", "summary.json")]
         run.metrics = {"planets": result["planets"]} | {row["rule"]: row["planets"] for row in result["rules"]}
     return result

@@ -5,10 +5,12 @@ Read only: there is no route that writes, and guard.py lets nothing but GET and 
 
 import mimetypes
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
@@ -39,6 +41,7 @@ Id = Annotated[str, Query(min_length=16, max_length=16, pattern="^[0-9a-f]+$")]
 Order = Annotated[Literal["asc", "desc"], Query()]
 Offset = Annotated[int, Query(ge=0, le=10**7)]
 Limit = Annotated[int, Query(ge=1, le=500)]
+THREADS = 8  # that answer at a time: each may hold a visit's light curves
 
 
 def make_app(root: Path | str, also: Sequence[Path | str] = (), hosts: Sequence[str] = ()) -> Guard:
@@ -52,7 +55,8 @@ def make_routes(root: Path | str, also: Sequence[Path | str] = ()) -> FastAPI:
     app = FastAPI(
         title="SpectraMind", version=__version__, description="What the command line wrote, to be read.",
         openapi_url="/api/openapi.json", docs_url=None, redoc_url=None, redirect_slashes=False,
-        responses={404: {"model": Failure}, 422: {"model": Failure}}, generate_unique_id_function=lambda route: route.name,
+        lifespan=_few_threads, responses={404: {"model": Failure}, 422: {"model": Failure}},
+        generate_unique_id_function=lambda route: route.name,
     )  # fmt: skip
     _add_failures(app)
 
@@ -124,6 +128,12 @@ def make_routes(root: Path | str, also: Sequence[Path | str] = ()) -> FastAPI:
     return app
 
 
+@asynccontextmanager
+async def _few_threads(app: FastAPI) -> AsyncIterator[None]:
+    current_default_thread_limiter().total_tokens = THREADS
+    yield
+
+
 def _add_failures(app: FastAPI) -> None:
     """Every failure is a status and {"error": a sentence}."""
 
@@ -157,7 +167,7 @@ def make_config(app: Guard):
     import uvicorn
 
     return uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, limit_concurrency=500, timeout_keep_alive=5, lifespan="off"
+        app, log_level="warning", access_log=False, server_header=False, limit_concurrency=500, timeout_keep_alive=5, lifespan="on"
     )
 
 
