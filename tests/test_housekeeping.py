@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from ariel_lib.calibration.light_curves import LightCurve
-from ariel_lib.housekeeping import summarise_curve
+from ariel_lib.archive import CalibrationMaps
+from ariel_lib.calibration.light_curves import LightCurve, LightCurves, light_curves_path, save_light_curves
+from ariel_lib.housekeeping import summarise_curve, summarise_visits
 
 
 def make_curve(slope=0.0, factor=1.0, n=4000):
@@ -35,3 +36,24 @@ def test_a_curve_without_a_usable_sample_is_nan_and_no_error():
     curve = make_curve(n=50)
     curve.mask[:] = True
     assert np.isnan(summarise_curve(curve)["scatter_ppm"])
+
+
+def test_bad_pixels_are_counted_where_there_are_frames(tmp_path):
+    airs, fgs1 = make_curve(n=50), make_curve(n=50)
+    for planet in ("1", "2"):
+        save_light_curves(light_curves_path(tmp_path, "test", planet, 0), LightCurves(planet, 0, fgs1=fgs1, airs=airs))
+
+    class Frames:
+        def planets(self, split):
+            return ("1",)
+
+        def calibration_maps(self, split, planet, visit, instrument):
+            shape = instrument.rows, instrument.columns
+            dead = np.zeros(shape, bool)
+            dead[0] = True
+            return CalibrationMaps(np.zeros(shape), np.ones(shape), np.ones(shape), dead, np.ones((6, *shape)))
+
+    table = summarise_visits(tmp_path, "test", ["1", "2"], Frames()).set_index("planet")
+    assert table.loc["1", "bad_pixels_percent"].tolist() == pytest.approx([100 / 32] * 2)
+    assert table.loc["2", "bad_pixels_percent"].isna().all()
+    assert summarise_visits(tmp_path, "test", ["1"])["bad_pixels_percent"].isna().all()
