@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 import ariel_lib
+from ariel_lib import distributed
 from ariel_lib.models.ensemble import Ensemble
 from ariel_lib.models.memory import Memory, memorise
 from ariel_lib.models.v50 import V50
@@ -163,6 +164,8 @@ class RunState:
                 for name, value in slots.items()
                 if value is not None
             }
+        if distributed.rank() > 0:
+            return
         text = {"fingerprint": self.fingerprint, "history": json.dumps(self.history)}
         save_arrays(self.path, {name: tensor.detach().cpu().numpy() for name, tensor in arrays.items()}, text)
 

@@ -161,7 +161,10 @@ def train(
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of differences from the defaults.")] = None,
 ) -> None:
-    """Train V50; print where its weights lie and its validation score."""
+    """Train V50; print where its weights lie and its validation score.
+
+    Under `torchrun --nproc-per-node N --no-python` the processes share the work, one GPU each where there are GPUs.
+    """
     from ariel_lib.config import load_config
 
     settings = load_config(config, overrides or ())

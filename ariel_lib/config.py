@@ -98,6 +98,8 @@ class TrainingConfig:
     gll          the challenge's weighted likelihood as loss
     folds        networks that answer together; each holds out its share of the planets, one alone validation_fraction
     max_hours    end cleanly after that time, or None
+    start        weights.safetensors of another run to begin with, such as one on simulated data, or None
+    recompute    the encoder's steps are computed again on the way back, not kept: less memory, more time
     precision    float32, or bfloat16: mixed, on a GPU that computes in it; elsewhere float32 all the same
     threads      of torch and BLAS. One gives the same bytes on any number of cores, and does not stall on a busy machine
     """
@@ -113,6 +115,8 @@ class TrainingConfig:
     folds: int = 1
     patience: int = 10
     max_hours: float | None = None
+    start: str | None = None
+    recompute: bool = _volatile(False)
     precision: str = "float32"
     threads: int = 1
     out: str = _volatile("outputs/v50")

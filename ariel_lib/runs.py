@@ -15,8 +15,11 @@ Progress = Callable[[int, int], None] | None
 
 def run_training(config: Config, *, progress: Progress = None, log: Callable[[str], None] = print) -> dict:
     """training.train, and relational intervals where the configuration asks for them; recorded in config.training.out."""
+    from ariel_lib.distributed import rank
     from ariel_lib.training import train
 
+    if rank() > 0:  # a companion under torchrun: the first process keeps the record
+        return train(config, log=lambda line: None)
     folder = Path(config.training.out)
     with recorded("train", folder, seed=config.training.seed, config_hash=config_hash(config)) as run:
         run.settings = to_dict(config)

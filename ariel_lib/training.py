@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
+from ariel_lib import distributed
 from ariel_lib.archive import Archive
 from ariel_lib.budget import Budget
 from ariel_lib.calibration.pipeline import CalibrationSettings
@@ -53,14 +54,14 @@ def train(
 
     Returns paths and the scores on held-out planets of V50, of the memory that it starts from, of the closed-form posterior,
     of the physical estimate alone and of a constant spectrum, JSON-able. Goes on where a killed run of the same configuration
-    and data stopped.
+    and data stopped. Under torchrun the processes share each batch, and the first of them writes.
     Raises ArchiveError for malformed data, ConfigError where settings and data do not go together.
     """
     if config.data.root is None:
         raise ConfigError("data.root: expected a data folder, found none. Give data.root=DIR or +data.split=toy.")
     torch.set_num_threads(config.training.threads)
-    with threadpool_limits(config.training.threads):
-        return _train(config, progress, log)
+    with threadpool_limits(config.training.threads), distributed.joined():
+        return _train(config, progress, log if distributed.rank() == 0 else lambda line: None)
 
 
 def _train(config: Config, progress: Callable[[int, int], None] | None, log: Callable[[str], None]) -> dict:
@@ -68,10 +69,12 @@ def _train(config: Config, progress: Callable[[int, int], None] | None, log: Cal
     out, archive = Path(settings.out), Archive(config.data.root)
     known, wavelength = Labelled.read(archive, config.data.folder), archive.wavelengths()
     budget = Budget(settings.max_hours and 3600 * settings.max_hours, started=started)
-    survey = survey_within(
-        archive, config.data.folder, budget.share(SURVEY_SHARE), log=log, scratch=out, light_curves=config.data.light_curves,
-        workers=config.calibration.workers, settings=CalibrationSettings(airs_samples=config.calibration.airs_samples), progress=progress,
-    )  # fmt: skip
+    with distributed.leader_first():
+        survey = survey_within(
+            archive, config.data.folder, budget.share(SURVEY_SHARE), log=log, scratch=out, light_curves=config.data.light_curves,
+            workers=config.calibration.workers, settings=CalibrationSettings(airs_samples=config.calibration.airs_samples),
+            progress=progress,
+        )  # fmt: skip
     drift = fit_drift_prior([observation.estimate for observation in survey.observations.values()])
     survey = survey.given(drift)
     for planet, reason in survey.failures.items():
@@ -93,16 +96,18 @@ def _train(config: Config, progress: Callable[[int, int], None] | None, log: Cal
         *(np.full(len(wavelength), naive[name]) for name in ("naive_mean", "naive_sigma")), to_dict(config),
         tuple(map(tuple, sets)),
     )  # fmt: skip
-    weights = checkpoint.save(out / "weights.safetensors")
-    write_manifest(out, [weights.name], {"config_hash": config_hash(config)})
+    weights = out / "weights.safetensors"
     result = {
         "weights": str(weights), "config_hash": config_hash(config), "epochs": len(history), "planets": len(planets),
         "held_out": len(truth), "left_out": survey.failures, "validation": scores, "temperature": temperature.to_dict(),
         "parameters": sum(p.numel() for p in checkpoint.network.parameters()), "history": history,
     }  # fmt: skip
-    write_atomically(out / "metrics.json", json.dumps(result | {"weights": weights.name}, indent=1).encode())
-    for member in range(len(sets)):
-        _state_path(out, member).unlink(missing_ok=True)
+    if distributed.rank() == 0:
+        checkpoint.save(weights)
+        write_manifest(out, [weights.name], {"config_hash": config_hash(config)})
+        write_atomically(out / "metrics.json", json.dumps(result | {"weights": weights.name}, indent=1).encode())
+        for member in range(len(sets)):
+            _state_path(out, member).unlink(missing_ok=True)
     return {name: value for name, value in result.items() if name != "history"} | {
         "seconds": round(time.monotonic() - started, 1)
     }
@@ -120,6 +125,8 @@ def _fit_members(
             training = [replace(example, shift=feigned_depth(example.observation, wavelength)) for example in training]
         log(f"network {member + 1} of {len(sets)}: {len(training)} training planets, {len(validation)} held out")
         network = make_network(config, wavelength, training, seed + member)
+        if config.training.start:
+            take_weights(network, Path(config.training.start), member)
         deadline = time.monotonic() + max(budget.left, 0.0) / (len(sets) - member)
         history += [{"member": member} | epoch for epoch in _fit(network, training, validation, config, naive, member, deadline, log)]
         networks.append(network)
@@ -139,6 +146,15 @@ def make_network(config: Config, wavelength: np.ndarray, training: list[Example]
     )  # fmt: skip
 
 
+def take_weights(network: V50, path: Path, member: int) -> None:
+    """Start from the weights of another run, such as one on simulated data. Raises ConfigError for a network of other sizes."""
+    members = Checkpoint.load(path).network.members
+    try:
+        network.load_state_dict(members[member % len(members)].state_dict())
+    except RuntimeError as error:
+        raise ConfigError(f"training.start: expected a network of the sizes in model, found another in {path}") from error
+
+
 def _fit(network: V50, training, validation, config: Config, naive: dict, member: int, deadline: float, log) -> list[dict]:
     """Run the epochs; leaves the weights of the best validation score in the network. Epoch 0 is the memory's answer."""
     settings, device = config.training, torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -152,13 +168,11 @@ def _fit(network: V50, training, validation, config: Config, naive: dict, member
         state.note(None, unclipped_score(truth, *predict_inputs(network, held_out), **naive))
         log(f"epoch 0: held-out score {state.best_score:.4f}, what the memory answers")
     while len(state.history) <= settings.epochs and state.since_best < settings.patience:
-        if time.monotonic() > deadline:
+        if distributed.decided(time.monotonic() > deadline):
             log(f"stopped after {settings.max_hours} h: training.max_hours")
             break
         epoch, clock = len(state.history), time.monotonic()
-        loss = _epoch(
-            network, optimizer, state, training, config, naive, np.random.default_rng([settings.seed, 1, member, epoch])
-        )
+        loss = _epoch(network, optimizer, state, training, config, naive, [settings.seed, 1, member, epoch])
         with state.averaged():
             score = unclipped_score(truth, *predict_inputs(network, held_out), **naive)
         state.note(loss, score)
@@ -171,15 +185,17 @@ def _fit(network: V50, training, validation, config: Config, naive: dict, member
 
 
 def _epoch(
-    network: V50, optimizer, state: RunState, training, config: Config, naive: dict, rng: np.random.Generator
+    network: V50, optimizer, state: RunState, training, config: Config, naive: dict, seed: list[int]
 ) -> float:
     """One pass; the mean loss."""
     device, losses, most = next(network.parameters()).device, [], config.training.batch_size
     network.train()
-    for inputs, truth, shift in _batches(training, config.training.batch_size, rng):
+    network.encoder.recompute = config.training.recompute
+    for inputs, truth, shift in _batches(training, config.training.batch_size, seed):
         loss_of = partial(_part_loss, network, inputs.to(device), truth.to(device), shift.to(device), config, naive)
         optimizer.zero_grad()
         loss, most = backward_in_parts(network, loss_of, len(inputs), most)
+        distributed.average_gradients(network)
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         state.average()
@@ -202,11 +218,16 @@ def _part_loss(
     return loss
 
 
-def _batches(training: list[Example], size: int, rng: np.random.Generator) -> Iterator[tuple[Inputs, torch.Tensor, torch.Tensor]]:
-    rounds = -(-DRAWS_AN_EPOCH // len(training))
+def _batches(training, size: int, seed: list[int]) -> Iterator[tuple[Inputs, torch.Tensor, torch.Tensor]]:
+    """One pass in batches of `size`, of which each process draws its share; a last batch too small to share is left out."""
+    rng, rounds, processes = np.random.default_rng(seed), -(-DRAWS_AN_EPOCH // len(training)), distributed.size()
     order = np.concatenate([rng.permutation(len(training)) for _ in range(rounds)])
+    draws = rng if processes == 1 else np.random.default_rng([*seed, distributed.rank()])
     for first in range(0, len(order), size):
-        inputs, *arrays = zip(*(training[n].draw(rng) for n in order[first : first + size]))
+        batch = order[first : first + size]
+        if len(batch) < processes:
+            break
+        inputs, *arrays = zip(*(training[n].draw(draws) for n in batch[distributed.rank() :: processes]))
         yield Inputs.stack(list(inputs)), *(torch.from_numpy(np.stack(rows).astype(np.float32)) for rows in arrays)
 
 

@@ -1,6 +1,8 @@
 """Training and prediction on a tiny set: reproducible, resumable, blind to held-out labels, never an invalid submission."""
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -172,3 +174,13 @@ def test_where_time_is_short_one_network_answers_for_all(data, tmp_path):
     now[0] = 40.0
     inference._shed_members(checkpoint.network, budget, 50)
     assert len(checkpoint.network.members) == 1 and list(budget.shed) == ["ensemble members"]
+
+
+def test_training_starts_from_other_weights_of_its_sizes(data, tmp_path):
+    first = run(data, tmp_path / "first", "training.epochs=1")["weights"]
+    taken = training.make_network(load_config(None, SMALL), Archive(data).wavelengths(), [SimpleNamespace(fgs1=np.zeros(5000))])
+    training.take_weights(taken, Path(first), 0)
+    for name, tensor in Checkpoint.load(first).network.members[0].state_dict().items():
+        np.testing.assert_array_equal(tensor, taken.state_dict()[name])
+    with pytest.raises(ConfigError, match="sizes in model"):
+        run(data, tmp_path / "second", f"training.start={first}", "model.hidden=16")

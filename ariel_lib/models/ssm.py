@@ -27,6 +27,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 CHUNK = 64
 
@@ -221,6 +222,7 @@ class FGS1Encoder(nn.Module):
         self.norms = nn.ModuleList(nn.RMSNorm(d_model, eps=1e-5) for _ in range(depth))
         self.blocks = nn.ModuleList(Mamba2(d_model, d_state, headdim) for _ in range(depth))
         self.pool = nn.Linear(2 * d_model, embedding)
+        self.recompute = False  # whether training keeps the blocks' inputs only (Chen et al. 2016, arXiv:1604.06174)
 
     def forward(self, light_curve: Tensor, mask: Tensor) -> Tensor:
         """light_curve (planet, time, channel), mask (planet, time) True where unusable → (planet, embedding).
@@ -230,7 +232,8 @@ class FGS1Encoder(nn.Module):
         values, mask = bin_time(light_curve, mask, self.bin_width)
         u = self.lift(values).masked_fill(mask[..., None], 0)
         for norm, block in zip(self.norms, self.blocks, strict=True):
-            u = (u + block(norm(u))).masked_fill(mask[..., None], 0)
+            change = checkpoint(block, norm(u), use_reentrant=False) if self.recompute and self.training else block(norm(u))
+            u = (u + change).masked_fill(mask[..., None], 0)
         return self.pool(pool_time(u, mask))
 
 

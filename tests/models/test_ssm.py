@@ -197,6 +197,19 @@ def test_bin_time_of_width_one_changes_nothing_usable():
     assert torch.equal(binned_mask, mask)
 
 
+def test_recomputing_the_blocks_changes_no_gradient():
+    torch.manual_seed(0)
+    encoder = ssm.FGS1Encoder(2, 16, 2, 4, 8, headdim=16).train()
+    light_curve, mask = torch.randn(2, 30, 2), torch.rand(2, 30) < 0.1
+    gradients = []
+    for encoder.recompute in (False, True):
+        encoder.zero_grad()
+        encoder(light_curve, mask).square().sum().backward()
+        gradients.append([parameter.grad.clone() for parameter in encoder.parameters()])
+    for plain, recomputed in zip(*gradients):
+        torch.testing.assert_close(plain, recomputed)
+
+
 def test_pool_time_is_mean_and_maximum_of_usable_steps():
     u = torch.tensor([[[1.0], [9.0], [3.0]], [[4.0], [5.0], [6.0]]])
     mask = torch.tensor([[False, True, False], [True, True, True]])

@@ -1,0 +1,65 @@
+"""Processes that train one network together, as torchrun starts them (`torchrun --nproc-per-node 2 --no-python spectramind
+train …`): each takes its share of every batch, and gradients are averaged. Knows processes, not what is trained.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as group
+
+
+def size() -> int:
+    """How many processes there are; 1 without torchrun."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def rank() -> int:
+    """Which of them this is; 0 writes files and speaks."""
+    return int(os.environ.get("RANK", 0)) if size() > 1 else 0
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Inside, the processes know one another. On a machine with GPUs each has its own."""
+    if size() == 1:
+        yield
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+    group.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+    finally:
+        group.destroy_process_group()
+
+
+@contextmanager
+def leader_first() -> Iterator[None]:
+    """Process 0 does what is inside, then the others do it, who find on disk what it left there."""
+    if rank() > 0:
+        group.barrier()
+    yield
+    if rank() == 0 and size() > 1:
+        group.barrier()
+
+
+def average_gradients(network: torch.nn.Module) -> None:
+    """Replace every gradient by its mean over the processes."""
+    if size() == 1:
+        return
+    for parameter in network.parameters():
+        gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        group.all_reduce(gradient)
+        parameter.grad = gradient / size()
+
+
+def decided(here: bool) -> bool:
+    """Process 0's decision, in all of them: a clock that differs by a moment must not part them."""
+    if size() == 1:
+        return here
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    flag = torch.tensor([float(here)], device=device)
+    group.broadcast(flag, 0)
+    return bool(flag.item())
