@@ -87,7 +87,7 @@ def star_features(star: Star | None, estimate: DepthEstimate, amplitude: float) 
             ]
         )
     fit = [
-        np.log10(white_depth(estimate) / 0.0147),
+        np.log10(_white_depth(estimate) / 0.0147),
         np.log10(amplitude / 6e-5),
         estimate.orbit[1],
         np.log10(np.median(estimate.independent) / DEPTH_SCALE),
@@ -98,10 +98,10 @@ def star_features(star: Star | None, estimate: DepthEstimate, amplitude: float) 
 
 def scale_of(star: Star | None, estimate: DepthEstimate) -> float:
     """What a scale height should add to the depth of a measured planet; NaN where the catalogue does not tell."""
-    return scale_height_depth(star, white_depth(estimate))
+    return scale_height_depth(star, _white_depth(estimate))
 
 
-def white_depth(estimate: DepthEstimate) -> float:
+def _white_depth(estimate: DepthEstimate) -> float:
     """Weighted mean over all wavelengths; never below 10 ppm."""
     return max(float(np.average(estimate.depth, weights=estimate.independent**-2)), 1e-5)
 
