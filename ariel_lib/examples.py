@@ -72,20 +72,20 @@ def held_out_sets(planets: Sequence[str], folds: int, fraction: float, rng: np.r
     return [order[n::folds] for n in range(folds)]
 
 
-def labelled_planets(survey: Survey, labels: Spectra, least: int = MIN_PLANETS) -> list[str]:
-    """Planets with an estimate and a label. Raises ConfigError when they are fewer than `least`."""
+def labelled_planets(survey: Survey, labels: Spectra) -> list[str]:
+    """Planets with an estimate and a label. Raises ConfigError when they are fewer than MIN_PLANETS."""
     known = set(labels.planet_ids)
     planets = [planet for planet in survey.observations if planet in known]
-    if len(planets) < least:
-        raise ConfigError(f"training: expected at least {least} planets with light curves and labels, found {len(planets)}")
+    if len(planets) < MIN_PLANETS:
+        raise ConfigError(f"training: expected at least {MIN_PLANETS} planets with light curves and labels, found {len(planets)}")
     return planets
 
 
 def make_examples(
-    survey: Survey, known: Labelled, wavelength: np.ndarray, held_out: Sequence[str], rng: np.random.Generator
+    survey: Survey, known: Labelled, wavelength: np.ndarray, planets: Sequence[str], held_out: Sequence[str], rng: np.random.Generator
 ) -> tuple[list[Example], list[Example]]:
-    """Training and held-out examples. No memory that meets a planet holds its label."""
-    rest = sorted(set(labelled_planets(survey, known.labels)) - set(held_out))
+    """Training and held-out examples; planets: all labelled ones. No memory that meets a planet holds its label."""
+    rest = sorted(set(planets) - set(held_out))
     rest = [rest[n] for n in rng.permutation(len(rest))]
     folds = [list(fold) for fold in np.array_split(rest, min(FOLDS, len(rest))) if len(fold)]
     training = [e for fold in folds for e in _examples(survey, known, wavelength, fold, without=[*held_out, *fold])]

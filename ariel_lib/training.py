@@ -84,7 +84,7 @@ def _train(config: Config, progress: Callable[[int, int], None] | None, log: Cal
     sets = held_out_sets(planets, settings.folds, settings.validation_fraction, rng)
     naive = dict(zip(("naive_mean", "naive_sigma"), naive_statistics(depth)))
     log(f"{len(planets)} planets, {time.monotonic() - started:.0f} s for the physical estimates")
-    networks, history, judged = _fit_members(config, survey, known, wavelength, sets, naive, budget, log)
+    networks, history, judged = _fit_members(config, survey, known, wavelength, planets, sets, naive, budget, log)
     truth, answers = _together(judged)
     v50 = answers.pop("v50")
     fitted = fit_temperature(*v50, truth, **naive, honest_planets=HONEST_PLANETS)
@@ -114,13 +114,15 @@ def _train(config: Config, progress: Callable[[int, int], None] | None, log: Cal
 
 
 def _fit_members(
-    config: Config, survey: Survey, known: Labelled, wavelength: np.ndarray, sets: list[list[str]], naive: dict, budget: Budget, log
+    config: Config, survey: Survey, known: Labelled, wavelength: np.ndarray, planets: list[str], sets: list[list[str]], naive: dict,
+    budget: Budget, log: Callable[[str], None],
 ) -> tuple[list[V50], list[dict], list[dict[str, tuple]]]:
     """A network for every set of held-out planets, one after another in equal shares of the time left: the networks, their
     epochs, and what each, and what it must beat, say of its held-out planets."""
     networks, history, judged, seed = [], [], [], config.training.seed
     for member, held_out in enumerate(sets):
-        training, validation = make_examples(survey, known, wavelength, held_out, np.random.default_rng([seed, 2, member]))
+        rng = np.random.default_rng([seed, 2, member])
+        training, validation = make_examples(survey, known, wavelength, planets, held_out, rng)
         if config.symbolic.microlens.weight:
             training = [replace(example, shift=feigned_depth(example.observation, wavelength)) for example in training]
         log(f"network {member + 1} of {len(sets)}: {len(training)} training planets, {len(validation)} held out")

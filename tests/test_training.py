@@ -82,7 +82,7 @@ def test_held_out_labels_reach_no_memory(data, survey):
     known, wavelength = Labelled.read(archive, "train"), archive.wavelengths()
     held_out = list(survey.observations)[:2]
     before, after = (
-        examples.make_examples(survey, labels, wavelength, held_out, np.random.default_rng(0))
+        examples.make_examples(survey, labels, wavelength, list(survey.observations), held_out, np.random.default_rng(0))
         for labels in (known, with_other_labels(known, held_out))
     )
     assert {e.observation.estimate.planet_id for e in before[1]} == set(held_out)
@@ -119,7 +119,8 @@ def test_at_the_start_v50_is_what_the_memory_makes_of_the_fit(data, survey):
     archive = Archive(data)
     config = load_config(None, SMALL)
     known, held_out = Labelled.read(archive, "train"), list(survey.observations)[:2]
-    found, _ = examples.make_examples(survey, known, archive.wavelengths(), held_out, np.random.default_rng(0))
+    planets = list(survey.observations)
+    found, _ = examples.make_examples(survey, known, archive.wavelengths(), planets, held_out, np.random.default_rng(0))
     network = training.make_network(config, archive.wavelengths(), found)
     inputs = found[0].inputs(found[0].observation.estimate.depth)
     mean, sigma = training.predict_inputs(network, inputs)
