@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ariel_lib.archive import Archive, ArchiveError, Star
 from ariel_lib.calibration.engine import calibrate_split
@@ -159,7 +160,10 @@ def _light_curve_folder(
 
 
 def estimate_task(task: Task) -> str | None:
-    """Fit one planet and keep the estimate, unless one of the same source is kept already; the reason where that fails."""
+    """Fit one planet and keep the estimate, unless one of the same source is kept already; the reason where that fails.
+
+    With one thread: several make these small products slower, and their last bits depend on the number of cores.
+    """
     try:
         if task.kept.is_file() and load_metadata(task.kept).get("source") == task.source:
             return None
@@ -171,7 +175,9 @@ def estimate_task(task: Task) -> str | None:
                 damaged.append(str(error))
         if not visits:
             return "; ".join(damaged)
-        save_estimate(task.kept, estimate_depths(visits, task.star, np.array(task.wavelength)), task.source)
+        with threadpool_limits(1):
+            estimate = estimate_depths(visits, task.star, np.array(task.wavelength))
+        save_estimate(task.kept, estimate, task.source)
     except DATA_ERRORS as error:
         return f"{type(error).__name__}: {error}"
     return None
