@@ -43,7 +43,7 @@ def compare(
 
     Writes comparison.csv, .md, .json and .png under config.training.out; returns the table, JSON-able:
     {"planets", "table": {answer: figures}}. `v50_lead` is V50's score minus the answer's, with its paired error. What V50 contains
-    is timed with V50, calibration and fits aside. Where the data set is a simulation, the two answers of oracle.py come last.
+    is timed with V50, calibration and fits aside. Where the data set is a simulation, the answers of oracle.py come last.
     Raises ConfigError without scikit-learn; ArchiveError where truth lacks a planet; ValueError where a test planet has no
     estimate, for then answers differ in more than their method.
     """
