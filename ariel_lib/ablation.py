@@ -207,7 +207,7 @@ def violated_share(point: Point) -> float:
     """Share of the bins of held-out planets that break a rule of physics (any but the microlensing guard)."""
     checkpoint = Checkpoint.load(point.folder / "weights.safetensors")
     judges = checkpoint.as_held_out(Labelled.read(Archive(point.config.data.root), point.config.data.folder))
-    survey = _survey(point.config, point.folder, list(judges), 1).given(checkpoint.drift)
+    survey = _survey(point.config, point.folder, list(judges), 1).given(checkpoint.population)
     answers = [answer(observation, judges[planet]) for planet, observation in survey.observations.items()]
     mean, sigma = (torch.tensor(np.stack([getattr(a, name) for a in answers])) for name in ("mean", "sigma"))
     found = find_violations(mean, make_context(mean, sigma, torch.tensor(checkpoint.wavelength)))

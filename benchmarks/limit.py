@@ -3,8 +3,8 @@
     python benchmarks/limit.py --labels LABELS.csv [--planets 200 --frames 20 --seed 4 --rivals 3]
 
 likelihood  the transit fit alone
-posterior   with how large drifts are, learned from these light curves, and the spectral prior, learned from the labels that
-            none of these planets has
+posterior   with how large drifts are and how far orbits lie from the catalogue, learned from these light curves, and the
+            spectral prior, learned from the labels that none of these planets has
 oracle      knows orbit, limb darkening, drift and noise exactly, measures the same light curves, and has a prior fitted on
             all labels, these planets' own among them: more than any honest method can know
 oracle_but_drift, ideal_fit  know less, as ariel_lib/oracle.py says, and have the same prior
@@ -39,8 +39,8 @@ from ariel_lib.metrics import naive_statistics, summary
 from ariel_lib.oracle import ORACLES, limits, read_truth, true_problem
 from ariel_lib.simulator.dataset import simulate_dataset
 from ariel_lib.storage import write_atomically
-from ariel_lib.transit.drift import fit_drift_prior
 from ariel_lib.transit.estimate import DepthEstimate, estimate_depths
+from ariel_lib.transit.population import fit_population
 from ariel_lib.transit.prior import Posterior, fit_prior
 from ariel_lib.transit.segments import make_segments
 
@@ -94,14 +94,14 @@ def examine(data: Path, level: str, labels_csv: Path) -> dict:
     wavelength = Archive(data).wavelengths()
     own = {row.tobytes() for row in np.round(truth, 12)}
     others = np.array([row for row in labels if np.round(row, 12).tobytes() not in own])
-    learned, population = fit_prior(others, wavelength), fit_prior(labels, wavelength)
+    learned, full = fit_prior(others, wavelength), fit_prior(labels, wavelength)
     estimates = [m.estimate for m in measured]
-    drift = fit_drift_prior(estimates)
-    given = [drift.condition(e) for e in estimates]
+    population = fit_population(estimates)
+    given = [population.condition(e) for e in estimates]
     answers = {
         "likelihood": [(e.depth, e.sigma) for e in estimates],
         "posterior": [_both(learned.posterior(e.depth, e.covariance)) for e in given],
-    } | {name: [_both(population.posterior(*m.oracles[name])) for m in measured] for name in ORACLES}
+    } | {name: [_both(full.posterior(*m.oracles[name])) for m in measured] for name in ORACLES}
     naive = dict(zip(("naive_mean", "naive_sigma"), naive_statistics(others)))
     figures = {}
     for name, answer in answers.items():
@@ -110,7 +110,7 @@ def examine(data: Path, level: str, labels_csv: Path) -> dict:
     ratio = np.array([m.estimate.sigma / m.bound for m in measured])
     return {
         "planets": len(planets), "labels_learned_from": len(others), "honesty": honesty(estimates, truth),
-        "honesty_given_drift": honesty(given, truth),
+        "honesty_given_population": honesty(given, truth),
         "sigma_over_bound": {
             "fgs1_median": float(np.median(ratio[:, 0])), "airs_median": float(np.median(ratio[:, 1:])),
             "quantiles_5_95": [float(q) for q in np.quantile(ratio, (0.05, 0.95))],

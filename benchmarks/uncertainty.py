@@ -31,7 +31,7 @@ from ariel_lib.models.memory import Memory, memorise
 from ariel_lib.simulator.dataset import read_labels, simulate_dataset
 from ariel_lib.storage import StorageError, load_arrays, save_arrays, write_atomically
 from ariel_lib.survey import Observation, survey_planets
-from ariel_lib.transit.drift import DriftPrior, fit_drift_prior
+from ariel_lib.transit.population import Population, fit_population
 from ariel_lib.transit.scale_height import scale_height_depth
 from ariel_lib.uncertainty import conformal
 from ariel_lib.uncertainty.conformal import Intervals, coverage_table, gaussian_intervals, sigma_of
@@ -84,16 +84,16 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     with threadpool_limits(1):
-        planets, naive, drift = make_planets(options)
+        planets, naive, population = make_planets(options)
         table, covered = compare(planets, options.splits, naive)
         result = {"planets": len(planets.mean), "wavelengths": planets.mean.shape[1]} | table
         if options.exosim:
-            result["exosim"] = judge_exosim(options, planets, naive, drift, covered)
+            result["exosim"] = judge_exosim(options, planets, naive, population, covered)
     print(json.dumps(result, indent=1))
     write_atomically(options.out / "uncertainty.json", json.dumps(result, indent=1).encode())
 
 
-def make_planets(options) -> tuple[Planets, dict, DriftPrior]:
+def make_planets(options) -> tuple[Planets, dict, Population]:
     """Simulate and fit unless it is done; the memory and the naive answer come from labels that no planet has."""
     data, kept = options.out / "data", options.out / "planets.safetensors"
     try:
@@ -102,15 +102,15 @@ def make_planets(options) -> tuple[Planets, dict, DriftPrior]:
         n = options.planets
         simulate_dataset(data, n_planets=n, n_test=n, seed=options.seed, size="full", labels=options.labels, level="lightcurves")
         survey = survey_planets(Archive(data), "test", scratch=options.out, workers=2)
-        drift = fit_drift_prior([o.estimate for o in survey.observations.values()])
-        observations = survey.given(drift).observations
+        population = fit_population([o.estimate for o in survey.observations.values()])
+        observations = survey.given(population).observations
         truth, (others, memory) = read_spectra(data / "test.csv").of(observations), other_labels(options)
-        arrays = {"truth": truth, "drift": drift.variance} | answer(list(observations.values()), memory)
+        arrays = {"truth": truth, "population": population.variance} | answer(list(observations.values()), memory)
         text = {"naive": json.dumps(naive_statistics(others))}
         save_arrays(kept, arrays, text)
     naive = dict(zip(("naive_mean", "naive_sigma"), json.loads(text["naive"])))
-    drift = DriftPrior(arrays.pop("drift"))
-    return Planets(arrays, classes_of(arrays["sigma"], arrays["sigma"])), naive, drift
+    population = Population(arrays.pop("population"))
+    return Planets(arrays, classes_of(arrays["sigma"], arrays["sigma"])), naive, population
 
 
 def other_labels(options) -> tuple[np.ndarray, Memory]:
@@ -259,10 +259,10 @@ def judge(said: Answer, new: Planets, naive: dict) -> dict[str, float]:
     return row
 
 
-def judge_exosim(options, planets: Planets, naive: dict, drift: DriftPrior, covered: dict) -> dict:
+def judge_exosim(options, planets: Planets, naive: dict, population: Population, covered: dict) -> dict:
     """All simulated planets calibrate, the ExoSim planet is judged: coverage of its bins, and its rank among simulated ones."""
     archive = Archive(options.exosim)
-    observations = survey_planets(archive, "train", scratch=options.out / "exosim", workers=1).given(drift).observations
+    observations = survey_planets(archive, "train", scratch=options.out / "exosim", workers=1).given(population).observations
     truth = read_spectra(options.exosim / "train.csv").of(observations)
     arrays = answer(list(observations.values()), other_labels(options)[1])
     new, table = Planets({"truth": truth} | arrays, classes_of(arrays["sigma"], planets.sigma)), {}
