@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 LOG_A_KIND, B_SQUARED_KIND = (TREND_ORDER * (1 + DRIFT_ORDERS) + n for n in range(2))
 KINDS = B_SQUARED_KIND + 1  # drift of FGS1, drift of AIRS by power of time and order in wavelength, orbit
 MIN_FITS = 20  # fewer parameters of a kind say too little: it keeps the fit's prior
-WIDENED = 2.0  # the variance is taken this much larger than found: the next planets may differ more
+WIDENED = 2.0  # a drift's variance is taken this much larger than found: the next visits may drift more; the catalogue is the same
 ROUNDS = 100  # of expectation maximisation
 SURPRISE = 4.0  # standard deviations: a parameter further out comes from no such population, and stays free
 
@@ -76,7 +76,8 @@ def fit_population(estimates: "Sequence[DepthEstimate]") -> Population:
         for e in estimates:
             np.add.at(square, e.nuisance_kind, _expected_squares(e, _extra(variance)))
         variance = np.where(enough, np.minimum(square / np.maximum(count, 1), 1.0), 1.0)
-    return Population(np.minimum(WIDENED * variance, 1.0))
+    widened = np.where(np.arange(KINDS) < LOG_A_KIND, WIDENED, 1.0)
+    return Population(np.minimum(widened * variance, 1.0))
 
 
 def _extra(variance: np.ndarray) -> np.ndarray:

@@ -47,9 +47,9 @@ def test_conditioning_equals_a_fit_under_the_prior(scene, problem_of):
 
 
 def test_the_population_is_recovered(fits):
-    found = np.sqrt(fit_population(fits).variance / module.WIDENED)
+    found = np.sqrt(fit_population(fits).variance)
     # the scene's drift is 1e-3 in each power of time: 2/3 of it in the second Legendre polynomial, 2/5 in the third
-    grey = DRIFT_PRIOR * found[[1, 2, 3 + 4, 3 + 8]]
+    grey = DRIFT_PRIOR * found[[1, 2, 3 + 4, 3 + 8]] / np.sqrt(module.WIDENED)
     assert grey == pytest.approx(1e-3 * np.array([2 / 3, 2 / 5, 2 / 3, 2 / 5]), rel=0.35)
     assert (found[[4, 5, 6]] < 0.3 * found[3]).all()  # it has no colour
     assert found[LOG_A_KIND] == pytest.approx(SMA_ERROR / 0.1, rel=0.4)
