@@ -170,7 +170,7 @@ def test_an_untrained_network_answers_what_its_origin_does(data, survey, tmp_pat
     settings = [f"model.origin={origin}", "model.scale_height=false", "calibration.temperature=false"]
     result = run(data, tmp_path, *settings)
     assert result["validation"]["v50"] == result["validation"][origin]
-    checkpoint, (planet, observation) = Checkpoint.load(result["weights"]), next(iter(survey.observations.items()))
+    checkpoint, observation = Checkpoint.load(result["weights"]), next(iter(survey.observations.values()))
     found, estimate = inference.answer(observation, checkpoint), observation.estimate
     assert np.isnan(checkpoint.memory.log_scale).all()
     known = Labelled.read(Archive(data), "train")
