@@ -498,7 +498,8 @@ def _read_map(path: Path, shape: tuple[int, int], dtype: type) -> np.ndarray:
     if found != shape:
         raise ArchiveError(path, f"{shape[0]} rows x {shape[1]} columns", f"{found[0]} x {found[1]}")
     try:
-        array = np.stack([column.to_numpy() for column in file.read().columns], axis=1).astype(dtype)
+        columns = file.read(use_threads=False).columns  # short ones: threads cost more than they give
+        array = np.stack([column.to_numpy() for column in columns], axis=1).astype(dtype)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ArchiveError(path, f"{dtype.__name__} values", f"{type(error).__name__}: {error}") from error
     return array

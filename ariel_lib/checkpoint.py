@@ -18,13 +18,13 @@ from ariel_lib.models.ensemble import Ensemble
 from ariel_lib.models.memory import Memory, memorise
 from ariel_lib.models.v50 import V50
 from ariel_lib.storage import StorageError, load_arrays, save_arrays
-from ariel_lib.transit.drift import DriftPrior
+from ariel_lib.transit.population import Population
 from ariel_lib.transit.prior import SpectralPrior, fit_prior
 from ariel_lib.transit.scale_height import Labelled
 from ariel_lib.uncertainty.corel import Corel
 from ariel_lib.uncertainty.temperature import Temperature
 
-FORMAT = "spectramind-v50-5"
+FORMAT = "spectramind-v50-6"
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Checkpoint:
     network: Ensemble
     prior: SpectralPrior
     memory: Memory
-    drift: DriftPrior
+    population: Population
     temperature: Temperature
     wavelength: np.ndarray
     fallback_mean: np.ndarray
@@ -74,7 +74,7 @@ class Checkpoint:
         for part in ("prior", "memory"):
             arrays |= {f"{part}.{name}": array for name, array in getattr(self, part).to_arrays().items()}
         arrays |= {
-            "drift": self.drift.variance,
+            "population": self.population.variance,
             "wavelength": self.wavelength,
             "fallback_mean": self.fallback_mean,
             "fallback_sigma": self.fallback_sigma,
@@ -109,7 +109,7 @@ class Checkpoint:
         rest = (arrays[name] for name in ("wavelength", "fallback_mean", "fallback_sigma"))
         intervals = {name[6:]: a for name, a in arrays.items() if name.startswith("corel.")}
         return cls(
-            network.eval(), prior, memory, DriftPrior(arrays["drift"]), temperature, *rest, json.loads(text["config"]),
+            network.eval(), prior, memory, Population(arrays["population"]), temperature, *rest, json.loads(text["config"]),
             tuple(tuple(planets) for planets in json.loads(text["held_out"])), Corel.from_arrays(intervals) if intervals else None,
         )  # fmt: skip
 

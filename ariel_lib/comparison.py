@@ -43,7 +43,7 @@ def compare(
 
     Writes comparison.csv, .md, .json and .png under config.training.out; returns the table, JSON-able:
     {"planets", "table": {answer: figures}}. `v50_lead` is V50's score minus the answer's, with its paired error. What V50 contains
-    is timed with V50, calibration and fits aside. Where the data set is a simulation, the two answers of oracle.py come last.
+    is timed with V50, calibration and fits aside. Where the data set is a simulation, the answers of oracle.py come last.
     Raises ConfigError without scikit-learn; ArchiveError where truth lacks a planet; ValueError where a test planet has no
     estimate, for then answers differ in more than their method.
     """
@@ -80,8 +80,8 @@ def compare(
     }
     if read_truth(archive.root, "test"):
         answers |= oracle_answers(archive, "test", planets, curves or archive.root / "lightcurves", labels.depth)
-    drift = Checkpoint.load(trained["weights"]).drift
-    seen, asked = (survey.given(drift).observations for survey in (seen, asked))
+    population = Checkpoint.load(trained["weights"]).population
+    seen, asked = (survey.given(population).observations for survey in (seen, asked))
     seen = {planet: seen[planet] for planet in labels.planet_ids if planet in seen}
     rivals, spent = answer_rivals(list(seen.values()), labels.of(seen), [asked[planet] for planet in planets], log)
     table = tabulate(expected, rivals | answers, naive)

@@ -160,7 +160,7 @@ def _answer_round(finished: Round, checkpoint: Checkpoint, answers: dict[str, An
     for planet, observation in survey.observations.items():
         try:
             reason = find_doubt(observation.estimate)
-            found = None if reason else answer(_with_drift(observation, checkpoint), checkpoint)
+            found = None if reason else answer(_conditioned(observation, checkpoint), checkpoint)
         except PLANET_ERRORS as error:
             found, reason = None, f"{type(error).__name__}: {error}"
         if found is None:
@@ -181,8 +181,8 @@ def _shed_members(network: Ensemble, budget: Budget, waiting: int) -> None:
         network.members = network.members[:1]
 
 
-def _with_drift(observation: Observation, checkpoint: Checkpoint) -> Observation:
-    return replace(observation, estimate=checkpoint.drift.condition(observation.estimate))
+def _conditioned(observation: Observation, checkpoint: Checkpoint) -> Observation:
+    return replace(observation, estimate=checkpoint.population.condition(observation.estimate))
 
 
 def _offer(standing: Standing, answers: Mapping[str, Answer], reasons: Mapping[str, str], budget: Budget, log) -> bool:

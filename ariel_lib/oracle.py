@@ -1,6 +1,11 @@
-"""What could be known of a simulated planet by one who knows the truth of all that is not its spectrum: the limit for any fit.
+"""What could be known of a simulated planet: by one who knows the truth of all that is not its spectrum, and by the best of fits.
 
 Needs the simulator's truth.json. Cramér–Rao (1945) and Gaussian posteriors at the truth, linearised as in transit.fit.
+
+oracle            knows orbit, limb darkening, drift and noise of the planet
+oracle_but_drift  of the drifts knows their distribution only, as nobody can know more
+ideal_fit         of all that the fit leaves free, the distribution: the catalogue's orbit and tabulated limb darkening with their
+                  errors, the drifts' as it is. No fit with a Gaussian spectral prior can know more
 """
 
 import json
@@ -25,7 +30,7 @@ from ariel_lib.transit.prior import fit_prior
 from ariel_lib.transit.search import Candidate
 from ariel_lib.transit.segments import make_segments
 
-ORACLES = ("oracle", "oracle_but_drift")
+ORACLES = ("oracle", "oracle_but_drift", "ideal_fit")
 
 
 def read_truth(root: Path | str, split: str) -> dict[str, dict]:
@@ -38,7 +43,7 @@ def read_truth(root: Path | str, split: str) -> dict[str, dict]:
 def oracle_answers(
     archive: Archive, split: str, planets: Sequence[str], light_curves: Path | str, labels: np.ndarray
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """mean and sigma (planet, wavelength) of both ORACLES, with a spectral prior fitted to labels (planet, wavelength).
+    """mean and sigma (planet, wavelength) of all ORACLES, with a spectral prior fitted to labels (planet, wavelength).
 
     Raises KeyError where truth.json has no such planet.
     """
@@ -48,9 +53,9 @@ def oracle_answers(
     visits = list_light_curves(light_curves, split)
     for planet in planets:
         curves = [load_light_curves(light_curves_path(light_curves, split, planet, visit)) for visit in visits[planet]]
-        problem, common = true_problem(curves, archive.star(split, planet), wavelength, truth[planet])
-        _, *measured = limits(problem, common, np.array(truth[planet]["depth"]), drifts)
-        for name, (depth, covariance) in zip(ORACLES, measured):
+        problem, believed, common = true_problem(curves, archive.star(split, planet), wavelength, truth[planet])
+        _, measured = limits(problem, believed, common, np.array(truth[planet]["depth"]), drifts)
+        for name, (depth, covariance) in measured.items():
             posterior = prior.posterior(depth, covariance)
             found[name][0].append(np.maximum(posterior.mean, 0.0))
             found[name][1].append(posterior.sigma)
@@ -59,9 +64,9 @@ def oracle_answers(
 
 def true_problem(
     visits: list[LightCurves], star: Star, wavelength: np.ndarray, record: dict
-) -> tuple[Problem, list[float]]:
-    """The fit's own problem with the simulator's noise and the truth as the mean of its priors; and, of each segment, the
-    variance of the noise common to its channels."""
+) -> tuple[Problem, np.ndarray, list[float]]:
+    """The fit's own problem with the simulator's noise and the truth as the mean of its priors; what that mean is without the
+    truth, (shared,); and, of each segment, the variance of the noise common to its channels."""
     segments, common = [], []
     for segment in make_segments(visits, wavelength):
         instrument = INSTRUMENTS[segment.instrument]
@@ -82,7 +87,7 @@ def true_problem(
     t0 = [record["mid_transits"][segment.visit] for segment in segments]
     drift = [true_drift(problem, n, record["drifts"][s.visit]) for n, s in enumerate(segments)]
     shared = np.concatenate([[np.log(orbit["a"]), b**2], u[0], line[:, 0], line[:, 1], t0, *drift])
-    return replace(problem, prior_mean=shared), common
+    return replace(problem, prior_mean=shared), problem.prior_mean, common
 
 
 def true_drift(problem: Problem, index: int, drift: dict) -> np.ndarray:
@@ -117,11 +122,13 @@ def drift_covariance(problem: Problem, drifts: Sequence[dict]) -> np.ndarray:
     return block_diag(*blocks)
 
 
-def limits(problem: Problem, common: Sequence[float], depth: np.ndarray, drifts: Sequence[dict]) -> tuple:
-    """Cramér–Rao's sigma (wavelength,), and (depth, covariance) of two oracles: one to whom all shared parameters are known, and
-    one who of the drifts knows the distribution only.
+def limits(
+    problem: Problem, believed: np.ndarray, common: Sequence[float], depth: np.ndarray, drifts: Sequence[dict]
+) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """Cramér–Rao's sigma (wavelength,), and the depth and covariance of each of ORACLES.
 
-    problem, common  as from true_problem; depth (wavelength,), the truth; drifts: a sample from that distribution, as truth.json
+    problem, believed, common  as from true_problem; depth (wavelength,), the truth; drifts: a sample from the distribution of
+                               drifts, as in truth.json
 
     Noise common to the channels is a parameter of its own at every time with a Gaussian prior, marginalised exactly.
     """
@@ -144,15 +151,19 @@ def limits(problem: Problem, common: Sequence[float], depth: np.ndarray, drifts:
         solved = np.linalg.solve(within, np.column_stack([coupling.T, (segment.weight * near.residual).sum(axis=0)]))
         information = information - coupling @ solved[:, :-1]
         pull = pull - coupling @ solved[:, -1]
-    known = np.linalg.inv(information[:n, :n])
-    oracle = depth + known @ pull[:n], 0.5 * (known + known.T)
-    free = np.concatenate([np.arange(n), np.arange(n + N_PHYSICAL + len(common), n + q)])
+    bound = np.sqrt(np.diag(np.linalg.inv(information))[:n])
+    physical, drift = slice(n, n + N_PHYSICAL), slice(n + N_PHYSICAL + len(common), n + q)
+    precision, towards = problem.prior_sigma**-2, believed - problem.prior_mean
+    pull[physical] += (precision * towards)[:N_PHYSICAL]
     spread = drift_covariance(problem, drifts)
     ridge = np.linalg.inv(spread + 1e-6 * np.trace(spread) / len(spread) * np.eye(len(spread)))
-    informed, towards = information[np.ix_(free, free)].copy(), pull[free].copy()
-    drift = problem.prior_mean[free[n:] - n]
-    informed[n:, n:] += ridge - np.diag(problem.prior_sigma[free[n:] - n] ** -2)
-    towards[n:] -= ridge @ drift
-    inverse = np.linalg.inv(informed)
-    but_drift = depth + (inverse @ towards)[:n], 0.5 * (inverse + inverse.T)[:n, :n]
-    return np.sqrt(np.diag(np.linalg.inv(information))[:n]), oracle, but_drift
+    information[drift, drift] += ridge - np.diag(precision[drift.start - n :])
+    pull[drift] -= ridge @ problem.prior_mean[drift.start - n :]
+    free = {"oracle": np.arange(n), "oracle_but_drift": np.r_[:n, drift], "ideal_fit": np.arange(n + q)}
+    return bound, {name: _depth_of(information, pull, free[name], depth) for name in ORACLES}
+
+
+def _depth_of(information: np.ndarray, pull: np.ndarray, free: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Posterior depth (wavelength,) and covariance where the `free` parameters, depths first, are unknown."""
+    inverse, n = np.linalg.inv(information[np.ix_(free, free)]), len(depth)
+    return depth + (inverse @ pull[free])[:n], 0.5 * (inverse + inverse.T)[:n, :n]

@@ -25,10 +25,10 @@ from ariel_lib.calibration.light_curves import (
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.calibration.workers import Crew, as_crew, run_tasks
 from ariel_lib.storage import StorageError, load_metadata
-from ariel_lib.transit.drift import DriftPrior
 from ariel_lib.transit.estimate import DepthEstimate, estimate_depths, load_estimate, save_estimate
+from ariel_lib.transit.population import Population
 
-ESTIMATE_VERSION = 5  # raise it when the fit changes, so that kept estimates are made anew
+ESTIMATE_VERSION = 6  # raise it when the fit changes, so that kept estimates are made anew
 DATA_ERRORS = (ValueError, ArithmeticError, LookupError, OSError, MemoryError)  # of one planet; it is listed
 
 
@@ -52,10 +52,10 @@ class Survey:
     failures: dict[str, str]
     notes: dict[str, str] = field(default_factory=dict)
 
-    def given(self, drift: DriftPrior) -> "Survey":
-        """The same survey, every estimate conditioned on what drifts are like."""
+    def given(self, population: Population) -> "Survey":
+        """The same survey, every estimate conditioned on what drifts and orbits are like."""
         observations = {
-            planet: replace(observation, estimate=drift.condition(observation.estimate))
+            planet: replace(observation, estimate=population.condition(observation.estimate))
             for planet, observation in self.observations.items()
         }
         return replace(self, observations=observations)

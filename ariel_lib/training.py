@@ -34,7 +34,7 @@ from ariel_lib.storage import write_atomically
 from ariel_lib.survey import Survey
 from ariel_lib.symbolic.context import make_context
 from ariel_lib.symbolic.rules import total_penalty
-from ariel_lib.transit.drift import fit_drift_prior
+from ariel_lib.transit.population import fit_population
 from ariel_lib.transit.prior import fit_prior
 from ariel_lib.transit.scale_height import Labelled
 from ariel_lib.uncertainty.temperature import Temperature, fit_temperature
@@ -76,8 +76,8 @@ def _train(config: Config, progress: Callable[[int, int], None] | None, log: Cal
             workers=config.calibration.workers, settings=CalibrationSettings(airs_samples=config.calibration.airs_samples),
             progress=progress,
         )  # fmt: skip
-    drift = fit_drift_prior([observation.estimate for observation in survey.observations.values()])
-    survey = survey.given(drift)
+    population = fit_population([observation.estimate for observation in survey.observations.values()])
+    survey = survey.given(population)
     for planet, reason in survey.failures.items():
         log(f"planet {planet} left out: {reason}")
     rng, depth = np.random.default_rng([settings.seed, 0]), known.labels.depth
@@ -93,7 +93,7 @@ def _train(config: Config, progress: Callable[[int, int], None] | None, log: Cal
     answers = {"v50": (v50[0], temperature.apply(v50[1]))} | answers
     scores = {name: summary(truth, *answer, **naive) for name, answer in answers.items()}
     checkpoint = Checkpoint(
-        Ensemble(networks), fit_prior(depth, wavelength), memorise(depth, wavelength, known.scale), drift, temperature, wavelength,
+        Ensemble(networks), fit_prior(depth, wavelength), memorise(depth, wavelength, known.scale), population, temperature, wavelength,
         *(np.full(len(wavelength), naive[name]) for name in ("naive_mean", "naive_sigma")), to_dict(config),
         tuple(map(tuple, sets)),
     )  # fmt: skip

@@ -3,11 +3,11 @@
     python benchmarks/limit.py --labels LABELS.csv [--planets 200 --frames 20 --seed 4 --rivals 3]
 
 likelihood  the transit fit alone
-posterior   with how large drifts are, learned from these light curves, and the spectral prior, learned from the labels that
-            none of these planets has
+posterior   with how large drifts are and how far orbits lie from the catalogue, learned from these light curves, and the
+            spectral prior, learned from the labels that none of these planets has
 oracle      knows orbit, limb darkening, drift and noise exactly, measures the same light curves, and has a prior fitted on
             all labels, these planets' own among them: more than any honest method can know
-but_drift   the same, but of drifts it knows the distribution only
+oracle_but_drift, ideal_fit  know less, as ariel_lib/oracle.py says, and have the same prior
 bound       Cramér–Rao: the depths' covariance with the same parameters free under the same priors, at the truth, with the
             simulator's own noise (photons, reads, and a gain that scatters for all wavelengths together)
 
@@ -36,23 +36,22 @@ from ariel_lib.calibration.engine import calibrate_split
 from ariel_lib.calibration.light_curves import LightCurves, light_curves_path, list_light_curves, load_light_curves
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.metrics import naive_statistics, summary
-from ariel_lib.oracle import limits, read_truth, true_problem
+from ariel_lib.oracle import ORACLES, limits, read_truth, true_problem
 from ariel_lib.simulator.dataset import simulate_dataset
 from ariel_lib.storage import write_atomically
-from ariel_lib.transit.drift import fit_drift_prior
 from ariel_lib.transit.estimate import DepthEstimate, estimate_depths
+from ariel_lib.transit.population import fit_population
 from ariel_lib.transit.prior import Posterior, fit_prior
 from ariel_lib.transit.segments import make_segments
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One planet: its fit, the bound's standard deviations, the two oracles' depth and covariance, seconds a visit."""
+    """One planet: its fit, the bound's standard deviations, depth and covariance of each oracle, seconds a visit."""
 
     estimate: DepthEstimate
     bound: np.ndarray
-    oracle: tuple[np.ndarray, np.ndarray]
-    but_drift: tuple[np.ndarray, np.ndarray]
+    oracles: dict[str, tuple[np.ndarray, np.ndarray]]
     seconds: float
 
 
@@ -95,16 +94,14 @@ def examine(data: Path, level: str, labels_csv: Path) -> dict:
     wavelength = Archive(data).wavelengths()
     own = {row.tobytes() for row in np.round(truth, 12)}
     others = np.array([row for row in labels if np.round(row, 12).tobytes() not in own])
-    learned, population = fit_prior(others, wavelength), fit_prior(labels, wavelength)
+    learned, full = fit_prior(others, wavelength), fit_prior(labels, wavelength)
     estimates = [m.estimate for m in measured]
-    drift = fit_drift_prior(estimates)
-    given = [drift.condition(e) for e in estimates]
+    population = fit_population(estimates)
+    given = [population.condition(e) for e in estimates]
     answers = {
         "likelihood": [(e.depth, e.sigma) for e in estimates],
         "posterior": [_both(learned.posterior(e.depth, e.covariance)) for e in given],
-        "oracle": [_both(population.posterior(*m.oracle)) for m in measured],
-        "but_drift": [_both(population.posterior(*m.but_drift)) for m in measured],
-    }
+    } | {name: [_both(full.posterior(*m.oracles[name])) for m in measured] for name in ORACLES}
     naive = dict(zip(("naive_mean", "naive_sigma"), naive_statistics(others)))
     figures = {}
     for name, answer in answers.items():
@@ -113,13 +110,12 @@ def examine(data: Path, level: str, labels_csv: Path) -> dict:
     ratio = np.array([m.estimate.sigma / m.bound for m in measured])
     return {
         "planets": len(planets), "labels_learned_from": len(others), "honesty": honesty(estimates, truth),
-        "honesty_given_drift": honesty(given, truth),
+        "honesty_given_population": honesty(given, truth),
         "sigma_over_bound": {
             "fgs1_median": float(np.median(ratio[:, 0])), "airs_median": float(np.median(ratio[:, 1:])),
             "quantiles_5_95": [float(q) for q in np.quantile(ratio, (0.05, 0.95))],
         },
-        "posterior_over_oracle": figures["posterior"]["score"] / figures["oracle"]["score"],
-        "posterior_over_but_drift": figures["posterior"]["score"] / figures["but_drift"]["score"],
+        "posterior_over": {name: figures["posterior"]["score"] / figures[name]["score"] for name in ORACLES},
         "answers": figures, "flags": _count(flag for e in estimates for flag in e.flags),
         "seconds_a_visit": {
             "median": float(np.median([m.seconds for m in measured])),
@@ -158,9 +154,9 @@ def measure(data: Path, planet: str) -> Measured:
         visits = [load_light_curves(path) for path in paths]
         estimate = estimate_depths(visits, star, wavelength)
         seconds = (time.perf_counter() - start) / len(visits)
-        problem, common = true_problem(visits, star, wavelength, truth[planet])
+        problem, believed, common = true_problem(visits, star, wavelength, truth[planet])
         drifts = [drift for record in truth.values() for drift in record["drifts"]]
-        return Measured(estimate, *limits(problem, common, np.array(truth[planet]["depth"]), drifts), seconds)
+        return Measured(estimate, *limits(problem, believed, common, np.array(truth[planet]["depth"]), drifts), seconds)
 
 
 def time_rival(data: Path, planets: int) -> dict:

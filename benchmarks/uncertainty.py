@@ -2,11 +2,13 @@
 
     python benchmarks/uncertainty.py --labels LABELS.csv [--exosim FOLDER --planets 500 --splits 10 --seed 6]
 
-Means and sigmas: the closed-form posterior of the transit fit, with a spectral prior learned from the labels that no planet
-has, on simulated visits of full length, K 6 to 11. A split takes half of the planets to calibrate, the other half to judge.
+Means and sigmas: V50's closed form, the transit fit with its memory of the labels that no planet has, on simulated visits of
+full length, K 6 to 11. A split takes half of the planets to calibrate, the other half to judge.
 Score: intervals at 80 % become sigmas, then the temperature of the same calibration planets. Coverage: marginal = bins,
 joint = whole spectra inside. Errors: standard deviation over the splits; splits share planets, so the error of one split is
 given, not that of their mean. COREL, ridge and cqr train on one half of the calibration planets and calibrate on the other.
+Errors of a planet's bins go together, so that one planet's coverage says little: for the ExoSim planet `no_more_…` is the
+share of judged simulated planets that are covered no better than it. Below 0.05 would speak against the sigmas.
 Prints one JSON and writes it to OUT/uncertainty.json.
 """
 
@@ -24,11 +26,13 @@ from threadpoolctl import threadpool_limits
 
 from ariel_lib.archive import Archive, read_spectra
 from ariel_lib.metrics import naive_statistics, unclipped_score
-from ariel_lib.simulator.dataset import simulate_dataset
+from ariel_lib.models.features import scale_of
+from ariel_lib.models.memory import Memory, memorise
+from ariel_lib.simulator.dataset import read_labels, simulate_dataset
 from ariel_lib.storage import StorageError, load_arrays, save_arrays, write_atomically
-from ariel_lib.survey import survey_planets
-from ariel_lib.transit.drift import DriftPrior, fit_drift_prior
-from ariel_lib.transit.prior import fit_prior
+from ariel_lib.survey import Observation, survey_planets
+from ariel_lib.transit.population import Population, fit_population
+from ariel_lib.transit.scale_height import scale_height_depth
 from ariel_lib.uncertainty import conformal
 from ariel_lib.uncertainty.conformal import Intervals, coverage_table, gaussian_intervals, sigma_of
 from ariel_lib.uncertainty.corel import corel_features, halves, pinball_loss, train_corel
@@ -80,16 +84,17 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     with threadpool_limits(1):
-        planets, naive, drift = make_planets(options)
-        result = {"planets": len(planets.mean), "wavelengths": planets.mean.shape[1]} | compare(planets, options.splits, naive)
+        planets, naive, population = make_planets(options)
+        table, covered = compare(planets, options.splits, naive)
+        result = {"planets": len(planets.mean), "wavelengths": planets.mean.shape[1]} | table
         if options.exosim:
-            result["exosim"] = judge_exosim(options, planets, naive, drift)
+            result["exosim"] = judge_exosim(options, planets, naive, population, covered)
     print(json.dumps(result, indent=1))
     write_atomically(options.out / "uncertainty.json", json.dumps(result, indent=1).encode())
 
 
-def make_planets(options) -> tuple[Planets, dict, DriftPrior]:
-    """Simulate and fit unless it is done; the prior and the naive answer come from labels that no planet has."""
+def make_planets(options) -> tuple[Planets, dict, Population]:
+    """Simulate and fit unless it is done; the memory and the naive answer come from labels that no planet has."""
     data, kept = options.out / "data", options.out / "planets.safetensors"
     try:
         arrays, text = load_arrays(kept)
@@ -97,34 +102,36 @@ def make_planets(options) -> tuple[Planets, dict, DriftPrior]:
         n = options.planets
         simulate_dataset(data, n_planets=n, n_test=n, seed=options.seed, size="full", labels=options.labels, level="lightcurves")
         survey = survey_planets(Archive(data), "test", scratch=options.out, workers=2)
-        drift = fit_drift_prior([o.estimate for o in survey.observations.values()])
-        survey = survey.given(drift)
-        truth, others = read_spectra(data / "test.csv").of(survey.observations), other_labels(options)
-        prior = fit_prior(others, Archive(data).wavelengths())
-        arrays = {"truth": truth, "drift": drift.variance} | answer([o.estimate for o in survey.observations.values()], prior)
+        population = fit_population([o.estimate for o in survey.observations.values()])
+        observations = survey.given(population).observations
+        truth, (others, memory) = read_spectra(data / "test.csv").of(observations), other_labels(options)
+        arrays = {"truth": truth, "population": population.variance} | answer(list(observations.values()), memory)
         text = {"naive": json.dumps(naive_statistics(others))}
         save_arrays(kept, arrays, text)
     naive = dict(zip(("naive_mean", "naive_sigma"), json.loads(text["naive"])))
-    drift = DriftPrior(arrays.pop("drift"))
-    return Planets(arrays, classes_of(arrays["sigma"], arrays["sigma"])), naive, drift
+    population = Population(arrays.pop("population"))
+    return Planets(arrays, classes_of(arrays["sigma"], arrays["sigma"])), naive, population
 
 
-def other_labels(options) -> np.ndarray:
-    """The labels that no simulated planet has."""
+def other_labels(options) -> tuple[np.ndarray, Memory]:
+    """The labels that no simulated planet has, (planet, wavelength), and the memory of them."""
     own = {row.tobytes() for row in np.round(read_spectra(options.out / "data" / "test.csv").depth, 12)}
-    return np.array([row for row in read_spectra(options.labels).depth if np.round(row, 12).tobytes() not in own])
+    labels = read_labels(options.labels)
+    rows = [n for n, row in enumerate(np.round(labels.spectra.depth, 12)) if row.tobytes() not in own]
+    depth = labels.spectra.depth[rows]
+    scale = np.array([scale_height_depth(labels.stars[n], white) for n, white in zip(rows, depth[:, 1:].mean(axis=1))])
+    return depth, memorise(depth, Archive(options.out / "data").wavelengths(), scale)
 
 
-def answer(estimates, prior) -> dict[str, np.ndarray]:
-    posterior = [prior.posterior(e.depth, e.covariance) for e in estimates]
-    columns = {
-        "mean": [np.maximum(p.mean, 0.0) for p in posterior],
-        "sigma": [p.sigma for p in posterior],
-        "depth": [e.depth for e in estimates],
-        "depth_sigma": [e.sigma for e in estimates],
-        "independent": [e.independent for e in estimates],
-    }
-    return {name: np.array(rows) for name, rows in columns.items()}
+def answer(observations: list[Observation], memory: Memory) -> dict[str, np.ndarray]:
+    found = {name: [] for name in FIELDS if name != "truth"}
+    for observation in observations:
+        estimate = observation.estimate
+        recalled = memory.given(estimate.covariance, scale_of(observation.star, estimate)).moments(estimate.depth[None])
+        mean, sigma = np.maximum(recalled[0][0], 0.0), recalled[1][0]
+        for name, row in zip(found, (mean, sigma, estimate.depth, estimate.sigma, estimate.independent)):
+            found[name].append(row)
+    return {name: np.array(rows) for name, rows in found.items()}
 
 
 def classes_of(sigma: np.ndarray, calibration_sigma: np.ndarray) -> np.ndarray:
@@ -212,25 +219,31 @@ METHODS = {
 }
 
 
-def compare(planets: Planets, splits: int, naive: dict) -> dict:
-    """Per method: score, marginal and joint coverage at each level, in all and by brightness class; mean and spread."""
+def compare(planets: Planets, splits: int, naive: dict) -> tuple[dict, dict]:
+    """Per method: score, marginal and joint coverage at each level, in all and by brightness class; mean and spread. And, by
+    method and level, the share of bins covered of every judged planet in every split."""
     found, seconds = {name: [] for name in METHODS}, dict.fromkeys(METHODS, 0.0)
+    covered = {name: {level: [] for level in LEVELS} for name in METHODS}
     for split in range(splits):
         order = np.random.default_rng([6, split]).permutation(len(planets.mean))
         seen, new = planets.take(order[: len(order) // 2]), planets.take(order[len(order) // 2 :])
         for name, method in METHODS.items():
             start = time.perf_counter()
-            found[name].append(judge(method(seen, new, naive), new, naive))
+            said = method(seen, new, naive)
+            found[name].append(judge(said, new, naive))
             seconds[name] += (time.perf_counter() - start) / splits
+            for level, intervals in said.intervals.items():
+                covered[name][level] += intervals.hits(new.truth).mean(axis=1).tolist()
     table = {name: {key: spread([row[key] for row in rows]) for key in rows[0]} for name, rows in found.items()}
     pairs = [[a["score"] - b["score"] for a, b in zip(found["corel"], found[other])] for other in METHODS]
-    return {
+    result = {
         "splits": splits,
         "judged_a_split": len(planets.mean) - len(planets.mean) // 2,
         "methods": table,
         "corel_score_minus": {other: spread(gains) for other, gains in zip(METHODS, pairs) if other != "corel"},
         "seconds_a_split": {name: round(s, 2) for name, s in seconds.items()},
     }
+    return result, covered
 
 
 def judge(said: Answer, new: Planets, naive: dict) -> dict[str, float]:
@@ -246,14 +259,18 @@ def judge(said: Answer, new: Planets, naive: dict) -> dict[str, float]:
     return row
 
 
-def judge_exosim(options, planets: Planets, naive: dict, drift: DriftPrior) -> dict:
-    """All simulated planets calibrate, the ExoSim planet is judged: coverage of its bins, for one planet and no more."""
+def judge_exosim(options, planets: Planets, naive: dict, population: Population, covered: dict) -> dict:
+    """All simulated planets calibrate, the ExoSim planet is judged: coverage of its bins, and its rank among simulated ones."""
     archive = Archive(options.exosim)
-    survey = survey_planets(archive, "train", scratch=options.out / "exosim", workers=1).given(drift)
-    truth = read_spectra(options.exosim / "train.csv").of(survey.observations)
-    arrays = answer([o.estimate for o in survey.observations.values()], fit_prior(other_labels(options), archive.wavelengths()))
-    new = Planets({"truth": truth} | arrays, classes_of(arrays["sigma"], planets.sigma))
-    return {name: judge(method(planets, new, naive), new, naive) for name, method in METHODS.items()}
+    observations = survey_planets(archive, "train", scratch=options.out / "exosim", workers=1).given(population).observations
+    truth = read_spectra(options.exosim / "train.csv").of(observations)
+    arrays = answer(list(observations.values()), other_labels(options)[1])
+    new, table = Planets({"truth": truth} | arrays, classes_of(arrays["sigma"], planets.sigma)), {}
+    for name, method in METHODS.items():
+        table[name] = judge(method(planets, new, naive), new, naive)
+        for level, shares in covered[name].items():
+            table[name][f"no_more_{level:.0%}"] = round(float(np.mean(np.array(shares) <= table[name][f"marginal_{level:.0%}"])), 4)
+    return table
 
 
 def spread(values: list[float]) -> list[float]:

@@ -15,8 +15,8 @@ from ariel_lib.export import COLUMNS, COVARIANCE, export
 from ariel_lib.manifest import sha256
 from ariel_lib.storage import save_arrays
 from ariel_lib.submission import write_submission
-from ariel_lib.transit.drift import KINDS, DriftPrior
 from ariel_lib.transit.estimate import DepthEstimate, save_estimate
+from ariel_lib.transit.population import KINDS, Population
 
 PLANETS = ("1103775", "../../etc/passwd", "<img src=x onerror=alert(1)>", "=cmd|'/c calc'!A1", "# Ünïcode'")
 WIDTH = 7
@@ -33,15 +33,15 @@ def run(tmp_path):
     mean, sigma = 0.01 * rng.random((5, WIDTH)), 1e-4 * (1 + rng.random((5, WIDTH)))
     submission = folder / "submission.csv"
     write_submission(submission, PLANETS, mean, sigma, fallback_mean=mean[0], fallback_sigma=0.01)
-    drift = DriftPrior(np.full(KINDS, 1e-6))
-    save_arrays(folder / "model" / "weights.safetensors", {"drift": drift.variance}, {})
+    population = Population(np.full(KINDS, 1e-3))
+    save_arrays(folder / "model" / "weights.safetensors", {"population": population.variance}, {})
     root, coupling = rng.normal(size=(WIDTH, WIDTH)) * 1e-4, 1e-8 * rng.normal(size=(WIDTH, 2))
     estimate = DepthEstimate(
         PLANETS[0], mean[0] + 1e-5, root @ root.T + 1e-8 * np.eye(WIDTH), np.full(WIDTH, 1e-4), np.ones(WIDTH), np.ones(WIDTH),
         np.zeros(8), np.array([1e-3, 2e-3]), np.diag([1e-6, 1e-6]), coupling, np.array([0, 1]), (), (),
     )  # fmt: skip
     save_estimate(folder / "estimates" / "test" / f"{PLANETS[0]}.safetensors", estimate, "source")
-    given = drift.condition(estimate)
+    given = population.condition(estimate)
     kept = {source: rng.random((4, WIDTH)) for _, (source, _) in COLUMNS.items() if source}
     kept["depth"][0], kept["depth_sigma"][0] = given.depth, given.sigma
     save_arrays(submission.with_suffix(".safetensors"), kept, {"planet_ids": json.dumps(PLANETS[:4])})
@@ -123,7 +123,7 @@ def test_what_does_not_belong_together_is_refused(run, tmp_path):
         export(submission=submission, out=submission.with_suffix(".json"), format="csv")
     with pytest.raises(ValueError, match="no planet 'x'"):
         export(submission=submission, out=tmp_path / "a", format="csv", planets=["x"])
-    other = save_arrays(tmp_path / "w.safetensors", {"drift": np.zeros(KINDS)}, {})
+    other = save_arrays(tmp_path / "w.safetensors", {"population": np.zeros(KINDS)}, {})
     with pytest.raises(ValueError, match="found others"):
         export(submission=submission, out=tmp_path / "a", format="csv", weights=other)
     (tmp_path / "data" / "wavelengths.csv").write_text("wl_1\n0.7\n")

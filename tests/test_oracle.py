@@ -1,5 +1,7 @@
 """oracle.py: who knows more is surer, and is right as often as it says."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -15,13 +17,13 @@ def data(tmp_path_factory):
     return root
 
 
-def test_who_knows_the_drift_is_surer_and_both_are_honest(data):
+def test_who_knows_more_is_surer_and_all_are_honest(data):
     archive = Archive(data)
     planets = sorted(read_truth(data, "test"))
     truth = read_spectra(data / "test.csv").of(planets)
     found = oracle_answers(archive, "test", planets, data / "lightcurves", archive.labels().depth)
-    (_, sigma), (_, wider) = (found[name] for name in ORACLES)
-    assert np.median(sigma / wider) < 1 and (sigma < 1.05 * wider).mean() > 0.95
+    for (_, sigma), (_, wider) in pairwise(found[name] for name in ORACLES):
+        assert np.median(sigma / wider) < 1 and (sigma < 1.05 * wider).mean() > 0.9
     for mean, stated in found.values():
         z = (mean - truth) / stated
         assert 0.5 < np.sqrt(np.mean(z**2)) < 1.8  # six planets, whose bins err together

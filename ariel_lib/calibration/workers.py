@@ -9,7 +9,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
@@ -151,7 +151,8 @@ class Process(Executor):
         spawn = get_context("spawn")
         self._pipe, theirs = spawn.Pipe()
         self._process = spawn.Process(target=_serve, args=(theirs, imports), daemon=True)
-        self._process.start()
+        with _environment(ENVIRONMENT):  # before it starts: its main module may import numpy and Arrow first thing
+            self._process.start()
         theirs.close()  # so that its end is seen at this one
 
     def submit(self, work: Callable, /, *arguments: object) -> Future:
@@ -180,13 +181,26 @@ class Process(Executor):
         self._process.join()
 
 
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """These environment variables for what is started meanwhile."""
+    kept = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 def _serve(pipe: Connection, imports: tuple[str, ...]) -> None:
     """A worker's life: do what comes through the pipe until that ends.
 
-    ENVIRONMENT is set before numpy and Arrow are first imported. In the middle of a task a worker must see for itself that
-    the main process was killed.
+    In the middle of a task a worker must see for itself that the main process was killed.
     """
-    os.environ.update(ENVIRONMENT)
     Thread(target=_end_with_parent, daemon=True).start()
     for module in imports:
         import_module(module)

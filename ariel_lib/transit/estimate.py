@@ -13,7 +13,6 @@ import numpy as np
 from ariel_lib.archive import ArchiveError, Star
 from ariel_lib.calibration.light_curves import LightCurves
 from ariel_lib.storage import load_arrays, save_arrays
-from ariel_lib.transit.drift import drift_kinds
 from ariel_lib.transit.events import find_event, with_event
 from ariel_lib.transit.fit import (
     B_SQUARED,
@@ -32,6 +31,7 @@ from ariel_lib.transit.fit import (
 from ariel_lib.transit.limb_darkening import limb_darkening_prior
 from ariel_lib.transit.noise import SURE, CommonNoise, fit_common_noise, reweight, white_light
 from ariel_lib.transit.orbit import OrbitPrior, orbit_prior, transit_duration
+from ariel_lib.transit.population import B_SQUARED_KIND, LOG_A_KIND, drift_kinds
 from ariel_lib.transit.search import TEMPLATE_K, Candidate, find_transit
 from ariel_lib.transit.segments import Segment, make_segments, merge_channels
 
@@ -77,8 +77,9 @@ class DepthEstimate:
     level        (wavelength,)             electrons/s, 0 where the data have no light
     excess       (wavelength,)             residual variance over propagated variance
     orbit        ln(a/Rs), b², limb darkening (6): fitted values, (8,)
-    drift        (coefficient,) fitted, with drift_covariance (coefficient, coefficient), drift_coupling (wavelength,
-                 coefficient) = covariance with the depths, and drift_kind (coefficient,): see drift.py
+    nuisance     (parameter,) drift coefficients and, where the star is listed, the orbit, with nuisance_covariance (parameter,
+                 parameter), nuisance_coupling (wavelength, parameter) = covariance with the depths, and nuisance_kind
+                 (parameter,): see population.py, also for the units
     flags        words for what is unusual; empty for a normal planet
     """
 
@@ -89,10 +90,10 @@ class DepthEstimate:
     level: np.ndarray
     excess: np.ndarray
     orbit: np.ndarray
-    drift: np.ndarray
-    drift_covariance: np.ndarray
-    drift_coupling: np.ndarray
-    drift_kind: np.ndarray
+    nuisance: np.ndarray
+    nuisance_covariance: np.ndarray
+    nuisance_coupling: np.ndarray
+    nuisance_kind: np.ndarray
     white: tuple[WhiteCurve, ...]
     flags: tuple[str, ...]
 
@@ -122,7 +123,8 @@ def estimate_depths(visits: list[LightCurves], star: Star | None, wavelength: np
     fit = linearise(problem, *solve_channels(problem, smooth, bands[1].shared)[1:])
     problem = replace(problem, segments=tuple(reweight(s, r) for s, r in zip(problem.segments, fit.residual)))
     point, depth, shared = solve_channels(problem, smooth, fit.shared)
-    return _summarise(visits[0].planet_id, segments, problem, point, replace(fit, depth=depth, shared=shared), events)
+    listed = star is not None
+    return _summarise(visits[0].planet_id, segments, problem, point, replace(fit, depth=depth, shared=shared), events, listed)
 
 
 def make_problem(
@@ -185,9 +187,10 @@ def _smooth_spectrum(bands: tuple[list[Segment], Solution], segments: list[Segme
 
 
 def _summarise(
-    planet_id: str, segments: list[Segment], problem: Problem, point: Solution, fit: Solution, events: tuple[str, ...]
+    planet_id: str, segments: list[Segment], problem: Problem, point: Solution, fit: Solution, events: tuple[str, ...], listed: bool
 ) -> DepthEstimate:
-    """point: where the fit was linearised; fit: its result, with the residuals."""
+    """point: where the fit was linearised; fit: its result, with the residuals; listed: whether the orbit's prior is this
+    planet's own."""
     (covariance, coupling, shared), white = point.covariances(), []
     for index, segment in enumerate(problem.segments):
         on_depth, on_shared = common_response(problem, point, index)
@@ -201,12 +204,17 @@ def _summarise(
     for before, after in zip(segments, problem.segments):
         level[after.channels] = after.level / (after.exposure * 3600)
         excess[after.channels] = before.weight.max(axis=1) / after.weight.max(axis=1)
-    drift = slice(N_PHYSICAL + len(segments), None)
+    drift = np.arange(N_PHYSICAL + len(segments), len(fit.shared))
     kinds = [drift_kinds(segment, drift_orders(segment)) for segment in segments]
+    nuisance, kind = np.r_[drift, LOG_A, B_SQUARED], np.r_[*kinds, LOG_A_KIND, B_SQUARED_KIND]
+    if not listed:
+        nuisance, kind = nuisance[:-2], kind[:-2]
+    unit = problem.prior_sigma[nuisance]
     flags = _flags(problem, fit, covariance, level, excess, white, converged=point.converged)
     return DepthEstimate(
         planet_id, fit.depth, covariance, np.sqrt(1 / point.h), level, excess,
-        fit.shared[:N_PHYSICAL], fit.shared[drift], shared[drift, drift], coupling[:, drift], np.concatenate(kinds),
+        fit.shared[:N_PHYSICAL], (fit.shared - problem.prior_mean)[nuisance] / unit,
+        shared[np.ix_(nuisance, nuisance)] / np.outer(unit, unit), coupling[:, nuisance] / unit, kind,
         tuple(white), (*events, *flags),
     )  # fmt: skip
 
@@ -289,6 +297,6 @@ def load_estimate(path: Path | str) -> DepthEstimate:
 
 _ARRAYS = (
     "depth", "covariance", "independent", "level", "excess", "orbit",
-    "drift", "drift_covariance", "drift_coupling", "drift_kind",
+    "nuisance", "nuisance_covariance", "nuisance_coupling", "nuisance_kind",
 )  # fmt: skip
 _WHITE_ARRAYS = ("time", "flux", "model", "smooth")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ariel_lib.calibration.clipping import clip_outliers
+from ariel_lib.calibration.clipping import _median, clip_outliers
 from ariel_lib.calibration.light_curves import LightCurve
 
 
@@ -44,3 +44,9 @@ def test_what_is_no_number_is_masked_and_clips_nothing_else(rng):
     flux[20, 0], flux[30:34, 1], flux[:, 2] = np.nan, np.inf, np.nan
     clipped = clip_outliers(curve_of(flux, 300.0**2), 8)
     np.testing.assert_array_equal(clipped.mask, ~np.isfinite(flux))
+
+
+@pytest.mark.parametrize("samples", [1, 2, 7, 100])
+def test_the_scale_is_the_median(rng, samples):
+    values = rng.normal(size=(samples, 5)).astype(np.float32)
+    np.testing.assert_array_equal(_median(values), np.median(values, axis=0))

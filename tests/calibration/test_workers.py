@@ -24,6 +24,12 @@ def test_every_task_settles_once(workers):
     assert sorted(settled) == [("'no file'", "no file"), ("None", None), ("str(3)", "3")]
 
 
+def test_workers_run_one_thread_each_and_this_process_keeps_its_own_environment(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    settled = dict(run_tasks(["__import__('os').environ['OMP_NUM_THREADS']"], eval, 2))
+    assert list(settled.values()) == ["1"] and os.environ["OMP_NUM_THREADS"] == "3"
+
+
 def test_only_the_task_that_kills_its_worker_is_given_up():
     tasks = [f"str({n})" for n in range(4)]
     settled = dict(run_tasks([*tasks[:2], DIE, *tasks[2:]], eval, 2))

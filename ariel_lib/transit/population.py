@@ -1,0 +1,93 @@
+"""How large drifts are and how far orbits lie from the catalogue, learned from many planets' fits, and what knowing that does
+to a planet's depths.
+
+A fit leaves every drift free and takes the catalogue's orbit loosely, so that no star can surprise it; on a faint star a curve
+in the baseline is then as good as a transit. The population says how large they are (empirical Bayes, Efron & Morris 1973):
+every kind of nuisance parameter gets a Gaussian prior of the variance found, in place of the fit's own, and the
+linear–Gaussian fit is conditioned on it in closed form. Needs no labels. Limb darkening keeps the fit's prior: the tables
+err for all stars alike, which a scatter about them does not describe.
+
+Units: a parameter's deviation from the mean of the fit's own prior, over that prior's standard deviation.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ariel_lib.instrument import FGS1
+from ariel_lib.transit.fit import DRIFT_ORDERS
+from ariel_lib.transit.segments import TREND_ORDER, Segment
+
+if TYPE_CHECKING:
+    from ariel_lib.transit.estimate import DepthEstimate
+
+LOG_A_KIND, B_SQUARED_KIND = (TREND_ORDER * (1 + DRIFT_ORDERS) + n for n in range(2))
+KINDS = B_SQUARED_KIND + 1  # drift of FGS1, drift of AIRS by power of time and order in wavelength, orbit
+MIN_FITS = 20  # fewer parameters of a kind say too little: it keeps the fit's prior
+WIDENED = 2.0  # the variance is taken this much larger than found: the next planets may differ more
+ROUNDS = 100  # of expectation maximisation
+SURPRISE = 4.0  # standard deviations: a parameter further out comes from no such population, and stays free
+
+
+def drift_kinds(segment: Segment, orders: int) -> np.ndarray:
+    """Which kind each drift coefficient of a segment is, (coefficient,), in the fit's order."""
+    if segment.instrument == FGS1.name:
+        return np.arange(TREND_ORDER)
+    power, order = np.divmod(np.arange(TREND_ORDER * orders), orders)
+    return TREND_ORDER + power * DRIFT_ORDERS + order
+
+
+@dataclass(frozen=True)
+class Population:
+    """variance (kind,) of each kind of nuisance parameter, relative to the fit's own prior; 1 where nothing more is known."""
+
+    variance: np.ndarray
+
+    @classmethod
+    def unknown(cls) -> "Population":
+        return cls(np.ones(KINDS))
+
+    def condition(self, estimate: "DepthEstimate") -> "DepthEstimate":
+        """The estimate, given that its nuisance parameters come from this population."""
+        extra = _extra(self.variance)[estimate.nuisance_kind]
+        likely = estimate.nuisance**2 < SURPRISE**2 * (np.diag(estimate.nuisance_covariance) + extra)
+        known = np.isfinite(extra) & likely
+        if not known.any():
+            return estimate
+        coupling = estimate.nuisance_coupling[:, known]
+        gain = np.linalg.solve(estimate.nuisance_covariance[np.ix_(known, known)] + np.diag(extra[known]), coupling.T).T
+        covariance = estimate.covariance - gain @ coupling.T
+        return replace(
+            estimate, depth=estimate.depth - gain @ estimate.nuisance[known], covariance=0.5 * (covariance + covariance.T)
+        )
+
+
+def fit_population(estimates: "Sequence[DepthEstimate]") -> Population:
+    """Variance of each kind by expectation maximisation (Dempster, Laird & Rubin 1977) over all fits together: what is far better
+    known of one parameter once another is settled counts as such."""
+    kinds = np.concatenate([e.nuisance_kind for e in estimates]) if estimates else np.zeros(0, int)
+    count = np.bincount(kinds, minlength=KINDS)
+    enough = count >= MIN_FITS
+    variance = np.where(enough, 0.5, 1.0)
+    for _ in range(ROUNDS if enough.any() else 0):
+        square = np.zeros(KINDS)
+        for e in estimates:
+            np.add.at(square, e.nuisance_kind, _expected_squares(e, _extra(variance)))
+        variance = np.where(enough, np.minimum(square / np.maximum(count, 1), 1.0), 1.0)
+    return Population(np.minimum(WIDENED * variance, 1.0))
+
+
+def _extra(variance: np.ndarray) -> np.ndarray:
+    """Variance of the measurement, of zero, that turns a prior of variance 1 into one of `variance`; infinite for 1."""
+    return np.divide(variance, 1 - variance, where=variance < 1, out=np.full(variance.shape, np.inf))
+
+
+def _expected_squares(estimate: "DepthEstimate", extra: np.ndarray) -> np.ndarray:
+    """E[x²] of each nuisance parameter of a fit, (parameter,), under the priors that `extra` (kind,) stands for."""
+    mean, covariance = estimate.nuisance, estimate.nuisance_covariance
+    known = np.isfinite(extra[estimate.nuisance_kind])
+    total = covariance[np.ix_(known, known)] + np.diag(extra[estimate.nuisance_kind][known])
+    gain = np.linalg.solve(total, covariance[known]).T
+    return (mean - gain @ mean[known]) ** 2 + np.diag(covariance) - np.sum(gain * covariance[:, known], axis=1)
