@@ -2,7 +2,8 @@
 
 Points run here, in processes or on a Dask cluster. Planets are fitted once and shared. A finished point is never run again
 unless its configuration or the data changed; one that was killed starts anew, so that its runtime is its own; one that fails
-is listed and stops no other. Knows the order of the stages; the ranking is leaderboard.py's.
+is listed and stops no other. Where the truth of the test planets is given, each point answers for them too, and differences.md
+says how much better or worse it did than the first, with errors. Knows the order of the stages; the ranking is leaderboard.py's.
 """
 
 import json
@@ -19,14 +20,17 @@ import pandas as pd
 import torch
 import yaml
 
-from ariel_lib.archive import Archive
+from ariel_lib.archive import Archive, read_spectra
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.calibration.workers import Crew, processes, run_tasks
 from ariel_lib.checkpoint import Checkpoint
+from ariel_lib.comparison import bootstrap_error, planet_scores
 from ariel_lib.config import Config, ConfigError, config_hash, load_config
 from ariel_lib.diagnostics.report import write_report
 from ariel_lib.inference import answer
 from ariel_lib.leaderboard import ranked, weights_sentence
+from ariel_lib.manifest import sha256
+from ariel_lib.metrics import naive_statistics
 from ariel_lib.provenance import fingerprint, recorded
 from ariel_lib.runs import run_training
 from ariel_lib.storage import write_atomically
@@ -38,6 +42,7 @@ from ariel_lib.transit.scale_height import Labelled
 POINT_ERRORS = (ValueError, ArithmeticError, LookupError, OSError, RuntimeError)  # of one point; others are defects
 KEYS = {"base", "grid", "out", "public"}
 RESULT = "point.json"
+DIFFERENCES = "differences.md"
 LEADERBOARD = ("leaderboard.csv", "leaderboard.md", "leaderboard.html")
 BUNDLED = ("weights.safetensors", "metrics.json", "manifest.json", "manifest_train.json", RESULT)
 
@@ -45,11 +50,12 @@ BUNDLED = ("weights.safetensors", "metrics.json", "manifest.json", "manifest_tra
 @dataclass(frozen=True)
 class Point:
     """name: its settings, as on the command line; config with training.out in its own folder; data: fingerprint of what it is
-    trained on."""
+    trained and judged on; truth: file with the labels of the test planets, or None."""
 
     name: str
     config: Config
     data: str = ""
+    truth: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -98,21 +104,24 @@ def _points(grid: Mapping[str, list], base: list[str], out: Path) -> Iterator[Po
 
 
 def ablate(
-    path: Path | str, overrides: list[str] | tuple = (), *, workers: int | Crew = 1,
+    path: Path | str, overrides: list[str] | tuple = (), *, truth: Path | str | None = None, workers: int | Crew = 1,
     progress: Callable[[int, int], None] | None = None, log: Callable[[str], None] = print,
 ) -> dict:  # fmt: skip
     """Run what is not done of the grid and write leaderboard.csv, .md, .html and winner.zip; returns winner, counts, failed.
 
-    workers: points side by side, or the crew of a cluster. Raises ConfigError where no point at all could be run.
+    truth    labels of the test planets: every point is scored on them too, and compared with the first of the grid
+    workers  points side by side, or the crew of a cluster
+    Raises ConfigError where no point at all could be run.
     """
     points, out, public = load_grid(path, overrides)
     out.mkdir(parents=True, exist_ok=True)
     with recorded("ablate", out) as run:
-        points = _with_data(points)
+        points = _with_data(points, truth and Path(truth))
         waiting = [point for point in points if finished(point) is None]
         log(f"{len(points)} points, {len(points) - len(waiting)} of them finished before")
         for point in {(p.config.calibration.airs_samples, p.config.data.root): p for p in waiting}.values():
-            _survey(point.config, _shared(point), None)
+            for split in (point.config.data.folder, "test")[: 1 + (truth is not None)]:
+                _survey(point.config, split, _shared(point), None)
         failed, kept = {}, len(points) - len(waiting)
         with nullcontext(workers) if isinstance(workers, Crew) else processes(workers, patience=None) as crew:
             for done, (point, reason) in enumerate(run_tasks(waiting, run_point, crew), kept + 1):
@@ -124,10 +133,13 @@ def ablate(
         if not good:
             raise ConfigError(f"{path}: none of {len(points)} points could be run: {failed}")
         figures = [{"point": point.name, "public": public.get(point.name), **finished(point)} for point in good]
+        if truth is not None:
+            figures = with_differences(figures)
+            write_atomically(out / DIFFERENCES, differences_table(figures).encode())
         order = write_leaderboard(out, figures, failed)
         winner = good[order[0][0]]
         bundle = write_bundle(out / "winner.zip", winner, out, Path(path))
-        run.artifacts = [*(out / name for name in LEADERBOARD), bundle]
+        run.artifacts = [*(out / name for name in LEADERBOARD), *([out / DIFFERENCES] if truth else []), bundle]
         run.inputs = {"grid": Path(path)}
         run.metrics = {"winner": winner.name, "composite": order[0][1], "points": len(points), "failed": len(failed)}
     return {
@@ -136,12 +148,13 @@ def ablate(
     }  # fmt: skip
 
 
-def _with_data(points: list[Point]) -> list[Point]:
-    """The points with the fingerprint of their data, each folder looked at once."""
+def _with_data(points: list[Point], truth: Path | None) -> list[Point]:
+    """The points with the fingerprint of their data and truth, each folder looked at once."""
     if missing := [point.name for point in points if point.config.data.root is None]:
         raise ConfigError(f"data.root: expected a data folder, found none for {missing[0]!r}. Give data.root=DIR.")
     prints = {root: fingerprint(Archive(root).root) for root in {point.config.data.root for point in points}}
-    return [replace(point, data=prints[point.config.data.root]) for point in points]
+    known = f" {sha256(truth)}" if truth else ""
+    return [replace(point, data=prints[point.config.data.root] + known, truth=truth) for point in points]
 
 
 def finished(point: Point) -> dict | None:
@@ -164,6 +177,8 @@ def run_point(point: Point) -> str | None:
         started = time.monotonic()
         result = run_training(alone, log=lambda line: None)
         figures = judged(result) | {"runtime_s": round(time.monotonic() - started, 2), "violations": violated_share(point)}
+        if point.truth is not None:
+            figures["shares"] = shares_on_test(point)
     except POINT_ERRORS as error:
         return f"{type(error).__name__}: {error}"
     text = {"point": point.name, "config_hash": config_hash(point.config), "data": point.data, "figures": figures}
@@ -196,9 +211,9 @@ def _share_fits(point: Point) -> None:
             link.symlink_to(_shared(point) / name, target_is_directory=True)
 
 
-def _survey(config: Config, scratch: Path, planets, workers: int | None = None):
+def _survey(config: Config, split: str, scratch: Path, planets, workers: int | None = None):
     return survey_planets(
-        Archive(config.data.root), config.data.folder, scratch=scratch, light_curves=config.data.light_curves, planets=planets,
+        Archive(config.data.root), split, scratch=scratch, light_curves=config.data.light_curves, planets=planets,
         settings=CalibrationSettings(airs_samples=config.calibration.airs_samples), workers=workers or config.calibration.workers,
     )  # fmt: skip
 
@@ -207,12 +222,46 @@ def violated_share(point: Point) -> float:
     """Share of the bins of held-out planets that break a rule of physics (any but the microlensing guard)."""
     checkpoint = Checkpoint.load(point.folder / "weights.safetensors")
     judges = checkpoint.as_held_out(Labelled.read(Archive(point.config.data.root), point.config.data.folder))
-    survey = _survey(point.config, point.folder, list(judges), 1).given(checkpoint.population)
+    survey = _survey(point.config, point.config.data.folder, point.folder, list(judges), 1).given(checkpoint.population)
     answers = [answer(observation, judges[planet]) for planet, observation in survey.observations.items()]
     mean, sigma = (torch.tensor(np.stack([getattr(a, name) for a in answers])) for name in ("mean", "sigma"))
     found = find_violations(mean, make_context(mean, sigma, torch.tensor(checkpoint.wavelength)))
     broken = torch.stack([violations.flagged for name, violations in found.items() if name != "microlens"])
     return float(broken.any(dim=0).double().mean())
+
+
+def shares_on_test(point: Point) -> dict[str, float]:
+    """Share of the 2025 score by test planet: their mean is the score. Planets without an estimate are left out."""
+    checkpoint, archive = Checkpoint.load(point.folder / "weights.safetensors"), Archive(point.config.data.root)
+    survey = _survey(point.config, "test", point.folder, None, 1).given(checkpoint.population)
+    answers = [answer(observation, checkpoint) for observation in survey.observations.values()]
+    mean, sigma = (np.stack([getattr(a, name) for a in answers]) for name in ("mean", "sigma"))
+    labels = archive.labels(point.config.data.folder)
+    naive = dict(zip(("naive_mean", "naive_sigma"), naive_statistics(labels.depth)))
+    shares = planet_scores(read_spectra(point.truth).of(survey.observations), {"v50": (mean, sigma)}, naive)["v50"]
+    return dict(zip(survey.observations, shares.tolist()))
+
+
+def with_differences(figures: list[dict]) -> list[dict]:
+    """In place of the shares: `test`, their mean, and `difference` to the first point's with its paired bootstrap error, over
+    the test planets that both answered."""
+    first, found = figures[0]["shares"], []
+    for point in figures:
+        shares = point["shares"]
+        paired = np.array([shares[planet] - first[planet] for planet in shares if planet in first])
+        figure = {"test": float(np.mean([*shares.values()])), "difference": float(paired.mean())}
+        kept = {name: value for name, value in point.items() if name != "shares"}
+        found.append(kept | figure | {"difference_error": bootstrap_error(paired)})
+    return found
+
+
+def differences_table(figures: list[dict]) -> str:
+    """Markdown, in the order of the grid."""
+    lines = ["| point | score of the test planets | difference to the first |", "|---|---|---|"]
+    for n, row in enumerate(figures):
+        apart = f"{row['difference']:+.4f} ± {row['difference_error']:.4f}" if n else ""
+        lines.append(f"| {row['point']} | {row['test']:.4f} | {apart} |")
+    return "\n".join(lines) + "\n"
 
 
 def write_leaderboard(out: Path, figures: list[dict], failed: Mapping[str, str]) -> list[tuple[int, float]]:

@@ -45,6 +45,11 @@ class Checkpoint:
     held_out: tuple[tuple[str, ...], ...] = ()
     corel: Corel | None = None
 
+    @property
+    def origin(self) -> str:
+        """model.origin of the run."""
+        return self.config.get("model", {}).get("origin", "memory")
+
     def as_held_out(self, known: Labelled) -> dict[str, "Checkpoint"]:
         """By planet, the checkpoint as its held-out planets may meet it: the member that has not seen it, and prior and memory of
         the other labels only. A planet whose own spectrum is remembered is answered better than a new one.
@@ -52,6 +57,8 @@ class Checkpoint:
         known  the training set, all of it
         """
         found = {}
+        if not self.config.get("model", {}).get("scale_height", True):
+            known = known.unscaled()
         for member, planets in zip(self.network.members, self.held_out):
             others = known.without(planets)
             memory = memorise(others.labels.depth, self.wavelength, others.scale)

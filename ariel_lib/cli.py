@@ -379,6 +379,9 @@ def dashboard(
 def ablate(
     config: Annotated[Path, typer.Option(help="YAML file with the grid.")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings of every point.")] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="Labels of the test planets: what each point is worth on them, with errors.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Points that run side by side.")] = 1,
     scheduler: Annotated[
         str | None, typer.Option(help="tcp://host:port of a Dask scheduler, whose workers run the points.")
@@ -393,7 +396,7 @@ def ablate(
 
     crew = open_crew(scheduler) if scheduler else nullcontext(workers)
     with crew as hands, _bar("Points") as progress:
-        result = run(config, overrides or (), workers=hands, progress=progress, log=_print_line)
+        result = run(config, overrides or (), truth=truth, workers=hands, progress=progress, log=_print_line)
     _print_json(result)
     if result["failed"]:
         raise typer.Exit(1)

@@ -17,6 +17,7 @@ TOY_ROOT = "build/toy/data"  # where `make toy` puts its data, relative to the w
 SPLITS = ("train", "test", "toy")
 OPERATORS = ("rgcn", "gatv2", "nnconv")
 RELATIONS = ("neighbour", "white", "molecule", "region")
+ORIGINS = ("memory", "fit", "white")
 SWITCH = "enabled"  # the setting that `group=true` and `group=false` mean
 OPTIMIZERS = ("adamw", "adam", "sgd")
 
@@ -68,7 +69,12 @@ class CalibrationConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Sizes of V50. bin_width: FGS1 samples averaged before the encoder, 0 chooses by the length of the visit."""
+    """V50's sizes and parts.
+
+    bin_width     FGS1 samples averaged before the encoder, 0 chooses by the length of the visit
+    origin        what the network corrects: the memory's answer, the transit fit without any prior, or one white depth
+    scale_height  whether the memory expects features to be as large as the planet's scale height lets them be
+    """
 
     name: str = "v50"
     d_model: int = 32
@@ -79,9 +85,12 @@ class ModelConfig:
     operator: str = "rgcn"
     relations: tuple[str, ...] = RELATIONS
     bin_width: int = 0
+    origin: str = "memory"
+    scale_height: bool = True
 
     def __post_init__(self):
         _require_choice("model.name", self.name, ("v50",))
+        _require_choice("model.origin", self.origin, ORIGINS)
         _require_choice("model.operator", self.operator, OPERATORS)
         for relation in self.relations:
             _require_choice("model.relations", relation, RELATIONS)

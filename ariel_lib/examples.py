@@ -11,7 +11,7 @@ import numpy as np
 
 from ariel_lib.archive import Spectra
 from ariel_lib.config import ConfigError
-from ariel_lib.models.features import fgs1_channels, make_inputs, node_features, scale_of, star_features
+from ariel_lib.models.features import fgs1_channels, make_inputs, node_features, origin_answer, scale_of, star_features
 from ariel_lib.models.inputs import Inputs
 from ariel_lib.models.memory import Memory, Recollection, memorise
 from ariel_lib.survey import Observation, Survey
@@ -36,12 +36,13 @@ class Example:
     fgs1: np.ndarray
     fgs1_mask: np.ndarray
     shift: np.ndarray  # (wavelength,) that an achromatic bump in its light curves would feign; mostly zero
+    origin: str = "memory"  # model.origin
 
     def inputs(self, depth: np.ndarray) -> Inputs:
         """The planet as the network would see it, had `depth` (wavelength,) been measured."""
-        mean, sigma, weights = (x[0] for x in self.recollection.moments(depth[None]))
         estimate = self.observation.estimate
-        star = star_features(self.observation.star, estimate, float(weights @ self.recollection.amplitudes))
+        mean, sigma, amplitude = origin_answer(self.origin, depth, estimate, self.recollection)
+        star = star_features(self.observation.star, estimate, amplitude)
         return make_inputs(self.fgs1, self.fgs1_mask, mean, sigma, node_features(depth, estimate, mean, sigma), star)
 
     def draw(self, rng: np.random.Generator) -> tuple[Inputs, np.ndarray, np.ndarray]:
@@ -82,18 +83,20 @@ def labelled_planets(survey: Survey, labels: Spectra) -> list[str]:
 
 
 def make_examples(
-    survey: Survey, known: Labelled, wavelength: np.ndarray, planets: Sequence[str], held_out: Sequence[str], rng: np.random.Generator
+    survey: Survey, known: Labelled, wavelength: np.ndarray, planets: Sequence[str], held_out: Sequence[str],
+    rng: np.random.Generator, origin: str = "memory",
 ) -> tuple[list[Example], list[Example]]:
-    """Training and held-out examples; planets: all labelled ones. No memory that meets a planet holds its label."""
+    """Training and held-out examples; planets: all labelled ones; origin: model.origin. No memory that meets a planet holds its
+    label."""
     rest = sorted(set(planets) - set(held_out))
     rest = [rest[n] for n in rng.permutation(len(rest))]
     folds = [list(fold) for fold in np.array_split(rest, min(FOLDS, len(rest))) if len(fold)]
-    training = [e for fold in folds for e in _examples(survey, known, wavelength, fold, without=[*held_out, *fold])]
-    return training, _examples(survey, known, wavelength, held_out, without=held_out)
+    training = [e for fold in folds for e in _examples(survey, known, wavelength, fold, origin, without=[*held_out, *fold])]
+    return training, _examples(survey, known, wavelength, held_out, origin, without=held_out)
 
 
 def _examples(
-    survey: Survey, known: Labelled, wavelength: np.ndarray, planets: Sequence[str], *, without: Sequence[str]
+    survey: Survey, known: Labelled, wavelength: np.ndarray, planets: Sequence[str], origin: str, *, without: Sequence[str]
 ) -> list[Example]:
     others = known.without(without)
     memory = memorise(others.labels.depth, wavelength, others.scale)
@@ -101,7 +104,7 @@ def _examples(
     of = dict(zip(known.labels.planet_ids, known.scale))
     shapes, scales = truth - truth[:, 1:].mean(axis=1, keepdims=True), np.array([of[planet] for planet in planets])
     return [
-        _example(survey.observations[planet], truth[n], memory, _rescaled(shapes, scales, scales[n]))
+        _example(survey.observations[planet], truth[n], memory, _rescaled(shapes, scales, scales[n]), origin)
         for n, planet in enumerate(planets)
     ]
 
@@ -112,10 +115,10 @@ def _rescaled(shapes: np.ndarray, scales: np.ndarray, scale: float) -> np.ndarra
     return shapes * np.where(np.isfinite(ratio), ratio, 1.0)[:, None]
 
 
-def _example(observation: Observation, truth: np.ndarray, memory: Memory, kin: np.ndarray) -> Example:
+def _example(observation: Observation, truth: np.ndarray, memory: Memory, kin: np.ndarray, origin: str) -> Example:
     estimate = observation.estimate
     fgs1, mask = fgs1_channels(estimate, observation.visits())
     return Example(
         observation, truth, memory.given(estimate.covariance, scale_of(observation.star, estimate)),
-        np.linalg.cholesky(estimate.covariance), kin, fgs1.astype(np.float32), mask, np.zeros_like(truth),
+        np.linalg.cholesky(estimate.covariance), kin, fgs1.astype(np.float32), mask, np.zeros_like(truth), origin,
     )  # fmt: skip

@@ -22,7 +22,7 @@ from ariel_lib.checkpoint import Checkpoint
 from ariel_lib.doubts import find_doubt
 from ariel_lib.manifest import MANIFEST, sha256, verify
 from ariel_lib.models.ensemble import Ensemble
-from ariel_lib.models.features import fgs1_channels, make_inputs, node_features, scale_of, star_features
+from ariel_lib.models.features import fgs1_channels, make_inputs, node_features, origin_answer, scale_of, star_features
 from ariel_lib.models.inputs import Inputs
 from ariel_lib.rounds import VISIT, Round, survey_rounds
 from ariel_lib.standing import Standing
@@ -40,8 +40,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Answer:
-    """One planet: V50's mean and calibrated sigma, what its memory answers, the closed-form posterior, and the physical estimate
-    (depth, depth_sigma), each (wavelength,); flags of the fit; note: what was amiss, or ''."""
+    """One planet: V50's mean and calibrated sigma, what it starts from (its memory's answer, unless model.origin is another), the
+    closed-form posterior, and the physical estimate (depth, depth_sigma), each (wavelength,); flags of the fit; note: what was
+    amiss, or ''."""
 
     mean: np.ndarray
     sigma: np.ndarray
@@ -89,12 +90,10 @@ def planet_inputs(observation: Observation, checkpoint: Checkpoint) -> Inputs:
     """One planet as the network sees it."""
     estimate = observation.estimate
     recollection = checkpoint.memory.given(estimate.covariance, scale_of(observation.star, estimate))
-    mean, sigma, weights = (x[0] for x in recollection.moments(estimate.depth[None]))
+    mean, sigma, amplitude = origin_answer(checkpoint.origin, estimate.depth, estimate, recollection)
     nodes = node_features(estimate.depth, estimate, mean, sigma)
     fgs1, mask = fgs1_channels(estimate, observation.visits())
-    return make_inputs(
-        fgs1, mask, mean, sigma, nodes, star_features(observation.star, estimate, float(weights @ recollection.amplitudes))
-    )
+    return make_inputs(fgs1, mask, mean, sigma, nodes, star_features(observation.star, estimate, amplitude))
 
 
 def predict(

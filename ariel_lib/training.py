@@ -68,6 +68,7 @@ def _train(config: Config, progress: Callable[[int, int], None] | None, log: Cal
     started, settings = time.monotonic(), config.training
     out, archive = Path(settings.out), Archive(config.data.root)
     known, wavelength = Labelled.read(archive, config.data.folder), archive.wavelengths()
+    known = known if config.model.scale_height else known.unscaled()
     budget = Budget(settings.max_hours and 3600 * settings.max_hours, started=started)
     with distributed.leader_first():
         survey = survey_within(
@@ -122,7 +123,7 @@ def _fit_members(
     networks, history, judged, seed = [], [], [], config.training.seed
     for member, held_out in enumerate(sets):
         rng = np.random.default_rng([seed, 2, member])
-        training, validation = make_examples(survey, known, wavelength, planets, held_out, rng)
+        training, validation = make_examples(survey, known, wavelength, planets, held_out, rng, config.model.origin)
         if config.symbolic.microlens.weight:
             training = [replace(example, shift=feigned_depth(example.observation, wavelength)) for example in training]
         log(f"network {member + 1} of {len(sets)}: {len(training)} training planets, {len(validation)} held out")
@@ -132,7 +133,7 @@ def _fit_members(
         deadline = time.monotonic() + max(budget.left, 0.0) / (len(sets) - member)
         history += [{"member": member} | epoch for epoch in _fit(network, training, validation, config, naive, member, deadline, log)]
         networks.append(network)
-        judged.append(answers_of(network, training, validation, wavelength))
+        judged.append(answers_of(network, training, validation, wavelength, config.model.origin))
     return networks, history, judged
 
 
@@ -168,7 +169,8 @@ def _fit(network: V50, training, validation, config: Config, naive: dict, member
     truth = np.stack([example.truth for example in validation])
     if not state.resume():
         state.note(None, unclipped_score(truth, *predict_inputs(network, held_out), **naive))
-        log(f"epoch 0: held-out score {state.best_score:.4f}, what the memory answers")
+        weights = "what training.start makes of it" if settings.start else "without a network"
+        log(f"epoch 0: held-out score {state.best_score:.4f}, the {config.model.origin}'s answer {weights}")
     while len(state.history) <= settings.epochs and state.since_best < settings.patience:
         if distributed.decided(time.monotonic() > deadline):
             log(f"stopped after {settings.max_hours} h: training.max_hours")
@@ -258,8 +260,11 @@ def predict_inputs(network: V50, inputs: Inputs, batch_size: int = 16) -> tuple[
     return np.maximum(mean, 0.0), sigma
 
 
-def answers_of(network: V50, training: list[Example], validation: list[Example], wavelength: np.ndarray) -> dict[str, tuple]:
-    """What the network, and what it must beat, say of held-out planets: mean and sigma (planet, wavelength) by name; and truth."""
+def answers_of(
+    network: V50, training: list[Example], validation: list[Example], wavelength: np.ndarray, origin: str = "memory"
+) -> dict[str, tuple]:
+    """What the network, its origin, and what it must beat, say of held-out planets: mean and sigma (planet, wavelength) by name;
+    and truth."""
     truth = np.stack([example.truth for example in validation])
     estimates = [example.observation.estimate for example in validation]
     inputs = Inputs.stack([example.inputs(e.depth) for example, e in zip(validation, estimates)])
@@ -272,7 +277,7 @@ def answers_of(network: V50, training: list[Example], validation: list[Example],
     return {
         "truth": (truth,),
         "v50": predict_inputs(network, inputs),
-        "memory": (np.maximum(inputs.mean.double().numpy(), 0.0), inputs.sigma.double().numpy()),
+        origin: (np.maximum(inputs.mean.double().numpy(), 0.0), inputs.sigma.double().numpy()),
         "posterior": (np.maximum([p.mean for p in posteriors], 0.0), np.array([p.sigma for p in posteriors])),
         "physical": (np.maximum([e.depth for e in estimates], 0.0), np.array([e.sigma for e in estimates])),
         "constant": ConstantSpectrum.fit(known, seen).predict(asked, truth.shape[1]),

@@ -15,6 +15,8 @@ import pytest
 from ariel_lib import ablation
 from ariel_lib.ablation import ablate, load_grid
 from ariel_lib.config import ConfigError
+from ariel_lib.evaluation import evaluate_submission
+from ariel_lib.inference import predict
 from ariel_lib.leaderboard import ranked
 from ariel_lib.provenance import verify_run
 
@@ -154,6 +156,45 @@ def test_leaderboard_and_bundle(grid, monkeypatch):
     assert "No public score" in (out / "leaderboard.md").read_text() and "No public score" in (out / "leaderboard.html").read_text()
     with zipfile.ZipFile(result["bundle"]) as bundle:
         assert {"weights.safetensors", "manifest_train.json", "leaderboard.csv", "ablation.yaml"} <= set(bundle.namelist())
+
+
+def test_with_the_truth_points_are_compared_with_the_first_over_the_same_planets(grid, monkeypatch):
+    truth = grid.parent / "test.csv"
+    truth.write_text("planet_id,wl_1\n7,0.01\n")
+
+    def run(point):
+        invent(point)
+        found = json.loads((point.folder / ablation.RESULT).read_text())
+        extra = 0.02 if point.config.model.operator == "gatv2" else 0.0
+        found["figures"]["shares"] = {str(n): 0.5 + 0.1 * n + extra * (1 + (-1) ** n * 0.5) for n in range(4)}
+        (point.folder / ablation.RESULT).write_text(json.dumps(found))
+
+    monkeypatch.setattr(ablation, "run_point", run)
+    out = grid.parent / "out"
+    ablate(grid, truth=truth, log=str)
+    table = pd.read_csv(out / "leaderboard.csv").set_index("point")
+    same, better = (table.loc[f"training.batch_size=8 model.operator={name}"] for name in ("rgcn", "gatv2"))
+    assert (same["test"], same["difference"], same["difference_error"]) == pytest.approx((0.65, 0.0, 0.0))
+    # differences 0.03, 0.01, 0.03, 0.01: their mean has the standard error 0.01 / √4, whatever the planets' own spread of 0.11
+    assert (better["test"], better["difference"]) == pytest.approx((0.67, 0.02))
+    assert better["difference_error"] == pytest.approx(0.005, rel=0.1)
+    rows = (out / "differences.md").read_text().splitlines()[2:]
+    assert rows[0] == "| training.batch_size=8 model.operator=rgcn | 0.6500 |  |" and "| 0.6700 | +0.0200 ± 0.00" in rows[1]
+    truth.write_text("planet_id,wl_1\n7,0.02\n")
+    assert ablate(grid, truth=truth, log=str)["ran"] == 4  # another truth: judged anew
+
+
+def test_a_planet_s_shares_average_to_the_score(tmp_path, monkeypatch):
+    dataset = pytest.importorskip("ariel_lib.simulator.dataset", reason="needs batman")
+    data = tmp_path / "data"
+    dataset.simulate_dataset(data, n_planets=9, n_test=2, seed=5, size="toy", level="lightcurves")
+    (tmp_path / "grid.yaml").write_text(f"out: {tmp_path / 'out'}\ngrid: {{model.ssm_depth: [1]}}")
+    ablate(tmp_path / "grid.yaml", [f"data.root={data}", "calibration.workers=1", *SMALL], truth=data / "test.csv", log=str)
+    table = pd.read_csv(tmp_path / "out" / "leaderboard.csv")
+    weights = next((tmp_path / "out").glob("points/*/weights.safetensors"))
+    predict(data=data, split="test", weights=weights, out=tmp_path / "submission.csv")
+    found = evaluate_submission(tmp_path / "submission.csv", data / "test.csv", train_labels=data / "train.csv")
+    assert table["test"][0] == pytest.approx(found["score"], abs=1e-6)
 
 
 @pytest.mark.parametrize(

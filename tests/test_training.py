@@ -164,6 +164,31 @@ def test_what_cannot_be_is_refused_in_one_sentence(data, tmp_path):
         predict(data=data, split="test", weights=tmp_path / "not.safetensors", out=tmp_path / "s.csv")
 
 
+@pytest.mark.parametrize("origin", ["memory", "fit", "white"])
+def test_an_untrained_network_answers_what_its_origin_does(data, survey, tmp_path, monkeypatch, origin):
+    monkeypatch.setattr(training, "_epoch", lambda *arguments: 0.0)  # the weights stay as they are made
+    settings = [f"model.origin={origin}", "model.scale_height=false", "calibration.temperature=false"]
+    result = run(data, tmp_path, *settings)
+    assert result["validation"]["v50"] == result["validation"][origin]
+    checkpoint, observation = Checkpoint.load(result["weights"]), next(iter(survey.observations.values()))
+    found, estimate = inference.answer(observation, checkpoint), observation.estimate
+    assert np.isnan(checkpoint.memory.log_scale).all()
+    known = Labelled.read(Archive(data), "train")
+    assert np.isfinite(known.scale).all()
+    for judge in checkpoint.as_held_out(known).values():
+        assert np.isnan(judge.memory.log_scale).all()
+    if origin == "memory":
+        expected = checkpoint.memory.given(estimate.covariance).moments(estimate.depth[None])
+        np.testing.assert_allclose(found.mean, expected[0][0], rtol=1e-5)
+        np.testing.assert_allclose(found.sigma, expected[1][0], rtol=1e-5)
+    if origin == "fit":
+        np.testing.assert_allclose(found.mean, np.maximum(estimate.depth, 0), rtol=1e-5)
+        np.testing.assert_allclose(found.sigma, estimate.sigma, rtol=1e-5)
+    if origin == "white":
+        assert np.ptp(found.mean) < 1e-8 and np.ptp(found.sigma) < 1e-8
+        assert abs(found.mean[0] - np.average(estimate.depth, weights=estimate.independent**-2)) < 1e-8
+
+
 def test_where_time_is_short_one_network_answers_for_all(data, tmp_path):
     checkpoint = Checkpoint.load(run(data, tmp_path / "model", "training.epochs=1", "training.folds=2")["weights"])
     now = [0.0]

@@ -10,6 +10,7 @@ from ariel_lib.archive import Star
 from ariel_lib.calibration.light_curves import LightCurves
 from ariel_lib.instrument import FGS1
 from ariel_lib.models.inputs import Inputs
+from ariel_lib.models.memory import Recollection
 from ariel_lib.transit.estimate import DepthEstimate
 from ariel_lib.transit.scale_height import scale_height_depth
 
@@ -24,6 +25,24 @@ NODE_FEATURES = 7
 STAR_FEATURES = 12
 DEPTH_SCALE = 1e-4  # 100 ppm: the median spread of a spectrum is half of it
 CENTROID_SCALE = 0.1  # pixel: FGS1's pointing jitter
+TYPICAL_AMPLITUDE = 6e-5  # of the features of the challenge's labels, median
+FLAT_SIGMA = 2e-4  # of a spectrum about its white depth, between the labels' median and their rms
+
+
+def origin_answer(
+    origin: str, depth: np.ndarray, estimate: DepthEstimate, recollection: Recollection
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """What the network starts from: mean, sigma (wavelength,), and the amplitude that the planet's features are thought to have.
+
+    origin  memory; fit: what each wavelength's own photons say; white: one depth for all
+    """
+    if origin == "memory":
+        mean, sigma, weights = (x[0] for x in recollection.moments(depth[None]))
+        return mean, sigma, float(weights @ recollection.amplitudes)
+    if origin == "fit":
+        return depth, estimate.sigma, TYPICAL_AMPLITUDE
+    white = np.average(depth, weights=estimate.independent**-2)
+    return np.full_like(depth, white), np.full_like(depth, FLAT_SIGMA), TYPICAL_AMPLITUDE
 
 
 def fgs1_channels(estimate: DepthEstimate, visits: list[LightCurves]) -> tuple[np.ndarray, np.ndarray]:
@@ -88,7 +107,7 @@ def star_features(star: Star | None, estimate: DepthEstimate, amplitude: float) 
         )
     fit = [
         np.log10(_white_depth(estimate) / 0.0147),
-        np.log10(amplitude / 6e-5),
+        np.log10(amplitude / TYPICAL_AMPLITUDE),
         estimate.orbit[1],
         np.log10(np.median(estimate.independent) / DEPTH_SCALE),
     ]

@@ -47,6 +47,10 @@ class Labelled:
         rows = zip(labels.planet_ids, labels.depth)
         return cls(labels, np.array([scale_height_depth(_star(archive, split, planet), depth[1:].mean()) for planet, depth in rows]))
 
+    def unscaled(self) -> "Labelled":
+        """The same labels, no scale height known."""
+        return Labelled(self.labels, np.full_like(self.scale, np.nan))
+
     def without(self, planets: Iterable[str]) -> "Labelled":
         out = set(planets)
         keep = [n for n, planet in enumerate(self.labels.planet_ids) if planet not in out]

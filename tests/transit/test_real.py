@@ -10,6 +10,7 @@ from ariel_lib.calibration.fused import calibrate_visit
 from ariel_lib.calibration.light_curves import LightCurve, LightCurves
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.transit.estimate import estimate_depths
+from ariel_lib.transit.scale_height import Labelled
 
 DATA = Path(__file__).parents[2] / "../shared/data"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="needs ../shared/data")
@@ -53,3 +54,9 @@ def test_a_real_transit_is_fitted_to_its_noise():
     assert abs(z_of_average(estimate, truth, np.arange(1, len(truth)))) < 2.5
     for white in estimate.white:
         assert np.std(white.flux - white.model) == pytest.approx(white.sigma, rel=0.1)
+
+
+def test_the_challenge_s_spectra_have_larger_features_where_the_scale_height_is_larger():
+    known = Labelled.read(Archive(DATA / "adc2025"), "train")
+    size = known.labels.depth[:, 1:].std(axis=1)
+    assert np.corrcoef(np.log(size), np.log(known.scale))[0, 1] == pytest.approx(0.69, abs=0.01)
