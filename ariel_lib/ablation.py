@@ -222,7 +222,7 @@ def violated_share(point: Point) -> float:
     """Share of the bins of held-out planets that break a rule of physics (any but the microlensing guard)."""
     checkpoint = Checkpoint.load(point.folder / "weights.safetensors")
     judges = checkpoint.as_held_out(Labelled.read(Archive(point.config.data.root), point.config.data.folder))
-    survey = _survey(point.config, point.config.data.folder, point.folder, list(judges), 1).given(checkpoint.population)
+    survey = _survey(point.config, point.config.data.folder, point.folder, list(judges), 1).given(checkpoint)
     answers = [answer(observation, judges[planet]) for planet, observation in survey.observations.items()]
     mean, sigma = (torch.tensor(np.stack([getattr(a, name) for a in answers])) for name in ("mean", "sigma"))
     found = find_violations(mean, make_context(mean, sigma, torch.tensor(checkpoint.wavelength)))
@@ -233,7 +233,7 @@ def violated_share(point: Point) -> float:
 def shares_on_test(point: Point) -> dict[str, float]:
     """Share of the 2025 score by test planet: their mean is the score. Planets without an estimate are left out."""
     checkpoint, archive = Checkpoint.load(point.folder / "weights.safetensors"), Archive(point.config.data.root)
-    survey = _survey(point.config, "test", point.folder, None, 1).given(checkpoint.population)
+    survey = _survey(point.config, "test", point.folder, None, 1).given(checkpoint)
     answers = [answer(observation, checkpoint) for observation in survey.observations.values()]
     mean, sigma = (np.stack([getattr(a, name) for a in answers]) for name in ("mean", "sigma"))
     labels = archive.labels(point.config.data.folder)

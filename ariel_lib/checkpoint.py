@@ -18,7 +18,8 @@ from ariel_lib.models.ensemble import Ensemble
 from ariel_lib.models.memory import Memory, memorise
 from ariel_lib.models.v50 import V50
 from ariel_lib.storage import StorageError, load_arrays, save_arrays
-from ariel_lib.transit.population import Population
+from ariel_lib.transit.estimate import DepthEstimate
+from ariel_lib.transit.learned import Learned
 from ariel_lib.transit.prior import SpectralPrior, fit_prior
 from ariel_lib.transit.scale_height import Labelled
 from ariel_lib.uncertainty.corel import Corel
@@ -36,7 +37,7 @@ class Checkpoint:
     network: Ensemble
     prior: SpectralPrior
     memory: Memory
-    population: Population
+    learned: Learned
     temperature: Temperature
     wavelength: np.ndarray
     fallback_mean: np.ndarray
@@ -67,14 +68,17 @@ class Checkpoint:
             found |= dict.fromkeys(planets, alone)
         return found
 
+    def condition(self, estimate: DepthEstimate) -> DepthEstimate:
+        """A new planet's estimate, given what the training planets' fits have in common."""
+        return self.learned.condition(estimate)
+
     def save(self, path: Path | str) -> Path:
         arrays = {
             f"network.{name}": tensor.detach().cpu().numpy() for name, tensor in self.network.state_dict().items()
         }
-        for part in ("prior", "memory"):
+        for part in ("prior", "memory", "learned"):
             arrays |= {f"{part}.{name}": array for name, array in getattr(self, part).to_arrays().items()}
         arrays |= {
-            "population": self.population.variance,
             "wavelength": self.wavelength,
             "fallback_mean": self.fallback_mean,
             "fallback_sigma": self.fallback_sigma,
@@ -105,11 +109,12 @@ class Checkpoint:
         )
         prior = SpectralPrior.from_arrays({name[6:]: a for name, a in arrays.items() if name.startswith("prior.")})
         memory = Memory.from_arrays({name[7:]: a for name, a in arrays.items() if name.startswith("memory.")})
+        learned = Learned.from_arrays({name[8:]: a for name, a in arrays.items() if name.startswith("learned.")})
         temperature = Temperature.from_dict(json.loads(text["temperature"]))
         rest = (arrays[name] for name in ("wavelength", "fallback_mean", "fallback_sigma"))
         intervals = {name[6:]: a for name, a in arrays.items() if name.startswith("corel.")}
         return cls(
-            network.eval(), prior, memory, Population(arrays["population"]), temperature, *rest, json.loads(text["config"]),
+            network.eval(), prior, memory, learned, temperature, *rest, json.loads(text["config"]),
             tuple(tuple(planets) for planets in json.loads(text["held_out"])), Corel.from_arrays(intervals) if intervals else None,
         )  # fmt: skip
 

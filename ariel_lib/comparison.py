@@ -80,8 +80,8 @@ def compare(
     }
     if read_truth(archive.root, "test"):
         answers |= oracle_answers(archive, "test", planets, curves or archive.root / "lightcurves", labels.depth)
-    population = Checkpoint.load(trained["weights"]).population
-    seen, asked = (survey.given(population).observations for survey in (seen, asked))
+    checkpoint = Checkpoint.load(trained["weights"])
+    seen, asked = (survey.given(checkpoint).observations for survey in (seen, asked))
     seen = {planet: seen[planet] for planet in labels.planet_ids if planet in seen}
     rivals, spent = answer_rivals(list(seen.values()), labels.of(seen), [asked[planet] for planet in planets], log)
     table = tabulate(expected, rivals | answers, naive)

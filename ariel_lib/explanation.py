@@ -168,7 +168,7 @@ def explain_submission(
     survey = survey_planets(
         Archive(data), split, scratch=scratch, light_curves=light_curves, planets=planets, workers=workers, progress=progress
     )
-    observations = survey.given(checkpoint.population).observations
+    observations = survey.given(checkpoint).observations
     if not observations:
         raise ValueError(f"{data}: expected light curves of the submission's planets under {split}, found none")
     inputs = [planet_inputs(observation, checkpoint) for observation in observations.values()]

@@ -1,7 +1,7 @@
 """A submission as astropy tables: ECSV, FITS or CSV with units, metadata and the covariance where it is known.
 
 V50's own answer is a mean and a sigma a wavelength: no covariance of it is kept anywhere. Known is the covariance of the
-transit fit, of `fit_depth`, from the fit kept beside the submission and the population in the weights. Knows no network.
+transit fit, of `fit_depth`, from the fit kept beside the submission and what the weights know of all planets alike. Knows no network.
 """
 
 import json
@@ -21,7 +21,7 @@ from ariel_lib.manifest import sha256
 from ariel_lib.storage import StorageError, load_arrays, write_atomically
 from ariel_lib.submission import read_submission
 from ariel_lib.transit.estimate import load_estimate
-from ariel_lib.transit.population import Population
+from ariel_lib.transit.learned import Learned
 
 FORMATS = ("ecsv", "fits", "csv")
 COLUMNS = {  # name: (array beside the submission, None for the submission's own; what it is)
@@ -81,16 +81,16 @@ def export(
     record = _json(submission.with_suffix(".json"))
     wavelength = _wavelengths(submission, data, record, mean.shape[1])
     kept = _kept(submission)
-    population, why = _population(submission, weights, record) if covariance else (None, "left out on demand.")
+    learned, why = _learned(submission, weights, record) if covariance else (None, "left out on demand.")
     chosen = [n for n, planet in enumerate(ids) if planets is None or planet in set(planets)]
     folder = submission.parent / "estimates" / split
-    spectra = (_spectrum(ids[n], (mean[n], sigma[n]), kept, population, folder) for n in chosen)
+    spectra = (_spectrum(ids[n], (mean[n], sigma[n]), kept, learned, folder) for n in chosen)
     meta = {
         "creator": f"spectramind {__version__}", "submission": submission.name, "submission_sha256": sha256(submission),
         "weights_sha256": record.get("origin", {}).get("weights"), "git": _json(submission.parent / "manifest_predict.json").get("git"),
         "units": "wavelength in micron; depths, sigmas and covariances are dimensionless, (Rp/Rs)^2",
         "columns": {name: said for name, (_, said) in COLUMNS.items()},
-        "covariance": UNKNOWN + (f"{COVARIANCE}: of fit_depth, in the planets that have it" if population else f"{COVARIANCE}: {why}"),
+        "covariance": UNKNOWN + (f"{COVARIANCE}: of fit_depth, in the planets that have it" if learned else f"{COVARIANCE}: {why}"),
     }  # fmt: skip
     write = _write_fits if format == "fits" else _write_text
     with_covariance = write(out, wavelength, spectra, meta, format)
@@ -120,8 +120,8 @@ def _kept(submission: Path) -> dict[str, dict[str, np.ndarray]]:
     return {planet: {name: rows[n] for name, rows in arrays.items()} for n, planet in enumerate(json.loads(text["planet_ids"]))}
 
 
-def _population(submission: Path, weights, record: dict) -> tuple[Population | None, str]:
-    """The population in the weights that made the submission, or None and why there is none."""
+def _learned(submission: Path, weights, record: dict) -> tuple[Learned | None, str]:
+    """What the weights that made the submission know of all planets alike, or None and why they do not say."""
     named = _json(submission.parent / "manifest_predict.json").get("inputs", {}).get("weights", {}).get("path")
     path = Path(weights) if weights else submission.parent / (named or Path("model") / "weights.safetensors")
     if not path.is_file():
@@ -130,17 +130,18 @@ def _population(submission: Path, weights, record: dict) -> tuple[Population | N
         if weights:
             raise ValueError(f"{path}: expected the weights that made {submission}, found others")
         return None, "the weights beside the submission are not those that made it."
-    return Population(load_arrays(path)[0]["population"]), ""
+    arrays = load_arrays(path)[0]
+    return Learned.from_arrays({name[8:]: array for name, array in arrays.items() if name.startswith("learned.")}), ""
 
 
-def _spectrum(planet: str, answer: tuple[np.ndarray, np.ndarray], kept: dict, population: Population | None, folder: Path) -> Spectrum:
+def _spectrum(planet: str, answer: tuple[np.ndarray, np.ndarray], kept: dict, learned: Learned | None, folder: Path) -> Spectrum:
     own, nothing = kept.get(planet, {}), np.full(len(answer[0]), np.nan)
     columns = {name: own.get(source, nothing) for name, (source, _) in COLUMNS.items()}
     columns |= {"transit_depth": answer[0], "sigma": answer[1]}
     covariance = None
-    if population and is_plain_name(planet):
+    if learned and is_plain_name(planet):
         try:
-            estimate = population.condition(load_estimate(folder / f"{planet}.safetensors"))
+            estimate = learned.condition(load_estimate(folder / f"{planet}.safetensors"))
         except StorageError:
             estimate = None
         # A fit made anew since the prediction is not the one that these columns come from.

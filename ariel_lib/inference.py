@@ -182,7 +182,7 @@ def _shed_members(network: Ensemble, budget: Budget, waiting: int) -> None:
 
 
 def _conditioned(observation: Observation, checkpoint: Checkpoint) -> Observation:
-    return replace(observation, estimate=checkpoint.population.condition(observation.estimate))
+    return replace(observation, estimate=checkpoint.condition(observation.estimate))
 
 
 def _offer(standing: Standing, answers: Mapping[str, Answer], reasons: Mapping[str, str], budget: Budget, log) -> bool:

@@ -128,7 +128,7 @@ def _held_out(checkpoint: Checkpoint, weights: Path, data, workers: int, progres
         progress=progress,
     )  # fmt: skip
     known = Labelled.read(archive, folder)
-    observations = survey.given(checkpoint.population).observations
+    observations = survey.given(checkpoint).observations
     if not observations:
         raise ConfigError(f"{weights} held out {len(planets)} planets, of which {root} has none.")
     if len(observations) < MIN_HELD_OUT:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -26,7 +27,6 @@ from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.calibration.workers import Crew, as_crew, run_tasks
 from ariel_lib.storage import StorageError, load_metadata
 from ariel_lib.transit.estimate import DepthEstimate, estimate_depths, load_estimate, save_estimate
-from ariel_lib.transit.population import Population
 
 ESTIMATE_VERSION = 6  # raise it when the fit changes, so that kept estimates are made anew
 DATA_ERRORS = (ValueError, ArithmeticError, LookupError, OSError, MemoryError)  # of one planet; it is listed
@@ -44,6 +44,12 @@ class Observation:
         return [load_light_curves(path) for path in self.paths]
 
 
+class Conditioner(Protocol):
+    """What is known of all planets alike: a Population, a Response, or what has both."""
+
+    def condition(self, estimate: DepthEstimate) -> DepthEstimate: ...
+
+
 @dataclass(frozen=True)
 class Survey:
     """Observations by planet id, the reason for every planet that has none, and what is amiss with some that have one."""
@@ -52,10 +58,10 @@ class Survey:
     failures: dict[str, str]
     notes: dict[str, str] = field(default_factory=dict)
 
-    def given(self, population: Population) -> "Survey":
-        """The same survey, every estimate conditioned on what drifts and orbits are like."""
+    def given(self, known: Conditioner) -> "Survey":
+        """The same survey, every estimate conditioned on what is known of all planets."""
         observations = {
-            planet: replace(observation, estimate=population.condition(observation.estimate))
+            planet: replace(observation, estimate=known.condition(observation.estimate))
             for planet, observation in self.observations.items()
         }
         return replace(self, observations=observations)

@@ -12,7 +12,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from ariel_lib import distributed
-from ariel_lib.archive import Archive
+from ariel_lib.archive import Archive, Spectra
 from ariel_lib.budget import Budget
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.checking import feigned_depth
@@ -34,8 +34,10 @@ from ariel_lib.storage import write_atomically
 from ariel_lib.survey import Survey
 from ariel_lib.symbolic.context import make_context
 from ariel_lib.symbolic.rules import total_penalty
+from ariel_lib.transit.learned import Learned
 from ariel_lib.transit.population import fit_population
 from ariel_lib.transit.prior import fit_prior
+from ariel_lib.transit.response import fit_response
 from ariel_lib.transit.scale_height import Labelled
 from ariel_lib.uncertainty.temperature import Temperature, fit_temperature
 
@@ -76,8 +78,7 @@ def _train(config: Config, progress: Callable[[int, int], None] | None, log: Cal
             workers=config.calibration.workers, settings=CalibrationSettings(airs_samples=config.calibration.airs_samples),
             progress=progress,
         )  # fmt: skip
-    population = fit_population([observation.estimate for observation in survey.observations.values()])
-    survey = survey.given(population)
+    survey, learned = _learn(survey, known.labels, wavelength, log)
     for planet, reason in survey.failures.items():
         log(f"planet {planet} left out: {reason}")
     rng, depth = np.random.default_rng([settings.seed, 0]), known.labels.depth
@@ -93,7 +94,7 @@ def _train(config: Config, progress: Callable[[int, int], None] | None, log: Cal
     answers = {"v50": (v50[0], temperature.apply(v50[1]))} | answers
     scores = {name: summary(truth, *answer, **naive) for name, answer in answers.items()}
     checkpoint = Checkpoint(
-        Ensemble(networks), fit_prior(depth, wavelength), memorise(depth, wavelength, known.scale), population, temperature, wavelength,
+        Ensemble(networks), fit_prior(depth, wavelength), memorise(depth, wavelength, known.scale), learned, temperature, wavelength,
         *(np.full(len(wavelength), naive[name]) for name in ("naive_mean", "naive_sigma")), to_dict(config),
         tuple(map(tuple, sets)),
     )  # fmt: skip
@@ -112,6 +113,17 @@ def _train(config: Config, progress: Callable[[int, int], None] | None, log: Cal
     return {name: value for name, value in result.items() if name != "history"} | {
         "seconds": round(time.monotonic() - started, 1)
     }
+
+
+def _learn(survey: Survey, labels: Spectra, wavelength: np.ndarray, log: Callable[[str], None]) -> tuple[Survey, Learned]:
+    """The survey, conditioned on what its fits have in common, and that."""
+    population = fit_population([observation.estimate for observation in survey.observations.values()])
+    survey = survey.given(population)
+    labelled = {planet: o.estimate for planet, o in survey.observations.items() if planet in set(labels.planet_ids)}
+    response = fit_response(list(labelled.values()), labels.of(labelled), wavelength)
+    if response.mean.any():
+        log(f"depths of all planets are off alike, by up to {100 * np.abs(response.mean).max():.2f} %: taken out")
+    return survey.given(response), Learned(population, response)
 
 
 def _fit_members(

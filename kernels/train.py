@@ -97,7 +97,7 @@ Image(render_png(draw_history(history)))
 checkpoint, archive = Checkpoint.load(result["weights"]), Archive(config.data.root)
 judges = checkpoint.as_held_out(Labelled.read(archive, config.data.folder))
 where = {"scratch": out, "light_curves": light_curves, "planets": list(judges)[:3]}
-seen = survey_planets(archive, config.data.folder, **where).given(checkpoint.population).observations
+seen = survey_planets(archive, config.data.folder, **where).given(checkpoint).observations
 answers = [answer(observation, judges[planet]) for planet, observation in seen.items()]
 mean, sigma = (np.stack([getattr(found, name) for found in answers]) for name in ("mean", "sigma"))
 labels = archive.labels(config.data.folder).of(seen)

@@ -16,10 +16,16 @@ from ariel_lib.manifest import sha256
 from ariel_lib.storage import save_arrays
 from ariel_lib.submission import write_submission
 from ariel_lib.transit.estimate import DepthEstimate, save_estimate
+from ariel_lib.transit.learned import Learned
 from ariel_lib.transit.population import KINDS, Population
+from ariel_lib.transit.response import Response
 
 PLANETS = ("1103775", "../../etc/passwd", "<img src=x onerror=alert(1)>", "=cmd|'/c calc'!A1", "# Ünïcode'")
 WIDTH = 7
+
+
+def weights_of(population: Population) -> dict[str, np.ndarray]:
+    return {f"learned.{name}": array for name, array in Learned(population, Response.none(WIDTH)).to_arrays().items()}
 
 
 @pytest.fixture
@@ -34,7 +40,7 @@ def run(tmp_path):
     submission = folder / "submission.csv"
     write_submission(submission, PLANETS, mean, sigma, fallback_mean=mean[0], fallback_sigma=0.01)
     population = Population(np.full(KINDS, 1e-3))
-    save_arrays(folder / "model" / "weights.safetensors", {"population": population.variance}, {})
+    save_arrays(folder / "model" / "weights.safetensors", weights_of(population), {})
     root, coupling = rng.normal(size=(WIDTH, WIDTH)) * 1e-4, 1e-8 * rng.normal(size=(WIDTH, 2))
     estimate = DepthEstimate(
         PLANETS[0], mean[0] + 1e-5, root @ root.T + 1e-8 * np.eye(WIDTH), np.full(WIDTH, 1e-4), np.ones(WIDTH), np.ones(WIDTH),
@@ -123,7 +129,7 @@ def test_what_does_not_belong_together_is_refused(run, tmp_path):
         export(submission=submission, out=submission.with_suffix(".json"), format="csv")
     with pytest.raises(ValueError, match="no planet 'x'"):
         export(submission=submission, out=tmp_path / "a", format="csv", planets=["x"])
-    other = save_arrays(tmp_path / "w.safetensors", {"population": np.zeros(KINDS)}, {})
+    other = save_arrays(tmp_path / "w.safetensors", weights_of(Population(np.zeros(KINDS))), {})
     with pytest.raises(ValueError, match="found others"):
         export(submission=submission, out=tmp_path / "a", format="csv", weights=other)
     (tmp_path / "data" / "wavelengths.csv").write_text("wl_1\n0.7\n")
