@@ -35,7 +35,7 @@ def main() -> None:
     options = parser.parse_args()
     checkpoint = Checkpoint.load(options.weights)
     naive = {"naive_mean": float(checkpoint.fallback_mean[0]), "naive_sigma": float(checkpoint.fallback_sigma[0])}
-    shares, table, clock = {}, {}, time.monotonic()
+    shares, table, stated, clock = {}, {}, {}, time.monotonic()
     for level in LEVELS:
         data, out = options.out / level / "data", options.out / level / "submission.csv"
         simulate_dataset(data, n_planets=options.planets + 1, n_test=options.planets, seed=options.seed, labels=options.labels, level=level)
@@ -45,14 +45,16 @@ def main() -> None:
         answered = [n for n, planet in enumerate(planets) if planet not in told["fallbacks"]]
         found = planet_scores(truth, {level: (mean, sigma)}, naive)[level]
         shares[level] = {planets[n]: found[n] for n in answered}
+        stated[level] = {planets[n]: float(np.median(sigma[n])) for n in answered}
         figures = summary(truth[answered], mean[answered], sigma[answered], **naive)
         table[level] = {name: round(figures[name], 4) for name in ("score", "coverage_80", "z_rms")} | {"no_answer": len(told["fallbacks"])}
         shutil.rmtree(data)
     both = shares["frames"].keys() & shares["lightcurves"].keys()
     apart = np.array([shares["frames"][planet] - shares["lightcurves"][planet] for planet in sorted(both)])
+    ratio = np.median([stated["frames"][planet] / stated["lightcurves"][planet] for planet in sorted(both)])
     difference = {
         "mean": round(float(apart.mean()), 4), "error": round(bootstrap_error(apart), 4), "median": round(float(np.median(apart)), 4),
-        "spread": round(float(apart.std()), 4), "planets": len(apart),
+        "spread": round(float(apart.std()), 4), "planets": len(apart), "ratio_of_sigmas": round(float(ratio), 4),
     }  # fmt: skip
     print(json.dumps(table | {"frames_minus_lightcurves": difference, "seconds": round(time.monotonic() - clock)}, indent=1))
 

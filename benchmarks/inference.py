@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from ariel_lib.models.exported import Plain, export_network, tensors_of
 from ariel_lib.models.features import FGS1_CHANNELS, NODE_FEATURES, STAR_FEATURES
@@ -34,6 +35,7 @@ def main() -> None:
     ).eval()  # fmt: skip
     torch.nn.init.normal_(network.decoder.delta.weight)
     planet = draw_planet(options.samples, len(wavelength))
+    print_work(network, planet)
     ways = {"eager": Plain(network)}
     clock = time.perf_counter()
     program = export_network(network, planet)
@@ -61,6 +63,16 @@ def compare(ways: dict, tensors: tuple[torch.Tensor, ...], rounds: int) -> None:
     for name, median in medians.items():
         apart = max(float((a / b - 1).abs().max()) for a, b in zip(ways[name](*tensors), expected))
         print(f"{name}: {1e3 * median:.1f} ms a planet, {medians['eager'] / median:.2f} times eager, differs by {apart:.1e}")
+
+
+def print_work(network: V50, planet: Inputs) -> None:
+    """Products and convolutions of one step of training by torch's counter, as binned and at full cadence."""
+    full = V50(**network.hyperparameters | {"bin_width": 1})
+    for name, one in {"binned": network, "full cadence": full}.items():
+        with FlopCounterMode(display=False) as counter:
+            prediction = one(planet)
+            (prediction.mean.sum() + prediction.sigma.sum()).backward()
+        print(f"{name}: {counter.get_total_flops() / 1e9:.2f} GFLOP a planet, forward and backward")
 
 
 def draw_planet(samples: int, wavelengths: int) -> Inputs:

@@ -37,13 +37,14 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def measure(name: str, length: int, repetitions: int, threads: int) -> Measurement:
+def measure(name: str, length: int, repetitions: int, threads: int, segment: int | None = None) -> Measurement:
     """One sequence of `length` steps through one scan, after a warm-up on 100 steps."""
     import torch
 
     from ariel_lib.models import ssm
 
     torch.set_num_threads(threads)
+    ssm.SEGMENT = segment or ssm.SEGMENT
     scan = scan_associative if name == "associative" else getattr(ssm, f"scan_{name}")
 
     def run(steps: int) -> tuple[float, float]:
@@ -95,6 +96,7 @@ def main() -> None:
     parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS)
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--segment", type=int, help="steps that the chunked scan computes together; default: as the model does")
     options = parser.parse_args()
     with_associative = importlib.util.find_spec("mambapy") is not None
     if with_associative:
@@ -103,7 +105,7 @@ def main() -> None:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
 
         def ask(name: str, length: int) -> Measurement:
-            return pool.submit(measure, name, length, options.repetitions, options.threads).result()
+            return pool.submit(measure, name, length, options.repetitions, options.threads, options.segment).result()
 
         print(f"{HEADS} heads of {HEADDIM}, state {D_STATE}, float32, {options.threads} thread(s), forward + backward")
         columns = f"{'s':>8} {'us/step':>8} {'MiB':>7}"

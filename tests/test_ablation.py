@@ -184,6 +184,7 @@ def test_with_the_truth_points_are_compared_with_the_first_over_the_same_planets
     assert ablate(grid, truth=truth, log=str)["ran"] == 4  # another truth: judged anew
 
 
+@pytest.mark.slow
 def test_a_planet_s_shares_average_to_the_score(tmp_path, monkeypatch):
     dataset = pytest.importorskip("ariel_lib.simulator.dataset", reason="needs batman")
     data = tmp_path / "data"
