@@ -12,8 +12,9 @@ import numpy as np
 
 from ariel_lib.symbolic.shared_noise import cosines, weigh_processes, white_variance
 
-LEAST_LEFT = 0.1  # of a bump's power once projected: the rest is transit or drift
-MOST_MODES = 100  # cosines of time
+LEAST_LEFT = 0.01  # of a bump's power once projected: the rest is transit or drift
+MOST_MODES = 150  # cosines of time
+NEGLIGIBLE = 0.01  # of the white noise's variance: a mode of so little shared noise is not followed
 
 
 @dataclass(frozen=True)
@@ -54,16 +55,17 @@ class Trials:
 
     def given(self, noise: "Noise") -> "Trials":
         """The same with shared noise followed."""
-        answer = self.modes @ noise.inverse
-        return replace(
-            self, overlap=self.overlap - answer @ noise.pull, power=self.power - answer @ self.modes.transpose(0, 2, 1)
-        )
+        known = self.modes[..., noise.modes]
+        answer = known @ noise.inverse
+        return replace(self, overlap=self.overlap - answer @ noise.pull, power=self.power - answer @ known.transpose(0, 2, 1))
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Shared noise of known variances: inverse (mode, mode) of its normal matrix, pull (mode,) of the residuals."""
+    """Shared noise of known variances: the modes that matter, inverse (mode, mode) of their normal matrix, pull (mode,) of the
+    residuals."""
 
+    modes: np.ndarray
     inverse: np.ndarray
     pull: np.ndarray
 
@@ -114,29 +116,34 @@ class Visit:
         flat = self.leak.reshape(len(self.inverse), -1)
         return pull, gram - (flat.T @ self.inverse @ flat).reshape(gram.shape)
 
-    def trials(self, centres: np.ndarray, width: float) -> Trials:
-        """Bumps that the fit would swallow are left out."""
-        n_modes, shape = len(self.waves[0]), (len(centres), len(self.bands))
-        overlap, full = np.zeros(shape), np.zeros(shape)
-        pull, modes = np.zeros((*shape, len(self.inverse))), np.zeros((*shape, self.n_families, n_modes))
+    def trials(self, centres: np.ndarray, width: float, *, shared: bool = True) -> Trials:
+        """Bumps that the fit would swallow are left out. shared: with the overlaps that Trials.given needs."""
+        shape = (len(centres), len(self.bands))
+        overlap, full, pull = np.zeros(shape), np.zeros(shape), np.zeros((*shape, len(self.inverse)))
+        modes = np.zeros((*shape, self.n_families, len(self.waves[0]) if shared else 0))
         for n, band in enumerate(self.bands):
             bump = np.exp(-0.5 * ((band.time - centres[:, None]) / width) ** 2) * (band.flux * self.root[n])
             overlap[:, n], full[:, n] = bump @ self.residual[n], (bump**2).sum(axis=1)
             pull[:, n, self.rows[n]] = bump @ self.design[n].T
-            modes[:, n, list(self.families[n])] = (bump @ self.waves[n].T)[:, None]
+            if shared:
+                modes[:, n, list(self.families[n])] = (bump @ self.waves[n].T)[:, None]
         answer = pull @ self.inverse
         power = full[:, :, None] * np.eye(shape[1]) - answer @ pull.transpose(0, 2, 1)
         own = np.diagonal(power, axis1=1, axis2=2)
         seen = (own > LEAST_LEFT * full).all(axis=1) & (full > 0).all(axis=1)
-        modes = modes.reshape(*shape, -1) - answer @ self.leak.reshape(len(self.inverse), -1)
+        modes = modes.reshape(*shape, -1)
+        if shared:
+            modes -= answer @ self.leak.reshape(len(self.inverse), -1)
         return Trials(centres[seen], width, overlap[seen], power[seen], modes[seen])
 
     def noise(self, bump: Trials) -> Noise:
         """Shared noise with a memory, found where one bump, an amplitude of its own in each band, is taken out."""
         variance, _ = self._weigh(bump, np.eye(len(self.bands)))
-        root, (pull, gram) = np.sqrt(variance.ravel()), self.shared
-        matrix = np.eye(len(root)) + root[:, None] * gram.reshape(len(root), -1) * root
-        return Noise(root[:, None] * np.linalg.inv(matrix) * root, pull.ravel())
+        pull, gram = self.shared[0].ravel(), self.shared[1].reshape(variance.size, -1)
+        modes = np.flatnonzero(variance.ravel() * np.diag(gram) > NEGLIGIBLE)
+        root = np.sqrt(variance.ravel()[modes])
+        matrix = np.eye(len(root)) + root[:, None] * gram[np.ix_(modes, modes)] * root
+        return Noise(modes, root[:, None] * np.linalg.inv(matrix) * root, pull[modes])
 
     def evidence(self, bump: Trials, colour: np.ndarray) -> float:
         """Fall of −2 ln of the likelihood that a bump of that colour (band,) brings, shared noise averaged over with it and
@@ -173,7 +180,7 @@ def make_visit(bands: Sequence[Band], precision: np.ndarray, duration: float, fi
     for n, band in enumerate(bands):
         groups.setdefault(band.time.tobytes(), []).append(n)
     first, last = min(b.time[0] for b in bands), max(b.time[-1] for b in bands)
-    n_modes = min(int(np.ceil(2 * (last - first) / (np.pi * finest))), MOST_MODES, len(bands[0].time) // 2)
+    n_modes = min(int(np.ceil((last - first) / finest)), MOST_MODES, len(bands[0].time) // 2)
     root, design, families = list(bands), [band.design for band in bands], [(0, 0)] * len(bands)
     for number, members in enumerate(groups.values(), 1):
         gain, excess = white_variance([bands[n].residual for n in members], [bands[n].weight for n in members])

@@ -18,6 +18,7 @@ from ariel_lib.symbolic.context import Context
 
 REFERENCE = "Agol 2003, ApJ 594, 449 (astro-ph/0303457)"
 EXISTS = 25.0  # fall of χ² that a bump must bring
+ECHO = 10.0  # by how much a dip must bring more for a bump to be its echo
 COLOURED = 6.6  # fall of χ² that a colour must bring
 PIVOT = 2.4  # micron
 WIDTHS = (0.03, 0.06, 0.12, 0.24)  # standard deviations of trial bumps, in transit durations
@@ -29,11 +30,12 @@ ALL_SLOPES = np.linspace(-2.0, 4.0, 61)  # β of the colour test
 
 @dataclass(frozen=True)
 class Bump:
-    """The most significant bump of a visit: time and width h, amplitude at 2.4 micron, slope β. One of negative amplitude is
-    a dip: it does not exist as a bump, and neither do the bumps beside it that it echoes in the baseline.
+    """The most significant brightening of a visit: time and width h, amplitude at 2.4 micron, slope β.
 
-    by_band            amplitude in each band, free of any colour law
-    gain, colour_gain  falls of χ² for the bump and for its colour
+    by_band      amplitude in each band, free of any colour law
+    gain         fall of χ² that the bump brings, less what noise with a memory explains as well
+    dip          the same for the best dip: beside a dip, and near mid-transit, the fit leaves an echo that looks like a bump
+    colour_gain  fall of χ² for its colour
     """
 
     time: float
@@ -41,12 +43,13 @@ class Bump:
     amplitude: float
     slope: float
     gain: float
+    dip: float
     colour_gain: float
     by_band: tuple[float, ...]
 
     @property
     def exists(self) -> bool:
-        return self.amplitude > 0 and self.gain > EXISTS
+        return self.gain > EXISTS and self.dip - self.gain < ECHO
 
     @property
     def achromatic(self) -> bool:
@@ -57,43 +60,68 @@ class Bump:
         return self.exists and not self.achromatic
 
 
+@dataclass(frozen=True)
+class _Found:
+    """A bump as it is before shared noise is followed, its slope, the noise, and its gain."""
+
+    bump: Trials
+    slope: float
+    noise: Noise | None
+    gain: float
+
+
 def find_bump(bands: Sequence[Band], precision: np.ndarray, duration: float) -> Bump | None:
     """Scan the bands of one visit together; what the bands' designs hold is followed (a level at least).
 
     precision (parameter,) of the priors of what is followed; duration of the transit, h. None where no template is
     left to try.
     """
-    visit = make_visit(bands, precision, duration, duration * min(WIDTHS))
-    first, last = max(b.time[0] for b in bands), min(b.time[-1] for b in bands)
+    visit = make_visit(bands, precision, duration, duration * min(WIDTHS) * min(FINER))
     colours = np.array([band.wavelength / PIVOT for band in bands])
-    scan = [visit.trials(np.arange(first, last, w / STEPS_A_WIDTH), w) for w in duration * np.array(WIDTHS)]
-    noise = bump = None
-    for _ in range(2):
-        noise = visit.noise(bump) if bump else None
-        best = _strongest(scan, colours, noise)
-        if best is None:
-            return None
-        bump, slope = _strongest(_around(visit, best[0]), colours, noise) or best
-    judged = bump.given(noise)
-    gains = [float(judged.gain(colours**-s)[0][0]) for s in ALL_SLOPES]
-    amplitude, flat = float(judged.gain(colours**-slope)[1][0]), float(judged.gain(np.ones(len(colours)))[0][0])
+    found = _search(visit, colours, 1)
+    if found is None:
+        return None
+    dip = _search(visit, colours, -1) if found.gain > EXISTS else None
+    judged = found.bump if found.noise is None else found.bump.given(found.noise)
+    gains = [judged.gain(colours**-s)[0][0] for s in ALL_SLOPES]
+    flat = judged.gain(np.ones(len(colours)))[0][0]
     return Bump(
-        float(bump.centres[0]), float(bump.width), amplitude, float(ALL_SLOPES[np.argmax(gains)]),
-        visit.evidence(bump, colours**-slope), max(gains) - flat, tuple(np.linalg.solve(judged.power[0], judged.overlap[0]).tolist()),
+        float(found.bump.centres[0]), float(found.bump.width), float(judged.gain(colours**-found.slope)[1][0]),
+        float(ALL_SLOPES[np.argmax(gains)]), found.gain, dip.gain if dip else 0.0, float(max(gains) - flat),
+        tuple(np.linalg.solve(judged.power[0], judged.overlap[0]).tolist()),
     )  # fmt: skip
 
 
-def _strongest(scan: Sequence[Trials], colours: np.ndarray, noise: Noise | None) -> tuple[Trials, float] | None:
-    """The bump that brings most under shared noise, and its slope; what it brings without that noise is kept."""
+def _search(visit: Visit, colours: np.ndarray, sign: int) -> _Found | None:
+    """The best bump (sign 1) or dip (−1); without one that white noise makes unlikely, shared noise is not looked at."""
+    first, last = max(b.time[0] for b in visit.bands), min(b.time[-1] for b in visit.bands)
+    grid = [(np.arange(first, last, w / STEPS_A_WIDTH), w) for w in visit.duration * np.array(WIDTHS)]
+    best = _strongest([visit.trials(*row, shared=False) for row in grid], colours, sign)
+    if best is None:
+        return None
+    gain, bump, slope = best
+    if gain <= EXISTS:
+        return _Found(bump, slope, None, float(gain))
+    noise = visit.noise(_strongest(_around(visit, bump), colours, sign)[1])
+    _, bump, _ = _strongest([visit.trials(*row) for row in grid], colours, sign, noise)
+    _, bump, slope = _strongest(_around(visit, bump), colours, sign, noise)
+    return _Found(bump, slope, noise, visit.evidence(bump, colours**-slope))
+
+
+def _strongest(
+    scan: Sequence[Trials], colours: np.ndarray, sign: int, noise: Noise | None = None
+) -> tuple[float, Trials, float] | None:
+    """What the best bump of that sign brings under shared noise, the bump (as it is without that noise), and its slope."""
     best = None
     for trials in scan:
         judged = trials if noise is None else trials.given(noise)
         for slope in SLOPES if len(trials.centres) else ():
-            gain = judged.gain(colours**-slope)[0]
+            gain, amplitude = judged.gain(colours**-slope)
+            gain = np.where(sign * amplitude > 0, gain, 0.0)
             place = int(np.argmax(gain))
             if best is None or gain[place] > best[0]:
                 best = gain[place], trials.at(place), slope
-    return None if best is None else best[1:]
+    return best
 
 
 def _around(visit: Visit, bump: Trials) -> list[Trials]:

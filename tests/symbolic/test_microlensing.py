@@ -90,3 +90,4 @@ def test_what_the_fit_follows_is_no_bump():
 
 def test_a_dip_is_no_bump():
     assert not any(bump.exists for bump, _ in run(20, 6, amplitude=-1e-4))
+    assert not any(bump.exists for bump, _ in run(10, 6, amplitude=-5e-4, slope=1.0))
