@@ -47,7 +47,7 @@ from ariel_lib.transit.estimate import UNKNOWN_TEMPERATURE
 from ariel_lib.transit.orbit import transit_duration
 from ariel_lib.transit.segments import make_segments, merge_channels
 
-RED_PPM = (0, 10, 20, 50)
+RED_PPM = (0, 20, 50)
 MEMORY = 0.5  # h
 NOISE_EDGES = (268.0, 536.0)  # ppm a minute: the method's source trial went from 78 to 268
 COOLER = 1000.0  # K

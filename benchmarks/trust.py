@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ariel_lib.calibration.light_curves import light_curves_path
+from ariel_lib.calibration.light_curves import light_curves_path, list_light_curves
 from ariel_lib.checking import check_submission
 from ariel_lib.metrics import naive_statistics
 from ariel_lib.simulator import dataset
@@ -57,7 +57,8 @@ def main() -> None:
 
 
 def make_data(options) -> list[Planet]:
-    """Star tables and light curves under {out}/data; the planets, those past --visits being the first ones once more."""
+    """Star tables and light curves under {out}/data, unless they are there; the planets, those past --visits being the first
+    ones once more."""
     data = options.out / "data"
     drawn = dataset.draw_planets(
         options.seed, {"train": 0, "test": options.planets}, 1, MAGNITUDES, dataset.read_labels(options.labels)
@@ -66,7 +67,10 @@ def make_data(options) -> list[Planet]:
     for n, (split, number, planet) in enumerate(drawn):
         twin = first[n % len(first)]
         drawn[n] = (split, number, replace(twin, catalogue=replace(twin.catalogue, planet_id=planet.planet_id)))
-    shutil.rmtree(data / "lightcurves", ignore_errors=True)
+    there = data / "lightcurves"
+    if there.is_dir() and set(list_light_curves(there, "test")) == {planet.planet_id for _, _, planet in drawn}:
+        return [planet for _, _, planet in drawn]
+    shutil.rmtree(there, ignore_errors=True)
     dataset.write_truth(data, drawn, seed=options.seed, size="full", level="lightcurves")
     dataset.write_tables(data, drawn, dataset.FULL_SAMPLES)
     for n, (split, _, planet) in enumerate(drawn):
