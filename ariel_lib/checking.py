@@ -20,8 +20,9 @@ from ariel_lib.calibration.light_curves import LightCurves, light_curves_path, l
 from ariel_lib.storage import write_atomically
 from ariel_lib.submission import read_submission
 from ariel_lib.survey import Observation
+from ariel_lib.symbolic.bump_search import Band
 from ariel_lib.symbolic.context import Context, make_context
-from ariel_lib.symbolic.microlensing import Band, Bump, bump_shape, find_bump
+from ariel_lib.symbolic.microlensing import Bump, bump_shape, find_bump
 from ariel_lib.symbolic.radiative_transfer import molecule_shares
 from ariel_lib.symbolic.rules import RULES, Violations, find_violations
 from ariel_lib.transit.estimate import UNKNOWN_ORBIT, UNKNOWN_TEMPERATURE, DepthEstimate, load_estimate, make_problem
@@ -64,10 +65,28 @@ def guard_planet(
 
     wavelength (wavelength,) micron, FGS1 first; candidate: where the transit is, or None to look for it.
     """
+    fitted = fit_bands(visits, star, wavelength, candidate)
+    if fitted is None:
+        return []
+    problem, fit = fitted
+    basis = np.stack([_on_grid(problem, column, wavelength) for column in np.eye(problem.n_channels)], axis=1)
+    depth, root = basis @ fit.depth, basis @ np.linalg.cholesky(fit.covariances()[0])
+    found = []
+    for visit in sorted({segment.visit for segment in problem.segments}):
+        bump = find_bump(*light_near_fit(problem, fit, visit), problem.duration)
+        if bump is not None:
+            found.append(Guarded(visit, bump, basis @ _shift(problem, fit, visit, bump), depth, root))
+    return found
+
+
+def fit_bands(
+    visits: Sequence[LightCurves], star: Star | None, wavelength: np.ndarray, candidate: Candidate | None = None
+) -> tuple[Problem, Solution] | None:
+    """The transit fit of FGS1 and a few AIRS bands that the guard looks beneath; None without usable light."""
     segments = make_segments(list(visits), wavelength)
     bands = [coarsen(merge_channels(segment, AIRS_BANDS), SAMPLES_A_BIN) for segment in segments]
     if not bands:
-        return []
+        return None
     prior = UNKNOWN_ORBIT if star is None else orbit_prior(star.P, star.sma, star.i)
     if candidate is None:
         white = [merge_channels(band, 1) for band in bands]
@@ -76,16 +95,7 @@ def guard_planet(
     problem = make_problem(bands, 1 + AIRS_BANDS, prior, temperature, candidate)
     start = problem.prior_mean.copy()
     start[LOG_A] = candidate.log_a
-    fit = solve(problem, np.full(1 + AIRS_BANDS, candidate.depth), start, steps=20)
-    basis = np.stack([_on_grid(problem, column, wavelength) for column in np.eye(problem.n_channels)], axis=1)
-    depth, root = basis @ fit.depth, basis @ np.linalg.cholesky(fit.covariances()[0])
-    found = []
-    for visit in sorted({segment.visit for segment in bands}):
-        indices = [n for n, segment in enumerate(bands) if segment.visit == visit]
-        bump = find_bump(*_scene(problem, fit, indices), problem.duration)
-        if bump is not None:
-            found.append(Guarded(visit, bump, basis @ _shift(problem, fit, indices, bump), depth, root))
-    return found
+    return problem, solve(problem, np.full(1 + AIRS_BANDS, candidate.depth), start, steps=20)
 
 
 def coarsen(segment: Segment, width: int) -> Segment:
@@ -129,9 +139,10 @@ def _candidate(estimate: DepthEstimate) -> Candidate:
     return Candidate(t0, float(estimate.orbit[LOG_A]), float(np.median(estimate.depth)), np.inf)
 
 
-def _scene(problem: Problem, fit: Solution, indices: list[int]) -> tuple[list[Band], np.ndarray]:
+def light_near_fit(problem: Problem, fit: Solution, visit: int) -> tuple[list[Band], np.ndarray]:
     """The bands of one visit near the fit, and the prior precision (parameter,) of all that the fit follows: depths, shared
-    parameters, then each band's own level and regressors."""
+    parameters (drift among them), then each band's own level and regressors."""
+    indices = _segments_of(problem, visit)
     near = [tangent(problem, n, fit.depth, fit.shared) for n in indices]
     n_shared, n_own = len(fit.shared), [t.own.shape[0] * t.own.shape[1] for t in near]
     start = problem.n_channels + n_shared
@@ -150,10 +161,14 @@ def _scene(problem: Problem, fit: Solution, indices: list[int]) -> tuple[list[Ba
     return bands, precision
 
 
-def _shift(problem: Problem, fit: Solution, indices: list[int], bump: Bump) -> np.ndarray:
+def _segments_of(problem: Problem, visit: int) -> list[int]:
+    return [n for n, segment in enumerate(problem.segments) if segment.visit == visit]
+
+
+def _shift(problem: Problem, fit: Solution, visit: int, bump: Bump) -> np.ndarray:
     """The depth that the bump adds where it is not told from the transit, (channel,), through the fit's response."""
     by_band = np.zeros(problem.n_channels)
-    for n in indices:
+    for n in _segments_of(problem, visit):
         by_band += common_response(problem, fit, n)[0] @ (bump.amplitude * bump_shape(bump, problem.segments[n].time))
     return by_band
 

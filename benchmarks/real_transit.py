@@ -2,9 +2,9 @@
 
     python benchmarks/real_transit.py --data DIR      DIR holds adc2025/ and exosim/
 
-Prints depths against the truth in ppm and in stated standard deviations, and the scatter of the white residuals against
-the one expected; writes build/real_transit/: fit.json, and a figure of each fit. The real transit was reduced by others:
-FGS1 in visit 0, AIRS in visit 1, both already binned.
+Prints depths against the truth in ppm and in stated standard deviations, the scatter of the white residuals against
+the one expected, and what the microlensing guard sees (a bump counts from a gain of 25); writes build/real_transit/: fit.json,
+and a figure of each fit. The real transit was reduced by others: FGS1 in visit 0, AIRS in visit 1, both already binned.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from ariel_lib.archive import Archive
 from ariel_lib.calibration.fused import calibrate_visit
 from ariel_lib.calibration.light_curves import LightCurve, LightCurves
 from ariel_lib.calibration.pipeline import CalibrationSettings
+from ariel_lib.checking import guard_planet
 from ariel_lib.diagnostics.figures import draw_light_curve, render_png
 from ariel_lib.storage import write_atomically
 from ariel_lib.transit.estimate import DepthEstimate, estimate_depths
@@ -89,6 +90,9 @@ def main() -> None:
     exosim = estimate_depths([curves], simulated.star("train", EXOSIM), simulated.wavelengths())
     exosim_truth = simulated.labels("train").of([EXOSIM])[0]
     result = {f"real {PLANET}": compare(real, truth), f"exosim {EXOSIM}": compare(exosim, exosim_truth)}
+    for row, observed, folder in zip(result.values(), (visits, [curves]), (archive, simulated)):
+        found = guard_planet(observed, folder.star("train", observed[0].planet_id), folder.wavelengths())
+        row["guard"] = {f"visit {g.visit}": {"gain": g.bump.gain, "exists": g.bump.exists} for g in found}
     print(json.dumps(result, indent=1))
     write_atomically(options.out / "fit.json", json.dumps(result, indent=1).encode())
     for name, estimate in (("real", real), ("exosim", exosim)):

@@ -44,11 +44,15 @@ def make_context(
             f"rules need mean and sigma (planet, wavelength) and wavelength (wavelength,); found {tuple(mean.shape)}, "
             f"{tuple(sigma.shape)} and {tuple(wavelength.shape)}"
         )
-    smooth = low_pass(mean)[:, 1:]
-    low, high = torch.quantile(smooth.double(), torch.tensor([0.16, 0.84], dtype=torch.float64, device=mean.device), dim=1)
-    amplitude = (0.5 * (high - low)).clamp_min(SMALLEST_AMPLITUDE).to(mean.dtype)
     shift = torch.zeros_like(mean) if shift is None else shift
-    return Context(wavelength, sigma, amplitude, torch.ones_like(mean), mean if reference is None else reference, shift)
+    return Context(wavelength, sigma, spread_of(low_pass(mean)), torch.ones_like(mean), mean if reference is None else reference, shift)
+
+
+def spread_of(smooth: Tensor) -> Tensor:
+    """Half of the 16–84 % range of AIRS, at least a millionth, (planet,)."""
+    shares = torch.tensor([0.16, 0.84], dtype=torch.float64, device=smooth.device)
+    low, high = torch.quantile(smooth[:, 1:].double(), shares, dim=1)
+    return (0.5 * (high - low)).clamp_min(SMALLEST_AMPLITUDE).to(smooth.dtype)
 
 
 def low_pass(mu: Tensor) -> Tensor:

@@ -18,9 +18,10 @@ def scale(context: Context) -> Tensor:
 
 
 def fill_negative(mu: Tensor) -> Tensor:
-    """AIRS bins below zero take the value between their nearest neighbours that are not; others stay. (planet, wavelength)"""
+    """AIRS bins below zero take the value between their nearest neighbours that are not, FGS1 that of the first AIRS bin; where
+    all of AIRS is negative, all stays. (planet, wavelength)"""
     out = mu.clone()
-    for planet in (mu[:, 1:] < 0).any(dim=1).nonzero().flatten().tolist():
+    for planet in (mu < 0).any(dim=1).nonzero().flatten().tolist():
         airs = mu[planet, 1:]
         bad, place = airs < 0, torch.arange(len(airs), dtype=mu.dtype)
         if bad.all():
@@ -31,4 +32,6 @@ def fill_negative(mu: Tensor) -> Tensor:
         left, right = good[before], good[after]
         share = ((place[bad] - left) / (right - left).clamp(min=1)).clamp(0, 1)
         out[planet, 1:][bad] = airs[left] * (1 - share) + airs[right] * share
+        if mu[planet, 0] < 0:
+            out[planet, 0] = out[planet, 1]
     return out

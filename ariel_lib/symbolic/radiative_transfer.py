@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ariel_lib.molecules import BANDS, RAYLEIGH_H2, cross_section
-from ariel_lib.symbolic.context import Context, low_pass
+from ariel_lib.symbolic.context import Context, low_pass, spread_of
 
 REFERENCE = "Lecavelier des Etangs et al. 2008, A&A 481, L83"
 TOLERANCE = 0.6  # of the amplitude, one standard deviation: templates are not the line lists behind real spectra
@@ -51,14 +51,16 @@ def scale(context: Context) -> Tensor:
 
 def with_trust(mu: Tensor, context: Context) -> Context:
     """The context for judging: bins that the others contradict lose their say (Cauchy weights), so that a false band is
-    found where it stands and not smeared over the spectrum by the fit."""
+    found where it stands and not smeared over the spectrum by the fit; and the planet's amplitude is that of what molecules
+    explain, so that a fault does not excuse itself."""
     with torch.no_grad():
         for _ in range(ROUNDS):
             left = deviation(mu, context)[:, 1:]
             spread = 1.5 * left.abs().median(dim=1, keepdim=True).values + 0.3 * context.sigma[:, 1:]
             trust = torch.nn.functional.pad(1 / (1 + (left / (2 * spread)) ** 2), (1, 0), value=1.0)
             context = replace(context, trust=trust)
-    return context
+        explained = low_pass(mu) - deviation(mu, context)
+    return replace(context, amplitude=torch.minimum(context.amplitude, spread_of(explained)))
 
 
 def molecule_shares(mu: Tensor, context: Context) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ noise make such deviations. Penalty: mean square of their ratio. Violation: a ra
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,6 +14,8 @@ from ariel_lib.symbolic import microlensing, nonnegativity, radiative_transfer, 
 from ariel_lib.symbolic.context import Context
 
 LIMIT = 5.0
+PRECEDENCE = ("fft", "rt", "smoothness")
+REACH = 8  # bins: two resolution elements
 
 
 @dataclass(frozen=True)
@@ -66,16 +68,28 @@ def penalty_gradient(name: str, mu: Tensor, context: Context) -> Tensor:
 
 
 def find_violations(mu: Tensor, context: Context) -> dict[str, Violations]:
-    """What each rule has against the spectra mu (planet, wavelength).
+    """What each rule has against the spectra mu (planet, wavelength), every fault by one rule alone.
 
-    A negative bin is refuted already: the other rules judge the spectrum with it filled from its neighbours.
+    A negative bin is refuted already: the other rules judge the spectrum with it filled from its neighbours. Where a rule of
+    PRECEDENCE flags an AIRS bin, the later ones keep silent about it and its neighbours: a ripple leaks into what is left
+    of the spectrum at its ends, and a false band has steep flanks.
     """
     filled = nonnegativity.fill_negative(mu)
     trusted = radiative_transfer.with_trust(filled, context)
     found = {}
     for name, rule in RULES.items():
-        judged = mu if name == "nonneg" else filled
-        deviation = rule.deviation(judged, trusted if name == "rt" else context)
-        sigmas = deviation / rule.scale(context)
+        judged, known = mu if name == "nonneg" else filled, trusted if name == "rt" else context
+        deviation = rule.deviation(judged, known)
+        sigmas = deviation / rule.scale(known)
         found[name] = Violations(1e6 * deviation, sigmas, sigmas.abs() > rule.limit)
+    refuted = torch.zeros_like(mu, dtype=torch.bool)
+    for name in PRECEDENCE:
+        found[name] = replace(found[name], flagged=found[name].flagged & ~refuted)
+        refuted[:, 1:] |= _beside(found[name].flagged[:, 1:])
     return found
+
+
+def _beside(flagged: Tensor) -> Tensor:
+    """Bins (planet, bin) that are flagged or less than REACH away from one."""
+    window = 2 * REACH - 1
+    return torch.nn.functional.max_pool1d(flagged[:, None].float(), window, stride=1, padding=REACH - 1)[:, 0] > 0

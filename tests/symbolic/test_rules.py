@@ -156,10 +156,11 @@ def test_high_pass_is_a_projection_that_keeps_slopes_out():
 
 
 def test_negative_bins_are_filled_from_their_neighbours():
-    mu = torch.tensor([[1.0, 2.0, -1.0, -5.0, 5.0, -3.0], [-1.0, 1.0, 1.0, 1.0, 1.0, 1.0]])
+    mu = torch.tensor([[1.0, 2.0, -1.0, -5.0, 5.0, -3.0], [-1.0, 2.0, 1.0, 1.0, 1.0, 1.0], [1.0, -1.0, -1.0, -2.0, -1.0, -1.0]])
     filled = fill_negative(mu)
     assert filled[0].tolist() == pytest.approx([1, 2, 3, 4, 5, 5])
-    assert filled[1].tolist() == mu[1].tolist()
+    assert filled[1].tolist() == [2.0, 2.0, 1.0, 1.0, 1.0, 1.0]
+    assert filled[2].tolist() == mu[2].tolist()
 
 
 def test_bad_shapes_are_one_sentence():
