@@ -89,7 +89,7 @@ def fit_bands(
         return None
     prior = UNKNOWN_ORBIT if star is None else orbit_prior(star.P, star.sma, star.i)
     if candidate is None:
-        white = [merge_channels(band, 1) for band in bands]
+        white = [coarsen(merge_channels(band, 1), SAMPLES_A_BIN) for band in bands]  # fine enough to begin a fit with
         candidate = find_transit(white, prior.period, prior.log_a[0], prior.b_squared[0])
     temperature = UNKNOWN_TEMPERATURE if star is None else star.Ts
     problem = make_problem(bands, 1 + AIRS_BANDS, prior, temperature, candidate)

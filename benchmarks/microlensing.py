@@ -15,7 +15,8 @@ Beside what the guard did stands what could be done. The expected fall of χ² o
 and from all that has to be followed (levels, drifts, depths, orbit, limb darkening); one who knows place, width, colour and
 noise finds it with probability Φ(√expected − √25), and its colour with Φ(√expected_colour − √6.6):
 
-    findable, colourable       means of these over the trials: no method that follows the same can do better
+    findable, colourable       means of these over the trials: what a method that follows the same can reach at these thresholds,
+                               but for the luck of choosing among places, and for errors in what it takes the noise to be
     clear, found_of_clear      trials with an expected fall of 49, of which this one finds 98 %; the share of them found
     clear_colour, chromatic_of_clear_colour   the same for 49 and a colour's 21
 """

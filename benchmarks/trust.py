@@ -49,7 +49,7 @@ def main() -> None:
     seconds, training = uncertainty_seconds(drawn, np.random.default_rng(options.seed))
     seconds["check"] = checking_seconds(options, drawn)
     result = {
-        "planets": options.planets, "workers": WORKERS, "seconds": {name: round(s, 2) for name, s in seconds.items()},
+        "planets": options.planets, "workers": WORKERS, "seconds": {name: round(s, 3) for name, s in seconds.items()},
         "total_s": round(sum(seconds.values()), 2), "corel_training_s": round(training, 2),
     }  # fmt: skip
     print(json.dumps(result, indent=1))

@@ -169,7 +169,7 @@ class Visit:
     def _white_light(self) -> np.ndarray:
         """Variance of the mean light of each family's bands, a sample, (family,)."""
         return np.array([
-            1 / sum(np.median(root**2) for root, families in zip(self.root, self.families) if family in families)
+            1 / sum(np.mean(root**2) for root, families in zip(self.root, self.families) if family in families)
             for family in range(self.n_families)
         ])  # fmt: skip
 
@@ -181,16 +181,17 @@ def make_visit(bands: Sequence[Band], precision: np.ndarray, duration: float, fi
         groups.setdefault(band.time.tobytes(), []).append(n)
     first, last = min(b.time[0] for b in bands), max(b.time[-1] for b in bands)
     n_modes = min(int(np.ceil((last - first) / finest)), MOST_MODES, len(bands[0].time) // 2)
-    root, design, families = list(bands), [band.design for band in bands], [(0, 0)] * len(bands)
+    root, design, families = {}, {n: band.design for n, band in enumerate(bands)}, {}
     for number, members in enumerate(groups.values(), 1):
         gain, excess = white_variance([bands[n].residual for n in members], [bands[n].weight for n in members])
-        for n, own in zip(members, excess):
-            root[n], families[n] = np.sqrt(bands[n].weight / own), (0, number)
-        if gain > 0:
+        root |= {n: np.sqrt(bands[n].weight / own) for n, own in zip(members, excess)}
+        families |= dict.fromkeys(members, (0, number))
+        if gain > 0:  # what the bands of an instrument share without a memory is followed like all else
             precision = np.append(precision, np.full(n_modes, len(bands[members[0]].time) / (2 * gain)))
             for n, band in enumerate(bands):
-                waves = cosines(band.time, first, last, n_modes) * band.flux if n in members else np.zeros((n_modes, len(band.time)))
-                design[n] = np.concatenate([design[n], waves])
+                share = band.flux if n in members else np.zeros(len(band.time))
+                design[n] = np.concatenate([design[n], cosines(band.time, first, last, n_modes) * share])
+    root, design, families = ([by_band[n] for n in range(len(bands))] for by_band in (root, design, families))
     rows = [np.flatnonzero(np.any(d != 0, axis=1)) for d in design]
     design = [d[r] * w for d, r, w in zip(design, rows, root)]
     waves = [cosines(b.time, first, last, n_modes) * (b.flux * w) for b, w in zip(bands, root)]

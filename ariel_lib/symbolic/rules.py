@@ -30,7 +30,8 @@ class Rule:
 
 @dataclass(frozen=True)
 class Violations:
-    """deviation (planet, wavelength) in ppm, sigmas the same in scales of the rule, flagged where they pass its limit."""
+    """deviation (planet, wavelength) in ppm; sigmas the same in scales of the rule, at most its limit where another rule has
+    spoken; flagged where they pass the limit."""
 
     ppm: Tensor
     sigmas: Tensor
@@ -84,7 +85,9 @@ def find_violations(mu: Tensor, context: Context) -> dict[str, Violations]:
         found[name] = Violations(1e6 * deviation, sigmas, sigmas.abs() > rule.limit)
     refuted = torch.zeros_like(mu, dtype=torch.bool)
     for name in PRECEDENCE:
-        found[name] = replace(found[name], flagged=found[name].flagged & ~refuted)
+        limit, sigmas = RULES[name].limit, found[name].sigmas
+        sigmas = torch.where(refuted, sigmas.clamp(-limit, limit), sigmas)
+        found[name] = replace(found[name], sigmas=sigmas, flagged=sigmas.abs() > limit)
         refuted[:, 1:] |= _beside(found[name].flagged[:, 1:])
     return found
 
