@@ -4,13 +4,13 @@ Needs the simulator's truth.json. Cramér–Rao (1945) and Gaussian posteriors a
 
 oracle            knows orbit, limb darkening, drift and noise of the planet
 oracle_but_drift  of the drifts knows their distribution only, as nobody can know more
-ideal_fit         of all that the fit leaves free, the distribution: the catalogue's orbit and tabulated limb darkening with their
-                  errors, the drifts' as it is. No fit with a Gaussian spectral prior can know more
+ideal_fit         of all that the fit leaves free, the distribution: that of the drifts, and of the catalogue's errors about the
+                  true orbits; limb darkening as the fit's tables have it. What a fit with a Gaussian spectral prior can know
 """
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from ariel_lib.simulator import optics
 from ariel_lib.simulator.dataset import TRUTH_FILE
 from ariel_lib.simulator.visit import INTEGRATION_TIMES
 from ariel_lib.transit.estimate import make_problem
-from ariel_lib.transit.fit import N_PHYSICAL, Problem, linearise, tangent
+from ariel_lib.transit.fit import B_SQUARED, LOG_A, N_PHYSICAL, Problem, linearise, tangent
 from ariel_lib.transit.limb_darkening import AIRS_HALF_WIDTH, AIRS_PIVOT
 from ariel_lib.transit.orbit import orbit_prior
 from ariel_lib.transit.prior import fit_prior
@@ -48,18 +48,38 @@ def oracle_answers(
     Raises KeyError where truth.json has no such planet.
     """
     truth, wavelength = read_truth(archive.root, split), archive.wavelengths()
-    drifts = [drift for record in truth.values() for drift in record["drifts"]]
+    nuisances = read_nuisances(archive, split, truth)
     prior, found = fit_prior(labels, wavelength), {name: ([], []) for name in ORACLES}
     visits = list_light_curves(light_curves, split)
     for planet in planets:
         curves = [load_light_curves(light_curves_path(light_curves, split, planet, visit)) for visit in visits[planet]]
         problem, believed, common = true_problem(curves, archive.star(split, planet), wavelength, truth[planet])
-        _, measured = limits(problem, believed, common, np.array(truth[planet]["depth"]), drifts)
+        _, measured = limits(problem, believed, common, np.array(truth[planet]["depth"]), nuisances)
         for name, (depth, covariance) in measured.items():
             posterior = prior.posterior(depth, covariance)
             found[name][0].append(np.maximum(posterior.mean, 0.0))
             found[name][1].append(posterior.sigma)
     return {name: (np.array(mean), np.array(sigma)) for name, (mean, sigma) in found.items()}
+
+
+@dataclass(frozen=True)
+class Nuisances:
+    """drifts, as truth.json has them, of many visits; orbit (2,): mean squares of the catalogue's errors in ln(a/Rs) and b², over
+    the variances of the fit's own prior."""
+
+    drifts: list[dict]
+    orbit: np.ndarray
+
+
+def read_nuisances(archive: Archive, split: str, truth: dict[str, dict]) -> Nuisances:
+    """What the fit leaves free, as it is distributed in a split; truth as from read_truth."""
+    errors = []
+    for planet, record in truth.items():
+        star, orbit = archive.star(split, planet), record["orbit"]
+        prior = orbit_prior(star.P, star.sma, star.i)
+        true = np.log(orbit["a"]), (orbit["a"] * np.cos(np.radians(orbit["inclination"]))) ** 2
+        errors.append([(value - mean) / sigma for value, (mean, sigma) in zip(true, (prior.log_a, prior.b_squared))])
+    return Nuisances([drift for record in truth.values() for drift in record["drifts"]], np.mean(np.square(errors), axis=0))
 
 
 def true_problem(
@@ -123,12 +143,11 @@ def drift_covariance(problem: Problem, drifts: Sequence[dict]) -> np.ndarray:
 
 
 def limits(
-    problem: Problem, believed: np.ndarray, common: Sequence[float], depth: np.ndarray, drifts: Sequence[dict]
+    problem: Problem, believed: np.ndarray, common: Sequence[float], depth: np.ndarray, nuisances: Nuisances
 ) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, np.ndarray]]]:
     """Cramér–Rao's sigma (wavelength,), and the depth and covariance of each of ORACLES.
 
-    problem, believed, common  as from true_problem; depth (wavelength,), the truth; drifts: a sample from the distribution of
-                               drifts, as in truth.json
+    problem, believed, common  as from true_problem; depth (wavelength,), the truth; nuisances: how what is free is distributed
 
     Noise common to the channels is a parameter of its own at every time with a Gaussian prior, marginalised exactly.
     """
@@ -154,8 +173,11 @@ def limits(
     bound = np.sqrt(np.diag(np.linalg.inv(information))[:n])
     physical, drift = slice(n, n + N_PHYSICAL), slice(n + N_PHYSICAL + len(common), n + q)
     precision, towards = problem.prior_sigma**-2, believed - problem.prior_mean
-    pull[physical] += (precision * towards)[:N_PHYSICAL]
-    spread = drift_covariance(problem, drifts)
+    sharper = precision.copy()
+    sharper[[LOG_A, B_SQUARED]] /= nuisances.orbit
+    information[n:, n:] += np.diag(sharper - precision)
+    pull[physical] += (sharper * towards)[:N_PHYSICAL]
+    spread = drift_covariance(problem, nuisances.drifts)
     ridge = np.linalg.inv(spread + 1e-6 * np.trace(spread) / len(spread) * np.eye(len(spread)))
     information[drift, drift] += ridge - np.diag(precision[drift.start - n :])
     pull[drift] -= ridge @ problem.prior_mean[drift.start - n :]

@@ -36,7 +36,7 @@ from ariel_lib.calibration.engine import calibrate_split
 from ariel_lib.calibration.light_curves import LightCurves, light_curves_path, list_light_curves, load_light_curves
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.metrics import naive_statistics, summary
-from ariel_lib.oracle import ORACLES, limits, read_truth, true_problem
+from ariel_lib.oracle import ORACLES, limits, read_nuisances, read_truth, true_problem
 from ariel_lib.simulator.dataset import simulate_dataset
 from ariel_lib.storage import write_atomically
 from ariel_lib.transit.estimate import DepthEstimate, estimate_depths
@@ -155,8 +155,8 @@ def measure(data: Path, planet: str) -> Measured:
         estimate = estimate_depths(visits, star, wavelength)
         seconds = (time.perf_counter() - start) / len(visits)
         problem, believed, common = true_problem(visits, star, wavelength, truth[planet])
-        drifts = [drift for record in truth.values() for drift in record["drifts"]]
-        return Measured(estimate, *limits(problem, believed, common, np.array(truth[planet]["depth"]), drifts), seconds)
+        nuisances = read_nuisances(archive, "test", truth)
+        return Measured(estimate, *limits(problem, believed, common, np.array(truth[planet]["depth"]), nuisances), seconds)
 
 
 def time_rival(data: Path, planets: int) -> dict:
