@@ -154,7 +154,11 @@ class RidgeRival:
         return Fitted(model.predict, (features.shape[1] + 1) * targets.shape[1])
 
 
-RIVALS = {"ridge": RidgeRival(), "mlp": NetworkRival(4, 256), "deep_mlp": NetworkRival(80, 128, epochs=100, learning_rates=(1e-4, 3e-4, 1e-3))}
+RIVALS = {
+    "ridge": RidgeRival(),
+    "mlp": NetworkRival(4, 256),
+    "deep_mlp": NetworkRival(80, 128, epochs=100, learning_rates=(1e-4, 3e-4, 1e-3)),
+}
 FOLDS = 3
 
 
