@@ -20,7 +20,7 @@ def planets(n, rng, wavelengths=12):
     return hidden, white, truth
 
 
-@pytest.mark.parametrize("rival", [RidgeRival(), NetworkRival(2, 32, epochs=60, learning_rate=5e-3, noise=0.0)], ids=["ridge", "mlp"])
+@pytest.mark.parametrize("rival", [RidgeRival(), NetworkRival(2, 32, epochs=60, learning_rates=(5e-3,), noise=0.0)], ids=["ridge", "mlp"])
 def test_a_rival_learns_what_its_features_tell_and_states_what_it_leaves_over(rival):
     if isinstance(rival, RidgeRival):
         pytest.importorskip("sklearn")

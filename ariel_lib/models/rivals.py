@@ -85,28 +85,41 @@ class Standard:
 
 @dataclass(frozen=True)
 class NetworkRival:
-    """A residual MLP trained on squared error, stopped where planets set aside (a fifth) say so; inputs and targets are
-    standardised by the training planets."""
+    """A residual MLP trained on squared error at several learning rates; planets set aside (a fifth) say where each stops and which
+    is kept. Inputs and targets are standardised by the training planets."""
 
     blocks: int
     width: int
     epochs: int = 200
     patience: int = 25
-    learning_rate: float = 1e-3
+    learning_rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
     noise: float = 0.05  # of standardised inputs, drawn afresh every epoch
     seed: int = 0
 
     def fit(self, features: np.ndarray, targets: np.ndarray) -> Fitted:
         """features (planet, feature), targets (planet, output) → what maps features of other planets to their outputs."""
-        rng, generator = np.random.default_rng(self.seed), torch.Generator().manual_seed(self.seed)
-        order = rng.permutation(len(features))
+        order = np.random.default_rng(self.seed).permutation(len(features))
         aside, used = np.split(order, [max(1, len(order) // 5)])
         scale_x, scale_y = Standard.of(features[used]), Standard.of(targets[used])
         x, y = scale_x.apply(features), scale_y.apply(targets)
+        runs = [self._train(x, y, used, aside, rate) for rate in self.learning_rates]
+        _, network = min(runs, key=lambda run: run[0])
+
+        def predict(others: np.ndarray) -> np.ndarray:
+            with torch.no_grad():
+                return scale_y.undo(network(scale_x.apply(others)).double().numpy())
+
+        return Fitted(predict, sum(p.numel() for p in network.parameters()))
+
+    def _train(
+        self, x: torch.Tensor, y: torch.Tensor, used: np.ndarray, aside: np.ndarray, rate: float
+    ) -> tuple[float, ResidualMLP]:
+        """The least loss on the planets set aside, and the network that had it."""
+        rng, generator = np.random.default_rng([self.seed, 1]), torch.Generator().manual_seed(self.seed)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self.seed)
-            network = ResidualMLP(features.shape[1], targets.shape[1], self.blocks, self.width)
-        optimizer = torch.optim.AdamW(network.parameters(), lr=self.learning_rate, weight_decay=1e-2)
+            network = ResidualMLP(x.shape[1], y.shape[1], self.blocks, self.width)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-2)
         best, kept, since = np.inf, None, 0
         for _ in range(self.epochs):
             for batch in np.array_split(rng.permutation(used), max(1, len(used) // 32)):
@@ -124,12 +137,7 @@ class NetworkRival:
             if since >= self.patience:
                 break
         network.load_state_dict(kept or network.state_dict())
-
-        def predict(others: np.ndarray) -> np.ndarray:
-            with torch.no_grad():
-                return scale_y.undo(network(scale_x.apply(others)).double().numpy())
-
-        return Fitted(predict, sum(p.numel() for p in network.parameters()))
+        return best, network
 
 
 @dataclass(frozen=True)
@@ -146,7 +154,11 @@ class RidgeRival:
         return Fitted(model.predict, (features.shape[1] + 1) * targets.shape[1])
 
 
-RIVALS = {"ridge": RidgeRival(), "mlp": NetworkRival(4, 256), "deep_mlp": NetworkRival(80, 128, epochs=100, learning_rate=3e-4)}
+RIVALS = {
+    "ridge": RidgeRival(),
+    "mlp": NetworkRival(4, 256),
+    "deep_mlp": NetworkRival(80, 128, epochs=100, learning_rates=(1e-4, 3e-4, 1e-3)),
+}
 FOLDS = 3
 
 

@@ -66,7 +66,8 @@ class Population:
 
 def fit_population(estimates: "Sequence[DepthEstimate]") -> Population:
     """Variance of each kind by expectation maximisation (Dempster, Laird & Rubin 1977) over all fits together: what is far better
-    known of one parameter once another is settled counts as such."""
+    known of one parameter once another is settled counts as such. A fit that is not finite, or what lies SURPRISE away, rules nothing."""
+    estimates = [e for e in estimates if np.isfinite(e.nuisance).all() and np.isfinite(e.nuisance_covariance).all()]
     kinds = np.concatenate([e.nuisance_kind for e in estimates]) if estimates else np.zeros(0, int)
     count = np.bincount(kinds, minlength=KINDS)
     enough = count >= MIN_FITS
@@ -74,7 +75,8 @@ def fit_population(estimates: "Sequence[DepthEstimate]") -> Population:
     for _ in range(ROUNDS if enough.any() else 0):
         square = np.zeros(KINDS)
         for e in estimates:
-            np.add.at(square, e.nuisance_kind, _expected_squares(e, _extra(variance)))
+            found, usual = _expected_squares(e, _extra(variance)), variance[e.nuisance_kind]
+            np.add.at(square, e.nuisance_kind, np.where(found < SURPRISE**2 * usual, found, usual))
         variance = np.where(enough, np.minimum(square / np.maximum(count, 1), 1.0), 1.0)
     widened = np.where(np.arange(KINDS) < LOG_A_KIND, WIDENED, 1.0)
     return Population(np.minimum(widened * variance, 1.0))

@@ -52,7 +52,7 @@ def fit_response(estimates: "Sequence[DepthEstimate]", truth: np.ndarray, wavele
     n = len(wavelength)
     precision, pull = np.zeros((n, n)), np.zeros(n)
     for estimate, label in zip(estimates, truth):
-        if DOUBTFUL & set(estimate.flags):
+        if DOUBTFUL & set(estimate.flags) or not np.isfinite(estimate.covariance).all():
             continue
         weighted = np.linalg.solve(estimate.covariance, np.column_stack([np.diag(label), estimate.depth - label]))
         precision += label[:, None] * weighted[:, :n]

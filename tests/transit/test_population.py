@@ -65,6 +65,12 @@ def test_knowing_the_population_narrows_honestly(scene, fits):
     assert 0.8 < np.sqrt(np.mean(z**2)) < 1.15
 
 
+def test_one_broken_or_wild_fit_does_not_rule_the_population(fits):
+    broken, wild = (replace(fits[0], nuisance=np.full_like(fits[0].nuisance, value)) for value in (np.nan, 40.0))
+    among, without = fit_population([*fits, broken, wild]).variance, fit_population(fits).variance
+    assert (among < 2 * without + 0.02).all()
+
+
 def test_a_parameter_that_surprises_stays_free(fits):
     population, estimate = fit_population(fits), fits[0]
     far = estimate.nuisance.copy()
