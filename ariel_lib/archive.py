@@ -328,25 +328,28 @@ class Signal:
         except (pa.ArrowException, OSError) as error:
             raise ArchiveError(self.path, "a readable parquet file", f"{type(error).__name__}: {error}") from error
 
-    def read_series(self, pixels: np.ndarray, counts: np.ndarray) -> None:
-        """Read the first counts.shape[1] reads of the given pixels, pixel by pixel as the file stores them.
+    def decode_series(self, pixels: np.ndarray) -> list[pa.RecordBatch]:
+        """All reads of the given pixels, pixel by pixel as the file stores them, for copy_series. By one thread at a time.
 
         pixels  numbers in the detector, row · columns + column, ascending
-        counts  (pixel, time), uint16: filled
         """
         names = [self._names[pixel] for pixel in pixels]
-        first = 0
         try:
-            for group in range(self._file.num_row_groups):
-                for batch in self._file.read_row_group(group, columns=names).to_batches():
-                    rows = slice(first, min(first + batch.num_rows, counts.shape[1]))
-                    for pixel, column in enumerate(batch.columns):
-                        if column.null_count:
-                            raise ArchiveError(self.path, "counts without gaps", f"{column.null_count} nulls in {names[pixel]}")
-                        counts[pixel, rows] = column.to_numpy()[: rows.stop - rows.start]
-                    first = rows.stop
+            groups = range(self._file.num_row_groups)
+            return [batch for group in groups for batch in self._file.read_row_group(group, columns=names).to_batches()]
         except (pa.ArrowException, OSError) as error:
             raise ArchiveError(self.path, "a readable parquet file", f"{type(error).__name__}: {error}") from error
+
+    def copy_series(self, batches: list[pa.RecordBatch], counts: np.ndarray) -> None:
+        """Fill counts (pixel, time), uint16, with the first counts.shape[1] reads of what decode_series gave."""
+        first = 0
+        for batch in batches:
+            rows = slice(first, min(first + batch.num_rows, counts.shape[1]))
+            for pixel, column in enumerate(batch.columns):
+                if column.null_count:
+                    raise ArchiveError(self.path, "counts without gaps", f"{column.null_count} nulls in {batch.schema.names[pixel]}")
+                counts[pixel, rows] = column.to_numpy()[: rows.stop - rows.start]
+            first = rows.stop
 
 
 def return_memory() -> None:

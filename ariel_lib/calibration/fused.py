@@ -4,10 +4,12 @@ A parquet column is one pixel's time series. Only the pixels in use are read, so
 thread of its own while the kernel works on what has come; counts stay uint16 throughout.
 """
 
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -23,7 +25,7 @@ from ariel_lib.calibration.pipeline import CalibrationSettings, finish
 from ariel_lib.calibration.plan import Detector, Plan, open_detector, pixels_in_use, plan_step, plan_visit
 from ariel_lib.instrument import AIRS, FGS1, Instrument
 
-CHUNK = 34_000_000  # bytes of counts; above 32 MB glibc maps memory that it gives back when the chunk is let go
+CHUNK = 17_000_000  # bytes of counts
 READ = 3_000_000  # bytes of a chunk read in one go: what Arrow needs beside them stays small and is used again
 AHEAD = 4  # chunks under way before they are asked for
 HELD = 300_000_000  # bytes of counts kept between the two looks at them; a longer visit is read twice
@@ -32,25 +34,70 @@ S, T = TypeVar("S"), TypeVar("T")
 Chunk = tuple[np.ndarray, np.ndarray]  # numbers of the pixels, counts (pixel, read) with an even number of reads
 
 
+class Reader:
+    """Two threads: one decodes a file while the other copies what has been decoded."""
+
+    def __init__(self):
+        self._decoder, self._copier = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+
+    def read(self, signal: Signal, numbers: np.ndarray, reads: int) -> "Future[Chunk]":
+        """The first reads of some pixels; one request after the other."""
+        return self._decoder.submit(self._read, signal, numbers, reads)
+
+    def _read(self, signal: Signal, numbers: np.ndarray, reads: int) -> Chunk:
+        counts, copies = _room(len(numbers), reads), deque()
+        step = max(1, READ // (2 * reads))
+        for first in range(0, len(numbers), step):
+            few = slice(first, first + step)
+            copies.append(self._copier.submit(signal.copy_series, signal.decode_series(numbers[few]), counts[few]))
+            if len(copies) > 1:
+                copies.popleft().result()
+        while copies:
+            copies.popleft().result()
+        return numbers, counts
+
+    def close(self) -> None:
+        for thread in (self._decoder, self._copier):
+            thread.shutdown(cancel_futures=True)
+
+
+_spare: list[np.ndarray] = []  # buffers that were let go: fresh memory costs as much as copying into it
+
+
+def _room(pixels: int, reads: int) -> np.ndarray:
+    """uint16 (pixel, read), not cleared; when it is let go its memory is kept for the next chunk, HELD bytes at most."""
+    size = pixels * reads
+    large = [n for n, buffer in enumerate(_spare) if len(buffer) >= size]
+    buffer = _spare.pop(large[0]) if large else np.empty(size, np.uint16)
+    room = buffer[:size].reshape(pixels, reads)
+    weakref.finalize(room, _keep, buffer)
+    return room
+
+
+def _keep(buffer: np.ndarray) -> None:
+    if sum(spare.nbytes for spare in _spare) + buffer.nbytes <= HELD:
+        _spare.append(buffer)
+
+
 class Pixels:
-    """The counts of the pixels in use, in chunks of neighbouring detector columns, read on `reader`; to be gone through twice.
+    """The counts of the pixels in use, in chunks of neighbouring detector columns, from `reader`; to be gone through twice.
 
     A visit that fits is read once, from now on, held, and let go chunk by chunk the second time; a longer one is read each
     time anew, a few chunks ahead.
     """
 
-    def __init__(self, signal: Signal, instrument: Instrument, reader: Executor):
-        numbers = np.flatnonzero(pixels_in_use(instrument))
-        self._signal, self._reader, self._reads = signal, reader, signal.n_reads // 2 * 2
-        size = len(numbers) * self._reads * 2
+    def __init__(self, signal: Signal, instrument: Instrument, reader: Reader):
+        numbers, reads = np.flatnonzero(pixels_in_use(instrument)), signal.n_reads // 2 * 2
+        self._read = partial(reader.read, signal, reads=reads)
+        size = len(numbers) * reads * 2
         column_by_column = numbers[np.argsort(numbers % instrument.columns, kind="stable")]
         self._sets = [np.sort(few) for few in np.array_split(column_by_column, max(1, size // CHUNK))]
-        self._coming = deque(reader.submit(self._read, few) for few in self._sets) if size <= HELD else None
+        self._coming = deque(map(self._read, self._sets)) if size <= HELD else None
         self._held: deque[Chunk] = deque()
 
     def __iter__(self) -> Iterator[Chunk]:
         if self._coming is None:
-            yield from map_ahead(self._reader, self._read, self._sets)
+            yield from map_ahead(self._read, self._sets)
             return
         while self._coming:
             self._held.append(self._coming.popleft().result())
@@ -60,20 +107,12 @@ class Pixels:
         while self._held:
             yield self._held.popleft()
 
-    def _read(self, numbers: np.ndarray) -> Chunk:
-        counts = np.empty((len(numbers), self._reads), np.uint16)
-        step = max(1, READ // (2 * self._reads))
-        for first in range(0, len(numbers), step):
-            few = slice(first, first + step)
-            self._signal.read_series(numbers[few], counts[few])
-        return numbers, counts
 
-
-def map_ahead(executor: Executor, work: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
-    """executor.map, in order, with no more than AHEAD results waiting to be asked for."""
+def map_ahead(submit: "Callable[[S], Future[T]]", items: Iterable[S]) -> Iterator[T]:
+    """What `submit` promises for each item, in order, with no more than AHEAD results waiting to be asked for."""
     waiting: deque[Future] = deque()
     for item in items:
-        waiting.append(executor.submit(work, item))
+        waiting.append(submit(item))
         if len(waiting) > AHEAD:
             yield waiting.popleft().result()
     while waiting:
@@ -84,7 +123,7 @@ def calibrate_visit(
     archive: Archive, split: str, planet_id: str, visit: int, settings: CalibrationSettings
 ) -> LightCurves:
     """Both instruments of one visit. Raises ArchiveError for bad files, ValueError where there is no star."""
-    reader, signals = ThreadPoolExecutor(1), {}
+    reader, signals = Reader(), {}
     try:
         signals[AIRS] = archive.signal(split, planet_id, visit, AIRS)
         airs_pixels = Pixels(signals[AIRS], AIRS, reader)
@@ -95,7 +134,7 @@ def calibrate_visit(
         airs_curve = finish(*extract_pixels(airs_pixels, airs, airs_plan), airs_plan, settings)
         return LightCurves(planet_id, visit, calibrate_pixels(fgs1_pixels, fgs1, settings), airs_curve)
     finally:
-        reader.shutdown(cancel_futures=True)
+        reader.close()
         for signal in signals.values():
             signal.close()
 
@@ -132,7 +171,7 @@ def extract_pixels(pixels: Iterable[Chunk], detector: Detector, plan: Plan) -> t
     curves, mask = np.zeros((3, len(weights.dark), n)), np.zeros((len(weights.dark), n), bool)
     sums, lost = np.zeros((terms, n)), np.zeros(n, bool)
     with ThreadPoolExecutor(decoding_threads()) as pool:
-        for part in map_ahead(pool, weights.reduce, pixels):
+        for part in map_ahead(partial(pool.submit, weights.reduce), pixels):
             curves[:, part.groups] += part.curves
             mask[part.groups] |= part.mask
             sums += part.sums
