@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from threading import RLock
 from typing import TypeVar
 
 import numpy as np
@@ -62,21 +63,24 @@ class Reader:
 
 
 _spare: list[np.ndarray] = []  # buffers that were let go: fresh memory costs as much as copying into it
+_spare_lock = RLock()  # a buffer may be let go, by the garbage collector, in the thread that looks for one
 
 
 def _room(pixels: int, reads: int) -> np.ndarray:
     """uint16 (pixel, read), not cleared; when it is let go its memory is kept for the next chunk, HELD bytes at most."""
     size = pixels * reads
-    large = [n for n, buffer in enumerate(_spare) if len(buffer) >= size]
-    buffer = _spare.pop(large[0]) if large else np.empty(size, np.uint16)
+    with _spare_lock:
+        large = [n for n, buffer in enumerate(_spare) if len(buffer) >= size]
+        buffer = _spare.pop(large[0]) if large else np.empty(size, np.uint16)
     room = buffer[:size].reshape(pixels, reads)
     weakref.finalize(room, _keep, buffer)
     return room
 
 
 def _keep(buffer: np.ndarray) -> None:
-    if sum(spare.nbytes for spare in _spare) + buffer.nbytes <= HELD:
-        _spare.append(buffer)
+    with _spare_lock:
+        if sum(spare.nbytes for spare in _spare) + buffer.nbytes <= HELD:
+            _spare.append(buffer)
 
 
 class Pixels:

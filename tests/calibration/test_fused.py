@@ -1,5 +1,6 @@
 """The fused kernel gives what the composed steps give, on random reads and on the odd ones."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 
@@ -169,3 +170,13 @@ def test_the_number_of_threads_changes_no_bit(data, monkeypatch, instrument):
     one, four = (getattr(curve, name) for curve in curves)
     for field in ("flux", "variance_poisson", "variance_read", "centroid", "background", "mask"):
         np.testing.assert_array_equal(getattr(one, field), getattr(four, field))
+
+
+def test_visits_side_by_side_share_no_memory(data):
+    """Buffers are used again once they are let go, and only then."""
+    alone = fused.calibrate_visit(data, "train", "11", 0, NATIVE)
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda _: fused.calibrate_visit(data, "train", "11", 0, NATIVE), range(12)))
+    for curves in together:
+        np.testing.assert_array_equal(curves.airs.flux, alone.airs.flux)
+        np.testing.assert_array_equal(curves.fgs1.flux, alone.fgs1.flux)
