@@ -62,7 +62,7 @@ class Reader:
             thread.shutdown(cancel_futures=True)
 
 
-_spare: list[np.ndarray] = []  # buffers that were let go: fresh memory costs as much as copying into it
+_spare: list[np.ndarray] = []  # buffers that were let go: fresh memory would have to be cleared first
 _spare_lock = RLock()  # a buffer may be let go, by the garbage collector, in the thread that looks for one
 
 
