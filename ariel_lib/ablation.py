@@ -30,7 +30,7 @@ from ariel_lib.diagnostics.report import write_report
 from ariel_lib.inference import answer
 from ariel_lib.leaderboard import ranked, weights_sentence
 from ariel_lib.manifest import sha256
-from ariel_lib.metrics import naive_statistics
+from ariel_lib.metrics import naive_answer
 from ariel_lib.provenance import fingerprint, recorded
 from ariel_lib.runs import run_training
 from ariel_lib.storage import write_atomically
@@ -237,7 +237,7 @@ def shares_on_test(point: Point) -> dict[str, float]:
     answers = [answer(observation, checkpoint) for observation in survey.observations.values()]
     mean, sigma = (np.stack([getattr(a, name) for a in answers]) for name in ("mean", "sigma"))
     labels = archive.labels(point.config.data.folder)
-    naive = dict(zip(("naive_mean", "naive_sigma"), naive_statistics(labels.depth)))
+    naive = naive_answer(labels.depth)
     shares = planet_scores(read_spectra(point.truth).of(survey.observations), {"v50": (mean, sigma)}, naive)["v50"]
     return dict(zip(survey.observations, shares.tolist()))
 

@@ -17,7 +17,7 @@ from ariel_lib import distributed
 from ariel_lib.models.ensemble import Ensemble
 from ariel_lib.models.memory import Memory, memorise
 from ariel_lib.models.v50 import V50
-from ariel_lib.storage import StorageError, load_arrays, save_arrays
+from ariel_lib.storage import StorageError, load_arrays, part, save_arrays
 from ariel_lib.transit.estimate import DepthEstimate
 from ariel_lib.transit.learned import Learned
 from ariel_lib.transit.prior import SpectralPrior, fit_prior
@@ -76,8 +76,8 @@ class Checkpoint:
         arrays = {
             f"network.{name}": tensor.detach().cpu().numpy() for name, tensor in self.network.state_dict().items()
         }
-        for part in ("prior", "memory", "learned"):
-            arrays |= {f"{part}.{name}": array for name, array in getattr(self, part).to_arrays().items()}
+        for name in ("prior", "memory", "learned"):
+            arrays |= {f"{name}.{key}": array for key, array in getattr(self, name).to_arrays().items()}
         arrays |= {
             "wavelength": self.wavelength,
             "fallback_mean": self.fallback_mean,
@@ -104,17 +104,14 @@ class Checkpoint:
                 f"{path}: expected a checkpoint of format {FORMAT}, found {text.get('format', 'none')}. Train again."
             )
         network = Ensemble([V50(**sizes) for sizes in json.loads(text["hyperparameters"])])
-        network.load_state_dict(
-            {name[8:]: torch.from_numpy(a) for name, a in arrays.items() if name.startswith("network.")}
-        )
-        prior = SpectralPrior.from_arrays({name[6:]: a for name, a in arrays.items() if name.startswith("prior.")})
-        memory = Memory.from_arrays({name[7:]: a for name, a in arrays.items() if name.startswith("memory.")})
-        learned = Learned.from_arrays({name[8:]: a for name, a in arrays.items() if name.startswith("learned.")})
+        network.load_state_dict({name: torch.from_numpy(array) for name, array in part(arrays, "network").items()})
+        kinds = {"prior": SpectralPrior, "memory": Memory, "learned": Learned}
+        known = (kind.from_arrays(part(arrays, name)) for name, kind in kinds.items())
         temperature = Temperature.from_dict(json.loads(text["temperature"]))
         rest = (arrays[name] for name in ("wavelength", "fallback_mean", "fallback_sigma"))
-        intervals = {name[6:]: a for name, a in arrays.items() if name.startswith("corel.")}
+        intervals = part(arrays, "corel")
         return cls(
-            network.eval(), prior, memory, learned, temperature, *rest, json.loads(text["config"]),
+            network.eval(), *known, temperature, *rest, json.loads(text["config"]),
             tuple(tuple(planets) for planets in json.loads(text["held_out"])), Corel.from_arrays(intervals) if intervals else None,
         )  # fmt: skip
 

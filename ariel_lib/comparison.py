@@ -18,7 +18,7 @@ from ariel_lib.checkpoint import Checkpoint
 from ariel_lib.config import Config, ConfigError
 from ariel_lib.diagnostics.figures import draw_comparison, render_png
 from ariel_lib.inference import predict
-from ariel_lib.metrics import column_weights, gll_gain, naive_statistics, summary
+from ariel_lib.metrics import column_weights, gll_gain, naive_answer, summary
 from ariel_lib.models.features import star_features
 from ariel_lib.models.rivals import RIVALS, ConstantSpectrum, answer_of, white_depth
 from ariel_lib.oracle import ORACLES, oracle_answers, read_truth
@@ -71,7 +71,7 @@ def compare(
     planets, mean, sigma = read_submission(submission)
     expected = read_spectra(truth).of(planets)
     labels = archive.labels(config.data.folder)
-    naive = dict(zip(("naive_mean", "naive_sigma"), naive_statistics(labels.depth)))
+    naive = naive_answer(labels.depth)
     extras, _ = load_arrays(submission.with_suffix(".safetensors"))
     answers = {
         "physical": (np.maximum(extras["posterior_mean"], 0.0), extras["posterior_sigma"]),

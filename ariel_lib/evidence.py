@@ -18,7 +18,7 @@ from ariel_lib.diagnostics.dashboard import Evidence, draw_dashboard
 from ariel_lib.explanation import explain_submission
 from ariel_lib.housekeeping import summarise_visits
 from ariel_lib.manifest import sha256
-from ariel_lib.metrics import naive_statistics
+from ariel_lib.metrics import naive_answer
 from ariel_lib.provenance import SUMMARY, read_seconds
 from ariel_lib.storage import StorageError, load_arrays, load_metadata
 from ariel_lib.submission import read_submission
@@ -107,7 +107,7 @@ def _labels(archive: Archive, truth: Path):
     labels = read_spectra(truth) if truth.is_file() else None
     train = archive.root / "train.csv"
     known = read_spectra(train) if train.is_file() else labels
-    return labels, {} if known is None else dict(zip(("naive_mean", "naive_sigma"), naive_statistics(known.depth)))
+    return labels, {} if known is None else naive_answer(known.depth)
 
 
 def _explanation(submission: Path, outdir: Path, weights: Path, origin: dict, missing: dict, **how) -> tuple[dict, list[str]]:

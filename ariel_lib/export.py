@@ -18,7 +18,7 @@ import numpy as np
 from ariel_lib import __version__
 from ariel_lib.archive import Archive, ArchiveError, is_plain_name
 from ariel_lib.manifest import sha256
-from ariel_lib.storage import StorageError, load_arrays, write_atomically
+from ariel_lib.storage import StorageError, load_arrays, part, write_atomically
 from ariel_lib.submission import read_submission
 from ariel_lib.transit.estimate import load_estimate
 from ariel_lib.transit.learned import Learned
@@ -130,8 +130,7 @@ def _learned(submission: Path, weights, record: dict) -> tuple[Learned | None, s
         if weights:
             raise ValueError(f"{path}: expected the weights that made {submission}, found others")
         return None, "the weights beside the submission are not those that made it."
-    arrays = load_arrays(path)[0]
-    return Learned.from_arrays({name[8:]: array for name, array in arrays.items() if name.startswith("learned.")}), ""
+    return Learned.from_arrays(part(load_arrays(path)[0], "learned")), ""
 
 
 def _spectrum(planet: str, answer: tuple[np.ndarray, np.ndarray], kept: dict, learned: Learned | None, folder: Path) -> Spectrum:

@@ -21,7 +21,7 @@ from ariel_lib.checkpoint import Checkpoint
 from ariel_lib.config import ConfigError, config_hash, from_dict
 from ariel_lib.inference import answer
 from ariel_lib.manifest import write_manifest
-from ariel_lib.metrics import coverage, naive_statistics, unclipped_score, z_statistics
+from ariel_lib.metrics import coverage, naive_answer, unclipped_score, z_statistics
 from ariel_lib.storage import save_arrays, write_atomically
 from ariel_lib.survey import survey_planets
 from ariel_lib.transit.scale_height import Labelled
@@ -142,7 +142,7 @@ def _held_out(checkpoint: Checkpoint, weights: Path, data, workers: int, progres
         np.stack([getattr(found, name) for found in answers]) for name in ("mean", "sigma", "depth", "depth_sigma")
     )
     features = corel_features(mean, sigma, depth, depth_sigma, np.stack([o.estimate.independent for o in observations.values()]))
-    naive = dict(zip(("naive_mean", "naive_sigma"), naive_statistics(known.labels.depth)))
+    naive = naive_answer(known.labels.depth)
     return HeldOut(tuple(observations), features, mean, sigma, known.labels.of(observations)), naive
 
 

@@ -53,6 +53,11 @@ def naive_statistics(labels: Array) -> tuple[float, float]:
     return float(np.mean(labels)), float(np.std(labels))
 
 
+def naive_answer(labels: Array) -> dict[str, float]:
+    """naive_statistics by the names under which every function here takes them."""
+    return dict(zip(("naive_mean", "naive_sigma"), naive_statistics(labels), strict=True))
+
+
 def log_likelihood(truth: Array, mean: Array, sigma: Array) -> Array:
     """Gaussian log density of each true value, in nats."""
     return -0.5 * np.log(2 * np.pi) - np.log(sigma) - 0.5 * ((truth - mean) / sigma) ** 2

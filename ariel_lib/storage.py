@@ -6,6 +6,7 @@ Knows nothing of what the arrays mean.
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,11 @@ def save_arrays(path: Path | str, arrays: dict[str, np.ndarray], metadata: dict[
     # safetensors writes several keys of text in an order that changes from run to run: one key keeps the bytes the same.
     text = {_TEXT: json.dumps(metadata, sort_keys=True)}
     return write_atomically(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, text))
+
+
+def part(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    """Those whose names begin with `name` and a dot, without both."""
+    return {key.removeprefix(f"{name}."): array for key, array in arrays.items() if key.startswith(f"{name}.")}
 
 
 def load_arrays(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -21,7 +21,7 @@ from ariel_lib.config import Config, ConfigError, config_hash, to_dict
 from ariel_lib.examples import Example, held_out_sets, labelled_planets, make_examples
 from ariel_lib.manifest import write_manifest
 from ariel_lib.memory import backward_in_parts, forward_in_parts
-from ariel_lib.metrics import column_weights, naive_statistics, reference_gain, summary, unclipped_score
+from ariel_lib.metrics import column_weights, naive_answer, reference_gain, summary, unclipped_score
 from ariel_lib.models.ensemble import Ensemble
 from ariel_lib.models.features import FGS1_CHANNELS, NODE_FEATURES, STAR_FEATURES
 from ariel_lib.models.inputs import Inputs
@@ -78,13 +78,13 @@ def _train(config: Config, progress: Callable[[int, int], None] | None, log: Cal
             workers=config.calibration.workers, settings=CalibrationSettings(airs_samples=config.calibration.airs_samples),
             progress=progress,
         )  # fmt: skip
-    survey, learned = _learn(survey, known.labels, wavelength, log)
+    planets = labelled_planets(survey, known.labels)
+    survey, learned = _learn(survey, planets, known.labels, wavelength, log)
     for planet, reason in survey.failures.items():
         log(f"planet {planet} left out: {reason}")
     rng, depth = np.random.default_rng([settings.seed, 0]), known.labels.depth
-    planets = labelled_planets(survey, known.labels)
     sets = held_out_sets(planets, settings.folds, settings.validation_fraction, rng)
-    naive = dict(zip(("naive_mean", "naive_sigma"), naive_statistics(depth)))
+    naive = naive_answer(depth)
     log(f"{len(planets)} planets, {time.monotonic() - started:.0f} s for the physical estimates")
     networks, history, judged = _fit_members(config, survey, known, wavelength, planets, sets, naive, budget, log)
     truth, answers = _together(judged)
@@ -115,12 +115,14 @@ def _train(config: Config, progress: Callable[[int, int], None] | None, log: Cal
     }
 
 
-def _learn(survey: Survey, labels: Spectra, wavelength: np.ndarray, log: Callable[[str], None]) -> tuple[Survey, Learned]:
-    """The survey, conditioned on what its fits have in common, and that."""
+def _learn(
+    survey: Survey, planets: list[str], labels: Spectra, wavelength: np.ndarray, log: Callable[[str], None]
+) -> tuple[Survey, Learned]:
+    """The survey, conditioned on what its fits have in common, and that; planets: the labelled ones."""
     population = fit_population([observation.estimate for observation in survey.observations.values()])
     survey = survey.given(population)
-    labelled = {planet: o.estimate for planet, o in survey.observations.items() if planet in set(labels.planet_ids)}
-    response = fit_response(list(labelled.values()), labels.of(labelled), wavelength)
+    estimates = [survey.observations[planet].estimate for planet in planets]
+    response = fit_response(estimates, labels.of(planets), wavelength)
     if response.mean.any():
         log(f"depths of all planets are off alike, by up to {100 * np.abs(response.mean).max():.2f} %: taken out")
     return survey.given(response), Learned(population, response)

@@ -22,7 +22,7 @@ from ariel_lib.archive import read_spectra
 from ariel_lib.comparison import bootstrap_error, planet_scores, tabulate
 from ariel_lib.config import load_config
 from ariel_lib.inference import predict
-from ariel_lib.metrics import naive_statistics
+from ariel_lib.metrics import naive_answer
 from ariel_lib.models.rivals import ConstantSpectrum, white_depth
 from ariel_lib.simulator.dataset import simulate_dataset
 from ariel_lib.storage import load_arrays
@@ -61,7 +61,7 @@ def score_answers(out: Path) -> dict[str, dict]:
     planets, mean, sigma = read_submission(out / "submission.csv")
     truth = read_spectra(out / "data" / "test.csv").of(planets)
     labels = read_spectra(out / "data" / "train.csv")
-    naive = dict(zip(("naive_mean", "naive_sigma"), naive_statistics(labels.depth)))
+    naive = naive_answer(labels.depth)
     extras, text = load_arrays(out / "submission.safetensors")
     if json.loads(text["planet_ids"]) != list(planets):
         raise SystemExit("a planet had no usable data: this comparison needs all of them")

@@ -35,7 +35,7 @@ from ariel_lib.archive import Archive, Star, read_spectra
 from ariel_lib.calibration.engine import calibrate_split
 from ariel_lib.calibration.light_curves import LightCurves, light_curves_path, list_light_curves, load_light_curves
 from ariel_lib.calibration.pipeline import CalibrationSettings
-from ariel_lib.metrics import naive_statistics, summary
+from ariel_lib.metrics import naive_answer, summary
 from ariel_lib.oracle import ORACLES, limits, read_nuisances, read_truth, true_problem
 from ariel_lib.simulator.dataset import simulate_dataset
 from ariel_lib.storage import write_atomically
@@ -102,7 +102,7 @@ def examine(data: Path, level: str, labels_csv: Path) -> dict:
         "likelihood": [(e.depth, e.sigma) for e in estimates],
         "posterior": [_both(learned.posterior(e.depth, e.covariance)) for e in given],
     } | {name: [_both(full.posterior(*m.oracles[name])) for m in measured] for name in ORACLES}
-    naive = dict(zip(("naive_mean", "naive_sigma"), naive_statistics(others)))
+    naive = naive_answer(others)
     figures = {}
     for name, answer in answers.items():
         mean, sigma = (np.array(column) for column in zip(*answer))

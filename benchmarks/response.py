@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from ariel_lib.archive import Archive, read_spectra
 from ariel_lib.comparison import bootstrap_error, planet_scores
-from ariel_lib.metrics import naive_statistics, summary
+from ariel_lib.metrics import naive_answer, summary
 from ariel_lib.models.features import scale_of
 from ariel_lib.models.memory import memorise
 from ariel_lib.storage import write_atomically
@@ -59,7 +59,7 @@ def judge(seen: Survey, asked: Survey, known: Labelled, truth: np.ndarray, kept:
     of = dict(zip(known.labels.planet_ids, labels))
     response = fit_response([o.estimate for o in seen.observations.values()], np.array([of[p] for p in seen.observations]), wavelength)
     memory = memorise(labels, wavelength, known.scale)
-    naive = dict(zip(("naive_mean", "naive_sigma"), naive_statistics(labels)))
+    naive = naive_answer(labels)
     answers = {
         name: answer(asked.given(learned), memory)
         for name, learned in (("without", Response.none(len(wavelength))), ("with", response))

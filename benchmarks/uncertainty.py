@@ -25,7 +25,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from ariel_lib.archive import Archive, read_spectra
-from ariel_lib.metrics import naive_statistics, unclipped_score
+from ariel_lib.metrics import naive_answer, unclipped_score
 from ariel_lib.models.features import scale_of
 from ariel_lib.models.memory import Memory, memorise
 from ariel_lib.simulator.dataset import read_labels, simulate_dataset
@@ -106,11 +106,10 @@ def make_planets(options) -> tuple[Planets, dict, Population]:
         observations = survey.given(population).observations
         truth, (others, memory) = read_spectra(data / "test.csv").of(observations), other_labels(options)
         arrays = {"truth": truth, "population": population.variance} | answer(list(observations.values()), memory)
-        text = {"naive": json.dumps(naive_statistics(others))}
+        text = {"naive": json.dumps(naive_answer(others))}
         save_arrays(kept, arrays, text)
-    naive = dict(zip(("naive_mean", "naive_sigma"), json.loads(text["naive"])))
     population = Population(arrays.pop("population"))
-    return Planets(arrays, classes_of(arrays["sigma"], arrays["sigma"])), naive, population
+    return Planets(arrays, classes_of(arrays["sigma"], arrays["sigma"])), json.loads(text["naive"]), population
 
 
 def other_labels(options) -> tuple[np.ndarray, Memory]:

@@ -30,7 +30,7 @@ from ariel_lib.diagnostics.figures import (
 )
 from ariel_lib.inference import predict
 from ariel_lib.instrument import AIRS
-from ariel_lib.metrics import gll_gain, naive_statistics
+from ariel_lib.metrics import gll_gain, naive_answer
 from ariel_lib.simulator.dataset import simulate_dataset
 from ariel_lib.storage import write_atomically
 from ariel_lib.submission import read_submission
@@ -67,7 +67,7 @@ def draw_all(scratch: Path) -> dict[str, Figure]:
     predict(data=data, split="test", weights=model / "weights.safetensors", out=submission, light_curves=curves)
     planets, mean, sigma = read_submission(submission)
     truth, wavelength = read_spectra(data / "test.csv").of(planets), archive.wavelengths()
-    naive = dict(zip(("naive_mean", "naive_sigma"), naive_statistics(archive.labels().depth)))
+    naive = naive_answer(archive.labels().depth)
     estimate = load_estimate(submission.parent / "estimates" / "test" / f"{planets[0]}.safetensors")
     white = next(curve for curve in estimate.white if curve.instrument == AIRS.name)
     return {

@@ -13,7 +13,7 @@ import pytest
 from ariel_lib.archive import Archive, read_spectra
 from ariel_lib.config import load_config
 from ariel_lib.inference import predict
-from ariel_lib.metrics import column_weights, gll_gain, naive_statistics
+from ariel_lib.metrics import column_weights, gll_gain, naive_answer
 from ariel_lib.submission import read_submission, validate_submission
 
 AIRS, FGS1 = "AIRS-CH0", "FGS1"
@@ -199,7 +199,7 @@ def compare(made, folder, damages, others, caplog):
 def score_planets(data, submission):
     """Planet → its weighted gain over the naive answer, unclipped."""
     ids, mean, sigma = read_submission(submission)
-    naive = dict(zip(("naive_mean", "naive_sigma"), naive_statistics(read_spectra(data / "train.csv").depth)))
+    naive = naive_answer(read_spectra(data / "train.csv").depth)
     gains = gll_gain(read_spectra(data / "test.csv").of(ids), mean, sigma, **naive)
     return dict(zip(ids, np.average(gains, axis=1, weights=column_weights(mean.shape[1])).tolist()))
 

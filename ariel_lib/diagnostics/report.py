@@ -135,7 +135,7 @@ def report_from_artifacts(
     if train_labels_csv is None:
         notes.append("The naive answer is taken from these labels, for want of training labels.")
     train = labels if train_labels_csv is None else read_spectra(train_labels_csv)
-    naive = dict(zip(("naive_mean", "naive_sigma"), scoring.naive_statistics(train.depth), strict=True))
+    naive = scoring.naive_answer(train.depth)
     known = [planet_ids[row] for row in rows]
     case = labels.of(known), mean[rows], sigma[rows]
     figures, table = _judge(known, *case, wavelengths=wavelengths, **naive)

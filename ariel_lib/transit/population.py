@@ -73,9 +73,9 @@ def fit_population(estimates: "Sequence[DepthEstimate]") -> Population:
     enough = count >= MIN_FITS
     variance = np.where(enough, 0.5, 1.0)
     for _ in range(ROUNDS if enough.any() else 0):
-        square = np.zeros(KINDS)
+        square, extra = np.zeros(KINDS), _extra(variance)
         for e in estimates:
-            found, usual = _expected_squares(e, _extra(variance)), variance[e.nuisance_kind]
+            found, usual = _expected_squares(e, extra), variance[e.nuisance_kind]
             np.add.at(square, e.nuisance_kind, np.where(found < SURPRISE**2 * usual, found, usual))
         variance = np.where(enough, np.minimum(square / np.maximum(count, 1), 1.0), 1.0)
     widened = np.where(np.arange(KINDS) < LOG_A_KIND, WIDENED, 1.0)
