@@ -90,9 +90,9 @@ def read_pins(path: Path) -> dict[str, str]:
 
 def build_weights(source: Path, out: Path) -> Path:
     """The checkpoint that training left, with a manifest and the card. Refuses one that its own manifest disowns."""
-    from ariel_lib.checkpoint import Checkpoint
-    from ariel_lib.manifest import verify, write_manifest
-    from ariel_lib.storage import StorageError
+    from ariel_lib.io.checksums import verify, write_manifest
+    from ariel_lib.io.storage import StorageError
+    from ariel_lib.pipeline.checkpoint import Checkpoint
 
     try:
         checkpoint = Checkpoint.load(verify(source))

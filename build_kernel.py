@@ -20,8 +20,8 @@ from pathlib import Path
 import jupytext
 import nbformat
 
-from ariel_lib.manifest import write_manifest
-from ariel_lib.provenance import git_state
+from ariel_lib.io.checksums import write_manifest
+from ariel_lib.provenance.record import git_state
 from build_datasets import slug
 
 ROOT = Path(__file__).resolve().parent

@@ -5,6 +5,7 @@ Arrays are (planet, wavelength); wavelength 0 is FGS1, the others are AIRS. Spec
 Knows numpy and the instrument's constants: no files, no planet ids, no network.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -13,6 +14,7 @@ import numpy as np
 from ariel_lib.instrument import FGS1_WAVELENGTH_WEIGHT
 
 Array = np.ndarray
+BOOTSTRAPS = 2000  # resamplings behind a standard error
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,18 @@ def summary(
         "z_rms_airs": z["z_rms_airs"],
         "n_planets": float(np.shape(truth)[0]),
     }
+
+
+def planet_scores(truth: Array, answers: Mapping[str, tuple[Array, Array]], naive: Mapping[str, float]) -> dict[str, Array]:
+    """Each planet's share of the 2025 score, (planet,), by answer; their mean is the score where it is not clipped at zero."""
+    weights = column_weights(truth.shape[1])
+    return {name: np.average(gll_gain(truth, *answer, **naive), axis=1, weights=weights) for name, answer in answers.items()}
+
+
+def bootstrap_error(values: Array) -> float:
+    """Standard error of a mean over planets, (planet,), by resampling them (Efron 1979)."""
+    drawn = np.random.default_rng(0).integers(len(values), size=(BOOTSTRAPS, len(values)))
+    return float(values[drawn].mean(axis=1).std())
 
 
 def _rule(year: int) -> ScoreRule:

@@ -112,7 +112,7 @@ def check_score() -> None:
 
 def check_submission() -> None:
     """A submission is written, also for a planet without a prediction, and reads back to the last bit."""
-    from ariel_lib.submission import read_submission, validate_submission, write_submission
+    from ariel_lib.io.submission import read_submission, validate_submission, write_submission
 
     mean = np.random.default_rng(1).uniform(0.001, 0.03, (1, 283))
     fallback = np.full(283, 0.0147)
@@ -143,14 +143,14 @@ def check_notebooks() -> str | None:
 
 def run_road(*, log: Callable[[str], None] = print) -> dict[str, float]:
     """simulate → calibrate → train → predict → score in a scratch folder. Returns the figures of the score."""
-    from ariel_lib.archive import Archive
-    from ariel_lib.calibration.engine import calibrate_split
     from ariel_lib.calibration.pipeline import CalibrationSettings
+    from ariel_lib.calibration.visits import calibrate_split
     from ariel_lib.config import Config, DataConfig, ModelConfig, TrainingConfig
-    from ariel_lib.evaluation import evaluate_submission
-    from ariel_lib.inference import predict
+    from ariel_lib.evaluation.score import evaluate_submission
+    from ariel_lib.io.archive import Archive
+    from ariel_lib.prediction.predict import predict
     from ariel_lib.simulator.dataset import simulate_dataset
-    from ariel_lib.training import train
+    from ariel_lib.training.loop import train
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)

@@ -22,13 +22,14 @@ import numpy as np
 import pyarrow.parquet as pq
 from organisers import organisers_light_curve
 
-from ariel_lib.archive import Archive, return_memory
 from ariel_lib.calibration import fused
-from ariel_lib.calibration.engine import calibrate_split
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.calibration.plan import pixels_in_use
-from ariel_lib.calibration.workers import ENVIRONMENT
+from ariel_lib.calibration.visits import calibrate_split
+from ariel_lib.execution.workers import ENVIRONMENT
 from ariel_lib.instrument import AIRS, FGS1
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.signal import return_memory
 
 OUT = Path("build/bench")
 REPEATS = 6

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from calibration import OUT, copy_planets
 
-from ariel_lib.archive import Archive
-from ariel_lib.calibration.engine import calibrate_split
 from ariel_lib.calibration.pipeline import CalibrationSettings
+from ariel_lib.calibration.visits import calibrate_split
+from ariel_lib.io.archive import Archive
 
 PLANETS = 8
 LEAST = 32  # planets that each row of the table is measured on: a small set is calibrated several times

@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 from ariel_lib.config import load_config
-from ariel_lib.inference import predict
-from ariel_lib.training import train
+from ariel_lib.prediction.predict import predict
+from ariel_lib.training.loop import train
 
 
 def cost_training(options: argparse.Namespace) -> dict:

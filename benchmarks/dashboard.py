@@ -10,8 +10,8 @@ import argparse
 import json
 from pathlib import Path
 
+from ariel_lib.commands import run_diagnosis, run_prediction, run_training
 from ariel_lib.config import load_config
-from ariel_lib.runs import run_diagnosis, run_prediction, run_training
 from ariel_lib.simulator.dataset import simulate_dataset
 
 TRAINING_PLANETS, EPOCHS, SEED = 120, 8, 8

@@ -18,17 +18,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ariel_lib.archive import read_spectra
-from ariel_lib.comparison import bootstrap_error, planet_scores, tabulate
 from ariel_lib.config import load_config
-from ariel_lib.inference import predict
-from ariel_lib.metrics import naive_answer
-from ariel_lib.models.rivals import ConstantSpectrum, white_depth
+from ariel_lib.evaluation.comparison import tabulate
+from ariel_lib.io.storage import load_arrays
+from ariel_lib.io.submission import read_submission
+from ariel_lib.io.tables import read_spectra
+from ariel_lib.metrics import bootstrap_error, naive_answer, planet_scores
+from ariel_lib.models.baselines import ConstantSpectrum, white_depth
+from ariel_lib.pipeline.planet_fits import load_estimate
+from ariel_lib.prediction.predict import predict
 from ariel_lib.simulator.dataset import simulate_dataset
-from ariel_lib.storage import load_arrays
-from ariel_lib.submission import read_submission
-from ariel_lib.survey import load_estimate
-from ariel_lib.training import train
+from ariel_lib.training.loop import train
 
 
 def main() -> None:

@@ -15,13 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ariel_lib.archive import read_spectra
-from ariel_lib.checkpoint import Checkpoint
-from ariel_lib.comparison import bootstrap_error, planet_scores
-from ariel_lib.inference import predict
-from ariel_lib.metrics import summary
+from ariel_lib.io.submission import read_submission
+from ariel_lib.io.tables import read_spectra
+from ariel_lib.metrics import bootstrap_error, planet_scores, summary
+from ariel_lib.pipeline.checkpoint import Checkpoint
+from ariel_lib.prediction.predict import predict
 from ariel_lib.simulator.dataset import LEVELS, simulate_dataset
-from ariel_lib.submission import read_submission
 
 
 def main() -> None:

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import torch
 
-from ariel_lib.archive import Archive
 from ariel_lib.calibration.fused import calibrate_visit
-from ariel_lib.calibration.light_curves import save_light_curves
 from ariel_lib.calibration.pipeline import CalibrationSettings
-from ariel_lib.checkpoint import Checkpoint
-from ariel_lib.inference import answer
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.light_curves import save_light_curves
+from ariel_lib.pipeline.checkpoint import Checkpoint
+from ariel_lib.pipeline.planet_fits import Observation
+from ariel_lib.prediction.predict import answer
 from ariel_lib.simulator.dataset import simulate_dataset
-from ariel_lib.survey import Observation
 from ariel_lib.transit.estimate import estimate_depths
 
 LIMIT_H = 9.0

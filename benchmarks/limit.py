@@ -7,7 +7,7 @@ posterior   with how large drifts are and how far orbits lie from the catalogue,
             spectral prior, learned from the labels that none of these planets has
 oracle      knows orbit, limb darkening, drift and noise exactly, measures the same light curves, and has a prior fitted on
             all labels, these planets' own among them: more than any honest method can know
-oracle_but_drift, ideal_fit  know less, as ariel_lib/oracle.py says, and have the same prior
+oracle_but_drift, ideal_fit  know less, as ariel_lib/evaluation/oracle.py says, and have the same prior
 bound       Cramér–Rao: the depths' covariance with the same parameters free under the same priors, at the truth, with the
             simulator's own noise (photons, reads, and a gain that scatters for all wavelengths together)
 
@@ -31,17 +31,20 @@ from scipy.optimize import least_squares
 from scipy.stats import chi2, kstest
 from threadpoolctl import threadpool_limits
 
-from ariel_lib.archive import Archive, Star, read_spectra
-from ariel_lib.calibration.engine import calibrate_split
-from ariel_lib.calibration.light_curves import LightCurves, light_curves_path, list_light_curves, load_light_curves
 from ariel_lib.calibration.pipeline import CalibrationSettings
+from ariel_lib.calibration.visits import calibrate_split
+from ariel_lib.evaluation.oracle import ORACLES, limits, read_nuisances, read_truth, true_problem
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.layout import Star, light_curves_path, list_light_curves
+from ariel_lib.io.light_curves import LightCurves, load_light_curves
+from ariel_lib.io.storage import write_atomically
+from ariel_lib.io.tables import read_spectra
 from ariel_lib.metrics import naive_answer, summary
-from ariel_lib.oracle import ORACLES, limits, read_nuisances, read_truth, true_problem
+from ariel_lib.priors.gaussian import Posterior, fit_prior
 from ariel_lib.simulator.dataset import simulate_dataset
-from ariel_lib.storage import write_atomically
-from ariel_lib.transit.estimate import DepthEstimate, estimate_depths
-from ariel_lib.transit.population import fit_population
-from ariel_lib.transit.prior import Posterior, fit_prior
+from ariel_lib.transit.estimate import estimate_depths
+from ariel_lib.transit.population.nuisance_prior import fit_population
+from ariel_lib.transit.result import DepthEstimate
 from ariel_lib.transit.segments import make_segments
 
 

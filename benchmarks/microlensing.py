@@ -35,15 +35,16 @@ import numpy as np
 from scipy.stats import norm
 from threadpoolctl import threadpool_limits
 
-from ariel_lib.archive import Archive
-from ariel_lib.calibration.light_curves import LightCurves, light_curves_path, list_light_curves, load_light_curves
-from ariel_lib.checking import AIRS_BANDS, fit_bands, guard_planet, light_near_fit
 from ariel_lib.instrument import INSTRUMENTS
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.layout import light_curves_path, list_light_curves
+from ariel_lib.io.light_curves import LightCurves, load_light_curves
+from ariel_lib.io.storage import write_atomically
 from ariel_lib.simulator import dataset, optics
 from ariel_lib.simulator.visit import INTEGRATION_TIMES
-from ariel_lib.storage import write_atomically
-from ariel_lib.symbolic.bump_search import Band
-from ariel_lib.symbolic.microlensing import COLOURED, EXISTS, find_bump
+from ariel_lib.transit.bumps.bump import COLOURED, EXISTS, find_bump
+from ariel_lib.transit.bumps.fit import AIRS_BANDS, fit_bands, guard_planet, light_near_fit
+from ariel_lib.transit.bumps.search import Band
 from ariel_lib.transit.estimate import UNKNOWN_TEMPERATURE
 from ariel_lib.transit.orbit import transit_duration
 from ariel_lib.transit.segments import make_segments, merge_channels

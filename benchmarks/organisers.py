@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ariel_lib.archive import Archive
 from ariel_lib.instrument import AIRS, FGS1_INTEGRATION_TIMES, Instrument
+from ariel_lib.io.archive import Archive
 
 HOT_SIGMA, HOT_ROUNDS = 5, 5
 

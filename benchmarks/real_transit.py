@@ -13,14 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ariel_lib.archive import Archive
 from ariel_lib.calibration.fused import calibrate_visit
-from ariel_lib.calibration.light_curves import LightCurve, LightCurves
 from ariel_lib.calibration.pipeline import CalibrationSettings
-from ariel_lib.checking import guard_planet
-from ariel_lib.diagnostics.figures import draw_light_curve, render_png
-from ariel_lib.storage import write_atomically
-from ariel_lib.transit.estimate import DepthEstimate, estimate_depths
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.light_curves import LightCurve, LightCurves
+from ariel_lib.io.storage import write_atomically
+from ariel_lib.plots.figures import draw_light_curve, render_png
+from ariel_lib.transit.bumps.fit import guard_planet
+from ariel_lib.transit.estimate import estimate_depths
+from ariel_lib.transit.result import DepthEstimate
 
 PLANET, EXOSIM = "244787369", "9000001"
 CDS_READ_NOISE = 19.0  # electrons a pixel and sample, median of the 2025 maps

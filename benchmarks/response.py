@@ -16,16 +16,16 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from ariel_lib.archive import Archive, read_spectra
-from ariel_lib.comparison import bootstrap_error, planet_scores
-from ariel_lib.metrics import naive_answer, summary
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.storage import write_atomically
+from ariel_lib.io.tables import read_spectra
+from ariel_lib.metrics import bootstrap_error, naive_answer, planet_scores, summary
 from ariel_lib.models.features import scale_of
-from ariel_lib.models.memory import memorise
-from ariel_lib.storage import write_atomically
-from ariel_lib.survey import Survey, survey_planets
-from ariel_lib.transit.population import fit_population
-from ariel_lib.transit.response import Response, fit_response
-from ariel_lib.transit.scale_height import Labelled
+from ariel_lib.pipeline.planet_fits import Survey, survey_planets
+from ariel_lib.priors.scale_height import Labelled
+from ariel_lib.priors.spectral_library import memorise
+from ariel_lib.transit.population.multiplicative_bias import Response, fit_response
+from ariel_lib.transit.population.nuisance_prior import fit_population
 
 AT_FGS1 = 0.012
 BLUE, TURN, STEEPNESS = 0.004, 2.6, 0.35  # share, micron, micron

@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ariel_lib.calibration.light_curves import light_curves_path, list_light_curves
-from ariel_lib.checking import check_submission
+from ariel_lib.evaluation.physics_check import check_submission
+from ariel_lib.io.layout import light_curves_path, list_light_curves
+from ariel_lib.io.storage import write_atomically
+from ariel_lib.io.submission import write_submission
 from ariel_lib.metrics import naive_answer
 from ariel_lib.simulator import dataset
 from ariel_lib.simulator.planet import Planet
-from ariel_lib.storage import write_atomically
-from ariel_lib.submission import write_submission
 from ariel_lib.uncertainty import conformal
 from ariel_lib.uncertainty.corel import corel_features, train_corel
 from ariel_lib.uncertainty.isotonic import fit_isotonic

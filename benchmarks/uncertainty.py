@@ -24,15 +24,16 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from ariel_lib.archive import Archive, read_spectra
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.storage import StorageError, load_arrays, save_arrays, write_atomically
+from ariel_lib.io.tables import read_spectra
 from ariel_lib.metrics import naive_answer, unclipped_score
 from ariel_lib.models.features import scale_of
-from ariel_lib.models.memory import Memory, memorise
+from ariel_lib.pipeline.planet_fits import Observation, survey_planets
+from ariel_lib.priors.scale_height import scale_height_depth
+from ariel_lib.priors.spectral_library import Memory, memorise
 from ariel_lib.simulator.dataset import read_labels, simulate_dataset
-from ariel_lib.storage import StorageError, load_arrays, save_arrays, write_atomically
-from ariel_lib.survey import Observation, survey_planets
-from ariel_lib.transit.population import Population, fit_population
-from ariel_lib.transit.scale_height import scale_height_depth
+from ariel_lib.transit.population.nuisance_prior import Population, fit_population
 from ariel_lib.uncertainty import conformal
 from ariel_lib.uncertainty.conformal import Intervals, coverage_table, gaussian_intervals, sigma_of
 from ariel_lib.uncertainty.corel import corel_features, halves, pinball_loss, train_corel

@@ -14,12 +14,18 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from ariel_lib.archive import Archive, read_spectra
-from ariel_lib.calibration.engine import calibrate_split
-from ariel_lib.calibration.light_curves import light_curves_path, load_light_curves
 from ariel_lib.calibration.pipeline import CalibrationSettings
+from ariel_lib.calibration.visits import calibrate_split
 from ariel_lib.config import load_config
-from ariel_lib.diagnostics.figures import (
+from ariel_lib.instrument import AIRS
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.layout import light_curves_path
+from ariel_lib.io.light_curves import load_light_curves
+from ariel_lib.io.storage import write_atomically
+from ariel_lib.io.submission import read_submission
+from ariel_lib.io.tables import read_spectra
+from ariel_lib.metrics import gll_gain, naive_answer
+from ariel_lib.plots.figures import (
     BLUE,
     ORANGE,
     draw_calibration,
@@ -28,16 +34,12 @@ from ariel_lib.diagnostics.figures import (
     draw_spectra,
     render_png,
 )
-from ariel_lib.inference import predict
-from ariel_lib.instrument import AIRS
-from ariel_lib.metrics import gll_gain, naive_answer
+from ariel_lib.prediction.predict import predict
 from ariel_lib.simulator.dataset import simulate_dataset
-from ariel_lib.storage import write_atomically
-from ariel_lib.submission import read_submission
 from ariel_lib.symbolic.context import make_context
 from ariel_lib.symbolic.rules import find_violations
-from ariel_lib.training import train
-from ariel_lib.transit.estimate import load_estimate
+from ariel_lib.training.loop import train
+from ariel_lib.transit.result import load_estimate
 
 PLANETS, TEST_PLANETS, SEED, EPOCHS = 16, 6, 1, 3
 SPIKE, SPIKE_BIN = 5e-4, 150  # (Rp/Rs)² added to one bin of a flat spectrum, for the rules to find

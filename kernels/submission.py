@@ -47,13 +47,13 @@ if wheels and importlib.util.find_spec("ariel_lib") is None:
 # %%
 from IPython.display import Image
 
-from ariel_lib.archive import Archive
-from ariel_lib.budget import Budget
-from ariel_lib.diagnostics.figures import draw_spectra, render_png
+from ariel_lib.commands import run_prediction
 from ariel_lib.diagnostics.report import report_from_artifacts
-from ariel_lib.mounts import find_input
-from ariel_lib.runs import run_prediction
-from ariel_lib.submission import read_submission, validate_submission
+from ariel_lib.execution.time_budget import Budget
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.kaggle_inputs import find_input
+from ariel_lib.io.submission import read_submission, validate_submission
+from ariel_lib.plots.figures import draw_spectra, render_png
 
 budget = Budget(max_hours and 3600 * max_hours, started=started)
 data = Path(data or find_input("sample_submission.csv", under=inputs))

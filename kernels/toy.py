@@ -36,14 +36,14 @@ if wheels and importlib.util.find_spec("ariel_lib") is None:
 # %%
 from IPython.display import Image
 
-from ariel_lib.archive import Archive
+from ariel_lib.commands import run_prediction, run_training
 from ariel_lib.config import CalibrationConfig, Config, DataConfig, TrainingConfig
-from ariel_lib.diagnostics.figures import draw_spectra, render_png
 from ariel_lib.diagnostics.report import report_from_artifacts
-from ariel_lib.evaluation import evaluate_submission
-from ariel_lib.runs import run_prediction, run_training
+from ariel_lib.evaluation.score import evaluate_submission
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.submission import read_submission
+from ariel_lib.plots.figures import draw_spectra, render_png
 from ariel_lib.simulator.dataset import simulate_dataset
-from ariel_lib.submission import read_submission
 
 folder = Path(folder)
 data, submission = folder / "data", folder / "submission.csv"

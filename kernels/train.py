@@ -52,15 +52,15 @@ import json
 import numpy as np
 from IPython.display import Image
 
-from ariel_lib.archive import Archive
-from ariel_lib.checkpoint import Checkpoint
+from ariel_lib.commands import run_training
 from ariel_lib.config import CalibrationConfig, Config, DataConfig, ModelConfig, TrainingConfig
-from ariel_lib.diagnostics.figures import draw_history, draw_spectra, render_png
-from ariel_lib.inference import answer
-from ariel_lib.mounts import find_input, take_up_session
-from ariel_lib.runs import run_training
-from ariel_lib.survey import survey_planets
-from ariel_lib.transit.scale_height import Labelled
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.kaggle_inputs import find_input, take_up_session
+from ariel_lib.pipeline.checkpoint import Checkpoint
+from ariel_lib.pipeline.planet_fits import survey_planets
+from ariel_lib.plots.figures import draw_history, draw_spectra, render_png
+from ariel_lib.prediction.predict import answer
+from ariel_lib.priors.scale_height import Labelled
 
 config = Config(
     data=DataConfig(root=str(data or find_input("train.csv", under=inputs)), light_curves=light_curves),

@@ -10,11 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ariel_lib.archive import Archive, read_spectra
 from ariel_lib.config import load_config
-from ariel_lib.inference import predict
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.submission import read_submission, validate_submission
+from ariel_lib.io.tables import read_spectra
 from ariel_lib.metrics import column_weights, gll_gain, naive_answer
-from ariel_lib.submission import read_submission, validate_submission
+from ariel_lib.prediction.predict import predict
 
 AIRS, FGS1 = "AIRS-CH0", "FGS1"
 SMALL = ("model.d_model=16", "model.d_state=4", "model.hidden=8", "model.gnn_layers=1", "model.ssm_depth=1", "training.epochs=1")
@@ -164,7 +165,7 @@ def copy_planets(data, root, names):
 def made(tmp_path_factory):
     """A simulated data set of frames and weights trained on it."""
     dataset = pytest.importorskip("ariel_lib.simulator.dataset", reason="needs batman")
-    from ariel_lib.training import train
+    from ariel_lib.training.loop import train
 
     root = tmp_path_factory.mktemp("faults")
     dataset.simulate_dataset(root / "data", n_planets=10, n_test=2, seed=11, size="toy")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ariel_lib.evaluation import evaluate_submission
-from ariel_lib.submission import read_submission, validate_submission
+from ariel_lib.evaluation.score import evaluate_submission
+from ariel_lib.io.submission import read_submission, validate_submission
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]

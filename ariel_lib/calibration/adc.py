@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from ariel_lib.archive import Converter
 from ariel_lib.calibration.frames import Frames
 from ariel_lib.instrument import FULL_SCALE
+from ariel_lib.io.layout import Converter
 
 
 def to_electrons(counts: np.ndarray, converter: Converter, read_noise: np.ndarray) -> Frames:

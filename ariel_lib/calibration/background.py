@@ -12,8 +12,8 @@ import numpy as np
 
 from ariel_lib.calibration.extraction import ExtractionPlan
 from ariel_lib.calibration.frames import Frames
-from ariel_lib.calibration.light_curves import LightCurve
 from ariel_lib.instrument import Instrument
+from ariel_lib.io.light_curves import LightCurve
 
 DEGREE = 2  # of the polynomial over the columns of a spectrum; the level of a photometer is one number
 SMOOTHED_FRACTION = 200  # the running mean spans this part of the visit

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ariel_lib.archive import CalibrationMaps
 from ariel_lib.calibration.frames import Frames
+from ariel_lib.io.layout import CalibrationMaps
 
 MIN_FLAT = 0.25  # flats of live pixels are 0.93 to 1.07, of dead ones -0.05 to 0.06 (342072318 and 9000001)
 MAX_SATURATED = 0.01  # fraction of samples; a rarer saturation masks its own samples only

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ariel_lib.calibration.light_curves import LightCurve
+from ariel_lib.io.light_curves import LightCurve
 
 
 def bin_light_curve(curve: LightCurve, width: int) -> LightCurve:

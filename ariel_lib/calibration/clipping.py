@@ -6,9 +6,9 @@ from itertools import repeat
 
 import numpy as np
 
-from ariel_lib.archive import decoding_threads
 from ariel_lib.calibration.kernel import running_median
-from ariel_lib.calibration.light_curves import LightCurve
+from ariel_lib.io.light_curves import LightCurve
+from ariel_lib.io.signal import decoding_threads
 
 BLOCKS = 8  # of wavelengths, looked at side by side: small ones stay in the processor's cache
 WINDOW = 11  # samples of the running median

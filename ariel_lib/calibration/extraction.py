@@ -13,8 +13,8 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from ariel_lib.calibration.frames import Frames
-from ariel_lib.calibration.light_curves import LightCurve
 from ariel_lib.instrument import Instrument
+from ariel_lib.io.light_curves import LightCurve
 
 POINTING = 0.1  # pixel rms allowed for: FGS1 moves by 0.11 on planet 342072318; AIRS by 0.013, and 0.1 costs it no light
 MIN_LIGHT = 0.2  # a column whose good pixels hold less of its light is masked

@@ -15,16 +15,18 @@ from typing import TypeVar
 
 import numpy as np
 
-from ariel_lib.archive import Archive, Converter, Signal, decoding_threads
 from ariel_lib.calibration import kernel
 from ariel_lib.calibration.background import Background
 from ariel_lib.calibration.bad_pixels import STEP_LIMIT, PixelStatistics
 from ariel_lib.calibration.cds import sample_times
 from ariel_lib.calibration.extraction import ExtractionPlan
-from ariel_lib.calibration.light_curves import LightCurve, LightCurves
 from ariel_lib.calibration.pipeline import CalibrationSettings, finish
 from ariel_lib.calibration.plan import Detector, Plan, open_detector, pixels_in_use, plan_step, plan_visit
 from ariel_lib.instrument import AIRS, FGS1, Instrument
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.layout import Converter
+from ariel_lib.io.light_curves import LightCurve, LightCurves
+from ariel_lib.io.signal import Signal, decoding_threads
 
 CHUNK = 17_000_000  # bytes of counts
 READ = 3_000_000  # bytes of a chunk read in one go: what Arrow needs beside them stays small and is used again

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ariel_lib.archive import Archive
 from ariel_lib.calibration.adc import to_electrons
 from ariel_lib.calibration.background import Background, measure_background, smooth_background, subtract_background
 from ariel_lib.calibration.bad_pixels import PixelStatistics, PixelSums, add_samples
@@ -20,10 +19,11 @@ from ariel_lib.calibration.dark import subtract_dark
 from ariel_lib.calibration.extraction import extract
 from ariel_lib.calibration.flat import divide_flat
 from ariel_lib.calibration.frames import Frames
-from ariel_lib.calibration.light_curves import LightCurve, LightCurves
 from ariel_lib.calibration.linearity import correct_linearity
 from ariel_lib.calibration.plan import Detector, Plan, open_detector, plan_step, plan_visit
 from ariel_lib.instrument import AIRS, FGS1, Instrument
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.light_curves import LightCurve, LightCurves
 
 BLOCK = 256  # reads held as float64 at a time
 

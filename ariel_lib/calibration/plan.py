@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ariel_lib.archive import Archive, CalibrationMaps, Converter
 from ariel_lib.calibration.background import BackgroundPlan, background_columns, background_pixels, plan_background
 from ariel_lib.calibration.bad_pixels import PixelStatistics, neutralise, unstable_pixels, unusable_pixels
 from ariel_lib.calibration.extraction import ExtractionPlan, aperture, plan_extraction
 from ariel_lib.instrument import Instrument
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.layout import CalibrationMaps, Converter
 
 PLAN_SAMPLES = 1024  # samples, spread over the visit, from which bad pixels are found and the extraction is planned
 

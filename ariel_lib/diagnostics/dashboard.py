@@ -1,6 +1,6 @@
 """The dashboard: one self-contained page, and every chart as PNG and CSV beside it.
 
-Composes charts.py, workings.py and interactive.py from arrays; all text from data is escaped, and the page forbids every request.
+Composes charts.py, explanation_charts.py and interactive.py from arrays; all text from data is escaped, and the page forbids every request.
 """
 
 import json
@@ -17,11 +17,11 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from ariel_lib import metrics as scoring
-from ariel_lib.diagnostics import charts, interactive, workings
-from ariel_lib.diagnostics.charts import Chart, paper
 from ariel_lib.diagnostics.projection import ProjectionError, project
-from ariel_lib.diagnostics.report import GOALS
-from ariel_lib.storage import write_atomically
+from ariel_lib.io.storage import write_atomically
+from ariel_lib.plots import charts, explanation_charts, interactive
+from ariel_lib.plots.charts import Chart, paper
+from ariel_lib.plots.page import GOALS
 
 Array = np.ndarray
 MOVING = ("umap", "tsne")
@@ -83,7 +83,7 @@ def draw_dashboard(page: Path | str, evidence: Evidence, *, title: str = "Spectr
         "missing": missing, "seconds": dict(evidence.seconds),
     }  # fmt: skip
     if "ig_error" in evidence.explanation:
-        summary["completeness_error_ppm"] = {m: float(evidence.explanation[f"{m}_error"].max()) for m in workings.METHODS}
+        summary["completeness_error_ppm"] = {m: float(evidence.explanation[f"{m}_error"].max()) for m in explanation_charts.METHODS}
     write_atomically(page.parent / "diagnostic_summary.json", (json.dumps(summary, indent=1) + "\n").encode())
     return summary
 
@@ -127,12 +127,12 @@ def _charts(evidence: Evidence, order: Array, planets: pd.DataFrame, missing: di
         found += _explanation_charts(evidence, planets, mean.mean(axis=0), missing, seed)
     if evidence.deviations:
         sorted_maps = {rule: map_[order] for rule, map_ in evidence.deviations.items()}
-        found.append(workings.symbolic_maps(sorted_maps, evidence.limits, wavelength))
-        found.append(workings.symbolic_gradients(evidence.gradients, mean.mean(axis=0), wavelength))
+        found.append(explanation_charts.symbolic_maps(sorted_maps, evidence.limits, wavelength))
+        found.append(explanation_charts.symbolic_gradients(evidence.gradients, mean.mean(axis=0), wavelength))
     if evidence.housekeeping is not None and len(evidence.housekeeping):
-        found.append(workings.calibration_housekeeping(evidence.housekeeping))
+        found.append(explanation_charts.calibration_housekeeping(evidence.housekeeping))
     if evidence.seconds:
-        found.append(workings.stage_timing(evidence.seconds))
+        found.append(explanation_charts.stage_timing(evidence.seconds))
     return found
 
 
@@ -145,10 +145,10 @@ def _explanation_charts(evidence: Evidence, planets: pd.DataFrame, mean: Array, 
             found.append(charts.scatter_map(kind, points, rows, rows.columns[1]))
         except ProjectionError as error:
             missing[kind] = str(error)
-    for method in workings.METHODS:
+    for method in explanation_charts.METHODS:
         given = arrays[method], arrays[f"{method}_error"], arrays["correction"]
-        found.append(workings.attribution_overlay(method, *given, mean, evidence.wavelength))
-    return [*found, workings.gate_traces(arrays["gates"], evidence.wavelength)]
+        found.append(explanation_charts.attribution_overlay(method, *given, mean, evidence.wavelength))
+    return [*found, explanation_charts.gate_traces(arrays["gates"], evidence.wavelength)]
 
 
 def _png(chart: Chart, kind: str) -> bytes:

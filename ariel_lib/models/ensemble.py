@@ -3,10 +3,12 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import nn
 
 from ariel_lib.models.inputs import Inputs
+from ariel_lib.models.out_of_memory import forward_in_parts
 from ariel_lib.models.v50 import V50, Prediction
 
 
@@ -26,3 +28,13 @@ class Ensemble(nn.Module):
         )
         spread = mean.var(0, correction=0)
         return Prediction(mean.mean(0), ((sigma**2).mean(0) + spread).sqrt(), gates.mean(0), embedding.mean(0))
+
+
+def predict_inputs(network: nn.Module, inputs: Inputs, batch_size: int = 16) -> tuple[np.ndarray, np.ndarray]:
+    """mean (never negative) and sigma, (planet, wavelength), float64. A batch that does not fit into memory is halved."""
+    device = next(network.parameters()).device
+    network.eval()
+    with torch.no_grad():
+        parts = forward_in_parts(lambda part: network(inputs[part].to(device)), len(inputs), batch_size)
+    mean, sigma = (torch.cat([getattr(p, name) for p in parts]).double().cpu().numpy() for name in ("mean", "sigma"))
+    return np.maximum(mean, 0.0), sigma

@@ -6,13 +6,13 @@ Knows estimates and light curves as arrays; knows no truth.
 import numpy as np
 import torch
 
-from ariel_lib.archive import Star
-from ariel_lib.calibration.light_curves import LightCurves
 from ariel_lib.instrument import FGS1
+from ariel_lib.io.layout import Star
+from ariel_lib.io.light_curves import LightCurves
 from ariel_lib.models.inputs import Inputs
-from ariel_lib.models.memory import Recollection
-from ariel_lib.transit.estimate import DepthEstimate
-from ariel_lib.transit.scale_height import scale_height_depth
+from ariel_lib.priors.scale_height import scale_height_depth
+from ariel_lib.priors.spectral_library import Recollection
+from ariel_lib.transit.result import DepthEstimate
 
 FGS1_CHANNELS = (
     "residual in sigma",

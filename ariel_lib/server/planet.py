@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ariel_lib.archive import is_plain_name
-from ariel_lib.calibration.light_curves import light_curves_path
+from ariel_lib.io.layout import is_plain_name, light_curves_path
 from ariel_lib.server.reading import (
     BROKEN,
     Arrays,

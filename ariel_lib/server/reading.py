@@ -18,7 +18,7 @@ from typing import TypeVar
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from ariel_lib.archive import normalise_planet_id
+from ariel_lib.io.layout import normalise_planet_id
 
 T = TypeVar("T")
 JSON_LIMIT = 16 * 2**20  # bytes; the manifest of 1100 calibrated planets has 0.2 MB

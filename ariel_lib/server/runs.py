@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ariel_lib.running import RUNNING
+from ariel_lib.provenance.progress import RUNNING
 from ariel_lib.server.reading import (
     BROKEN,
     Folders,

@@ -14,12 +14,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ariel_lib import archive
-from ariel_lib.archive import SPLITS, Archive, ArchiveError, CalibrationMaps, Converter, Spectra, Star
 from ariel_lib.calibration.binning import bin_light_curve
-from ariel_lib.calibration.light_curves import LightCurve, LightCurves, light_curves_path, save_light_curves
 from ariel_lib.calibration.pipeline import CalibrationSettings
+from ariel_lib.errors import ArchiveError
 from ariel_lib.instrument import ADC_GAIN, ADC_OFFSET, AIRS, FGS1, INSTRUMENTS, airs_wavelengths, spectrum_wavelengths
+from ariel_lib.io import writer
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.layout import SPLITS, CalibrationMaps, Converter, Spectra, Star, light_curves_path
+from ariel_lib.io.light_curves import LightCurve, LightCurves, save_light_curves
+from ariel_lib.io.tables import read_spectra
 from ariel_lib.simulator import photometry, visit
 from ariel_lib.simulator.detector import draw_calibration_maps
 from ariel_lib.simulator.planet import SHIFTED, Nuisances, Planet, draw_planet
@@ -127,8 +130,8 @@ def write_frames(
     maps = maps or draw_maps(rng)
     for name, scene in visit.draw_scenes(rng, planet, number, n_samples).items():
         counts = visit.stream_counts(scene, maps[name], CONVERTER, rng)
-        archive.write_calibration_maps(out, split, planet.planet_id, number, scene.instrument, maps[name])
-        archive.write_signal(out, split, planet.planet_id, number, scene.instrument, counts)
+        writer.write_calibration_maps(out, split, planet.planet_id, number, scene.instrument, maps[name])
+        writer.write_signal(out, split, planet.planet_id, number, scene.instrument, counts)
 
 
 def write_light_curves(
@@ -152,14 +155,14 @@ def write_tables(out: Path, planets: list[tuple[str, int, Planet]], n_samples: d
     out.mkdir(parents=True, exist_ok=True)
     n_airs = n_samples[AIRS.name]
     airs, fgs1 = (visit.read_times(instrument, 2 * n_samples[instrument.name]) for instrument in (AIRS, FGS1))
-    archive.write_axis(out, airs, np.tile(visit.AIRS_INTEGRATION_TIMES, n_airs), fgs1, airs_wavelengths())
-    archive.write_converters(out, {FGS1.name: CONVERTER, AIRS.name: CONVERTER})
-    archive.write_wavelengths(out, spectrum_wavelengths())
+    writer.write_axis(out, airs, np.tile(visit.AIRS_INTEGRATION_TIMES, n_airs), fgs1, airs_wavelengths())
+    writer.write_converters(out, {FGS1.name: CONVERTER, AIRS.name: CONVERTER})
+    writer.write_wavelengths(out, spectrum_wavelengths())
     for split in SPLITS:
         chosen = [planet for its_split, _, planet in planets if its_split == split]
-        archive.write_stars(out, split, [planet.catalogue for planet in chosen])
+        writer.write_stars(out, split, [planet.catalogue for planet in chosen])
         depth = np.array([planet.depth for planet in chosen]).reshape(len(chosen), len(spectrum_wavelengths()))
-        archive.write_spectra(out / f"{split}.csv", Spectra(tuple(planet.planet_id for planet in chosen), depth))
+        writer.write_spectra(out / f"{split}.csv", Spectra(tuple(planet.planet_id for planet in chosen), depth))
     test = pd.read_csv(out / "test.csv")
     guess = test.assign(**{name: 0.0147 for name in test.columns[1:]})
     sigma = {name.replace("wl", "sigma"): np.full(len(test), 0.0107) for name in test.columns[1:]}
@@ -183,7 +186,7 @@ def write_truth(out: Path, planets: list[tuple[str, int, Planet]], **settings: i
 
 def read_labels(path: Path) -> Labels:
     """A csv of labels and, where it lies beside it, the star table of the same split."""
-    spectra = archive.read_spectra(path)
+    spectra = read_spectra(path)
     expected = len(spectrum_wavelengths())
     if spectra.depth.shape[1] != expected:
         raise ArchiveError(path, f"wl_1 … wl_{expected}", f"{spectra.depth.shape[1]} wavelengths")

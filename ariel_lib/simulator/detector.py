@@ -7,8 +7,8 @@ numbers: calibration files of planet 342072318 of the 2025 data. Knows no star.
 import numba
 import numpy as np
 
-from ariel_lib.archive import CalibrationMaps, Converter
 from ariel_lib.instrument import AIRS, FGS1, FULL_SCALE, READ_NOISE, Instrument
+from ariel_lib.io.layout import CalibrationMaps, Converter
 
 # linear_corr averaged over pixels: detected electrons → true electrons, ascending powers.
 LINEARITY = {

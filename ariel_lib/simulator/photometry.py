@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ariel_lib.archive import CalibrationMaps, Converter
 from ariel_lib.calibration.background import (
     Background,
     BackgroundPlan,
@@ -19,8 +18,9 @@ from ariel_lib.calibration.background import (
 )
 from ariel_lib.calibration.bad_pixels import neutralise, unusable_pixels
 from ariel_lib.calibration.extraction import ExtractionPlan, plan_extraction
-from ariel_lib.calibration.light_curves import LightCurve
 from ariel_lib.calibration.linearity import evaluate
+from ariel_lib.io.layout import CalibrationMaps, Converter
+from ariel_lib.io.light_curves import LightCurve
 from ariel_lib.simulator import detector, optics
 from ariel_lib.simulator.visit import INTEGRATION_TIMES, Scene
 

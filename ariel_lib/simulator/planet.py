@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ariel_lib.archive import Star
+from ariel_lib.io.layout import Star
 from ariel_lib.simulator.light_curve import DRIFT_SIZE, Drift, Orbit, draw_drift, transit_duration
 from ariel_lib.simulator.spectrum import draw_spectrum
 from ariel_lib.simulator.star import draw_limb_darkening, draw_star

@@ -6,7 +6,7 @@ opacity of the mixture. Knows neither star tables nor light curves.
 
 import numpy as np
 
-from ariel_lib.archive import Star
+from ariel_lib.io.layout import Star
 from ariel_lib.molecules import RAYLEIGH_H2, cross_section
 
 # log10 of the mixing ratio, drawn uniformly.

@@ -6,8 +6,8 @@ Knows neither planet spectra nor detectors.
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from ariel_lib.archive import Star
 from ariel_lib.instrument import FGS1_WAVELENGTH
+from ariel_lib.io.layout import Star
 
 REFERENCE_TEMPERATURE = 4798.0  # K, star of planet 342072318
 REFERENCE_MAGNITUDE = 6.0  # K band, for which the rates below stand

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ariel_lib.archive import CalibrationMaps, Converter
 from ariel_lib.instrument import AIRS, FGS1, FGS1_INTEGRATION_TIMES, INSTRUMENTS, Instrument, airs_wavelengths
+from ariel_lib.io.layout import CalibrationMaps, Converter
 from ariel_lib.simulator import detector, light_curve, optics, star
 from ariel_lib.simulator.planet import Planet
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ariel_lib.symbolic import microlensing, nonnegativity, radiative_transfer, resolution, smoothness
+from ariel_lib.symbolic import lensing_bump, molecular_bands, nonnegativity, resolution, smoothness
 from ariel_lib.symbolic.context import Context
 
 LIMIT = 5.0
@@ -44,8 +44,8 @@ RULES = {
         ("smoothness", smoothness, LIMIT),
         ("nonneg", nonnegativity, 0.0),
         ("fft", resolution, LIMIT),
-        ("rt", radiative_transfer, LIMIT),
-        ("microlens", microlensing, 1.0),
+        ("rt", molecular_bands, LIMIT),
+        ("microlens", lensing_bump, 1.0),
     )
 }
 
@@ -76,7 +76,7 @@ def find_violations(mu: Tensor, context: Context) -> dict[str, Violations]:
     of the spectrum at its ends, and a false band has steep flanks.
     """
     filled = nonnegativity.fill_negative(mu)
-    trusted = radiative_transfer.with_trust(filled, context)
+    trusted = molecular_bands.with_trust(filled, context)
     found = {}
     for name, rule in RULES.items():
         judged, known = mu if name == "nonneg" else filled, trusted if name == "rt" else context

@@ -4,15 +4,13 @@ Order: find the transit, fit a few wide bands, then all wavelengths; estimate th
 not explain; state the covariance with it. A likelihood summary only: no knowledge of what spectra look like enters.
 """
 
-import json
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 
-from ariel_lib.archive import ArchiveError, Star
-from ariel_lib.calibration.light_curves import LightCurves
-from ariel_lib.storage import load_arrays, save_arrays
+from ariel_lib.errors import ArchiveError
+from ariel_lib.io.layout import Star
+from ariel_lib.io.light_curves import LightCurves
 from ariel_lib.transit.events import find_event, with_event
 from ariel_lib.transit.fit import (
     B_SQUARED,
@@ -31,7 +29,7 @@ from ariel_lib.transit.fit import (
 from ariel_lib.transit.limb_darkening import limb_darkening_prior
 from ariel_lib.transit.noise import SURE, CommonNoise, fit_common_noise, reweight, white_light
 from ariel_lib.transit.orbit import OrbitPrior, orbit_prior, transit_duration
-from ariel_lib.transit.population import B_SQUARED_KIND, LOG_A_KIND, drift_kinds
+from ariel_lib.transit.result import B_SQUARED_KIND, LOG_A_KIND, DepthEstimate, Flag, WhiteCurve, drift_kinds
 from ariel_lib.transit.search import TEMPLATE_K, Candidate, find_transit
 from ariel_lib.transit.segments import Segment, make_segments, merge_channels
 
@@ -40,66 +38,6 @@ MOST_EVENTS = 3  # of one segment
 # 2024 lists no orbit: medians of the 2025 star table, with widths that cover it.
 UNKNOWN_ORBIT = OrbitPrior(24 * 4.5, (np.log(10.0), 0.5), (0.15, 0.4))
 UNKNOWN_TEMPERATURE = 5500.0
-
-
-@dataclass(frozen=True)
-class WhiteCurve:
-    """One fitted segment in white light.
-
-    time h; flux, model and smooth (the model without centroid terms) relative to level; each (time,)
-    sigma    standard deviation of flux; level electrons a sample; t0 and duration in h
-    chi2     variance of the residuals over sigma², the part without memory; red that of the part with one, is_red the
-             probability that there is one
-    """
-
-    instrument: str
-    visit: int
-    time: np.ndarray
-    flux: np.ndarray
-    model: np.ndarray
-    smooth: np.ndarray
-    sigma: float
-    level: float
-    t0: float
-    duration: float
-    chi2: float
-    red: float
-    is_red: float
-
-
-@dataclass(frozen=True)
-class DepthEstimate:
-    """What the light curves of one planet say about its spectrum.
-
-    depth        (wavelength,)             (Rp/Rs)², maximum of the likelihood (weak priors on orbit and limb darkening)
-    covariance   (wavelength, wavelength)  of depth, nuisance parameters marginalised, noise scaled to the residuals
-    independent  (wavelength,)             standard deviation that a bin shares with no other bin
-    level        (wavelength,)             electrons/s, 0 where the data have no light
-    excess       (wavelength,)             residual variance over propagated variance
-    orbit        ln(a/Rs), b², limb darkening (6): fitted values, (8,)
-    nuisance     (parameter,) drift coefficients and, where the star is listed, the orbit, with nuisance_covariance (parameter,
-                 parameter), nuisance_coupling (wavelength, parameter) = covariance with the depths, and nuisance_kind
-                 (parameter,): see population.py, also for the units
-    flags        words for what is unusual; empty for a normal planet
-    """
-
-    planet_id: str
-    depth: np.ndarray
-    covariance: np.ndarray
-    independent: np.ndarray
-    level: np.ndarray
-    excess: np.ndarray
-    orbit: np.ndarray
-    nuisance: np.ndarray
-    nuisance_covariance: np.ndarray
-    nuisance_coupling: np.ndarray
-    nuisance_kind: np.ndarray
-    white: tuple[WhiteCurve, ...]
-    flags: tuple[str, ...]
-
-    @property
-    def sigma(self) -> np.ndarray:
-        return np.sqrt(np.diag(self.covariance))
 
 
 def estimate_depths(visits: list[LightCurves], star: Star | None, wavelength: np.ndarray) -> DepthEstimate:
@@ -237,66 +175,27 @@ def _white_curve(problem: Problem, solution: Solution, index: int, noise: Common
     )  # fmt: skip
 
 
-def _flags(problem, solution, covariance, level, excess, white, *, converged: bool) -> tuple[str, ...]:
-    """Words for what is unusual about this planet."""
+def _flags(problem, solution, covariance, level, excess, white, *, converged: bool) -> tuple[Flag, ...]:
+    """What is unusual about this planet, events aside."""
     flags = []
     mean_depth = np.average(solution.depth, weights=solution.h)
     weight = solution.h / solution.h.sum()
     if mean_depth < 5 * np.sqrt(weight @ covariance @ weight):
-        flags.append("no_transit")
+        flags.append(Flag.NO_TRANSIT)
     half = _duration(problem, solution) / 2
     for index, segment in enumerate(problem.segments):
         t0 = solution.shared[problem.t0_index(index)]
         if t0 - half < segment.time[0] or t0 + half > segment.time[-1]:
-            flags.append("partial_transit")
+            flags.append(Flag.PARTIAL_TRANSIT)
             break
     if np.sqrt(solution.shared[B_SQUARED]) > 1 - np.sqrt(max(mean_depth, 0.0)):
-        flags.append("grazing")
+        flags.append(Flag.GRAZING)
     if np.median(excess) > 2 or excess[0] > 4:
-        flags.append("excess_noise")
+        flags.append(Flag.EXCESS_NOISE)
     if (level == 0).any():
-        flags.append("missing_channels")
+        flags.append(Flag.MISSING_CHANNELS)
     if any(curve.is_red > SURE for curve in white):
-        flags.append("red_noise")
+        flags.append(Flag.RED_NOISE)
     if not converged:
-        flags.append("not_converged")
+        flags.append(Flag.NOT_CONVERGED)
     return tuple(flags)
-
-
-def save_estimate(path: Path | str, estimate: DepthEstimate, source: str) -> None:
-    """Write an estimate atomically; source names the input it was made from."""
-    arrays = {name: getattr(estimate, name) for name in _ARRAYS}
-    for n, curve in enumerate(estimate.white):
-        arrays |= {f"white.{n}.{name}": getattr(curve, name) for name in _WHITE_ARRAYS}
-    scalars = [
-        {f.name: getattr(c, f.name) for f in fields(WhiteCurve) if f.name not in _WHITE_ARRAYS} for c in estimate.white
-    ]
-    text = {
-        "planet_id": estimate.planet_id,
-        "flags": json.dumps(estimate.flags),
-        "white": json.dumps(scalars),
-        "source": source,
-    }
-    save_arrays(path, arrays, text)
-
-
-def load_estimate(path: Path | str) -> DepthEstimate:
-    """Read an estimate back, bit by bit. Raises StorageError for a missing or damaged file."""
-    arrays, text = load_arrays(path)
-    white = tuple(
-        WhiteCurve(**scalars, **{name: arrays[f"white.{n}.{name}"] for name in _WHITE_ARRAYS})
-        for n, scalars in enumerate(json.loads(text["white"]))
-    )
-    return DepthEstimate(
-        text["planet_id"],
-        **{name: arrays[name] for name in _ARRAYS},
-        white=white,
-        flags=tuple(json.loads(text["flags"])),
-    )
-
-
-_ARRAYS = (
-    "depth", "covariance", "independent", "level", "excess", "orbit",
-    "nuisance", "nuisance_covariance", "nuisance_coupling", "nuisance_kind",
-)  # fmt: skip
-_WHITE_ARRAYS = ("time", "flux", "model", "smooth")

@@ -14,10 +14,9 @@ from ariel_lib.instrument import AIRS, FGS1
 from ariel_lib.transit.limb_darkening import AIRS_HALF_WIDTH, AIRS_PIVOT, airs_coefficients
 from ariel_lib.transit.occultation import transit_flux
 from ariel_lib.transit.orbit import separation
-from ariel_lib.transit.segments import TREND_ORDER, Segment
+from ariel_lib.transit.segments import DRIFT_ORDERS, TREND_ORDER, Segment
 
 PART_OF_DURATION = 0.004  # of the transit: longest sub-exposure; curvature inside one stays below 1 ppm of flux
-DRIFT_ORDERS = 4  # Legendre polynomials of wavelength (orders 0–3) that each power of the drift may follow
 DRIFT_PRIOR = 0.05  # relative: far above any drift of a photometer, keeps the solve regular where the data are silent
 DEPTH_PRIOR = (0.0147, 0.05)  # mean of the 2025 labels; five times their spread
 SMALLEST_DEPTH = 1e-5  # below it the model goes on as a straight line, so that noise may carry a depth below zero

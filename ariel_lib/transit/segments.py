@@ -9,13 +9,14 @@ import numpy as np
 
 from ariel_lib.calibration.binning import bin_light_curve
 from ariel_lib.calibration.clipping import clip_outliers
-from ariel_lib.calibration.light_curves import LightCurve, LightCurves
 from ariel_lib.instrument import AIRS, FGS1
+from ariel_lib.io.light_curves import LightCurve, LightCurves
 
 MAX_SAMPLES = 1125  # a full visit in samples of 24 s: curvature inside an exposure stays under 1 ppm
 CLIP_SIGMA = 8.0  # from the running median; binned samples have had no such test yet
 MIN_SAMPLES = 12  # fewer usable samples cannot carry level, drift and depth
-TREND_ORDER = 3  # cubic drift, as in the design
+TREND_ORDER = 3  # cubic drift
+DRIFT_ORDERS = 4  # Legendre polynomials of wavelength (orders 0–3) that each power of the drift may follow
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from ariel_lib.archive import (
-    CalibrationMaps,
-    Converter,
-    write_axis,
-    write_calibration_maps,
-    write_converters,
-    write_signal,
-)
 from ariel_lib.calibration.linearity import evaluate
 from ariel_lib.calibration.plan import Detector
 from ariel_lib.instrument import AIRS, FGS1, INSTRUMENTS, Instrument, airs_wavelengths
+from ariel_lib.io.layout import CalibrationMaps, Converter
+from ariel_lib.io.writer import write_axis, write_calibration_maps, write_converters, write_signal
 
 SPECTROMETER = Instrument("small spectrometer", 16, 24, (3, 21), 4.4, 4.8, (4, 12), ((0, 4), (12, 16)))
 PHOTOMETER = Instrument("small photometer", 16, 16, None, 0.1, 0.4, (3, 13), ((0, 2), (14, 16)))

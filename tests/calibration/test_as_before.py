@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ariel_lib.archive import Archive
 from ariel_lib.calibration import fused, pipeline
 from ariel_lib.calibration.pipeline import CalibrationSettings
+from ariel_lib.io.archive import Archive
 
 DATA = Path(__file__).parents[2] / "../shared/data"
 NATIVE = CalibrationSettings(airs_samples=None)

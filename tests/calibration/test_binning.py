@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ariel_lib.calibration.binning import bin_light_curve
-from ariel_lib.calibration.light_curves import LightCurve
+from ariel_lib.io.light_curves import LightCurve
 
 
 def curve_of(flux: np.ndarray, mask: np.ndarray | None = None) -> LightCurve:

@@ -7,13 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ariel_lib.archive import Archive, Signal, write_axis, write_calibration_maps, write_converters, write_signal
 from ariel_lib.calibration import fused, pipeline
 from ariel_lib.calibration.bad_pixels import neutralise, unusable_pixels
 from ariel_lib.calibration.kernel import running_median
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.calibration.plan import pixels_in_use, plan_visit
 from ariel_lib.instrument import AIRS, FGS1, FULL_SCALE, INSTRUMENTS, airs_wavelengths
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.signal import Signal
+from ariel_lib.io.writer import write_axis, write_calibration_maps, write_converters, write_signal
 
 NATIVE = CalibrationSettings(airs_samples=None)
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from ariel_lib.archive import Archive
-from ariel_lib.calibration.engine import calibrate_split
-from ariel_lib.calibration.light_curves import load_light_curves
 from ariel_lib.calibration.pipeline import CalibrationSettings
+from ariel_lib.calibration.visits import calibrate_split
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.light_curves import load_light_curves
 
 SETTINGS = CalibrationSettings()
 PATIENCE = 60  # s

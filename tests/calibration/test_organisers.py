@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ariel_lib.archive import Archive, write_axis, write_calibration_maps, write_converters, write_signal
 from ariel_lib.calibration import fused, pipeline
 from ariel_lib.calibration.background import BackgroundPlan
 from ariel_lib.calibration.extraction import ExtractionPlan
 from ariel_lib.calibration.plan import Plan, open_detector
 from ariel_lib.instrument import AIRS, FGS1, INSTRUMENTS, airs_wavelengths
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.writer import write_axis, write_calibration_maps, write_converters, write_signal
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks/organisers.py"
 DATA = Path(__file__).parents[2] / "../shared/data"

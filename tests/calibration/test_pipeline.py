@@ -6,9 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ariel_lib.archive import Archive
 from ariel_lib.calibration.bad_pixels import neutralise, unusable_pixels
-from ariel_lib.calibration.light_curves import LightCurve
 from ariel_lib.calibration.pipeline import (
     CalibrationSettings,
     calibrate_visit,
@@ -18,6 +16,8 @@ from ariel_lib.calibration.pipeline import (
 )
 from ariel_lib.calibration.plan import plan_step, plan_visit
 from ariel_lib.instrument import FULL_SCALE
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.light_curves import LightCurve
 
 DATA = Path(__file__).parents[2] / "../shared/data"
 NATIVE = CalibrationSettings(airs_samples=None)

@@ -5,7 +5,6 @@ import copy
 import numpy as np
 import pytest
 
-from ariel_lib.archive import Converter
 from ariel_lib.calibration.adc import to_electrons
 from ariel_lib.calibration.cds import difference_reads, sample_times
 from ariel_lib.calibration.dark import subtract_dark
@@ -13,6 +12,7 @@ from ariel_lib.calibration.flat import divide_flat
 from ariel_lib.calibration.frames import Frames
 from ariel_lib.calibration.linearity import correct_linearity, evaluate
 from ariel_lib.calibration.pipeline import reduce_reads
+from ariel_lib.io.layout import Converter
 
 
 def frames_of(signal, poisson=0.0, read=100.0, mask=False) -> Frames:

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ariel_lib.diagnostics import charts, workings
 from ariel_lib.diagnostics.dashboard import Evidence, draw_dashboard
-from ariel_lib.diagnostics.interactive import LEVELS, pack
 from ariel_lib.diagnostics.projection import ProjectionError, project
+from ariel_lib.plots import charts, explanation_charts
+from ariel_lib.plots.interactive import LEVELS, pack
 
 pytest.importorskip("bokeh")
 EVIL = "<script>alert(1)</script>"
@@ -29,7 +29,7 @@ def make_evidence(**changes):
     planets = [EVIL, *(str(row) for row in range(1, N))]
     bands = np.abs(rng.normal(size=(3, 6, WAVELENGTHS)))
     explanation = {"embedding": rng.normal(size=(N, 4)), "gates": rng.dirichlet((1, 1, 1), (N, WAVELENGTHS)), "correction": bands[..., 0]}
-    explanation |= {m: bands for m in workings.METHODS} | {f"{m}_error": 0.1 * bands[..., 0] for m in workings.METHODS}
+    explanation |= {m: bands for m in explanation_charts.METHODS} | {f"{m}_error": 0.1 * bands[..., 0] for m in explanation_charts.METHODS}
     visits = {"planet": [EVIL], "instrument": [EVIL], "scatter_ppm": [2.0], "propagated_ppm": [1.0], "masked_percent": [1.0]}
     given = {
         "planets": planets, "wavelength": np.linspace(0.7, 3.9, WAVELENGTHS), "mean": truth + sigma * rng.normal(size=truth.shape),

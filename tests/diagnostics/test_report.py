@@ -5,11 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ariel_lib.archive import Spectra, write_spectra
-from ariel_lib.diagnostics.figures import draw_spectra
-from ariel_lib.diagnostics.report import report_from_artifacts, write_report
+from ariel_lib.diagnostics.report import report_from_artifacts
+from ariel_lib.io.layout import Spectra
+from ariel_lib.io.submission import SubmissionError, write_submission
+from ariel_lib.io.writer import write_spectra
 from ariel_lib.metrics import naive_statistics, score
-from ariel_lib.submission import SubmissionError, write_submission
+from ariel_lib.plots.figures import draw_spectra
+from ariel_lib.plots.page import write_report
 
 EVIL = "<script>alert(1)</script>"
 

@@ -13,11 +13,12 @@ import pytest
 pytest.importorskip("fastapi", reason="needs the extra [gui]")
 pytest.importorskip("uvicorn", reason="needs the extra [gui]")
 
-from ariel_lib.calibration.light_curves import LightCurve, LightCurves, light_curves_path, save_light_curves
-from ariel_lib.provenance import recorded
-from ariel_lib.storage import save_arrays
-from ariel_lib.submission import write_submission
-from ariel_lib.transit.estimate import DepthEstimate, WhiteCurve, save_estimate
+from ariel_lib.io.layout import light_curves_path
+from ariel_lib.io.light_curves import LightCurve, LightCurves, save_light_curves
+from ariel_lib.io.storage import save_arrays
+from ariel_lib.io.submission import write_submission
+from ariel_lib.provenance.record import recorded
+from ariel_lib.transit.result import DepthEstimate, WhiteCurve, save_estimate
 
 PLANETS = ("1103775", "42", "<img src=x onerror=alert(1)>")
 WIDTH, STEPS, EDGES = 7, 1200, 4

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from ariel_lib.running import RUNNING
+from ariel_lib.provenance.progress import RUNNING
 
 from .site import EDGES, PLANETS, STEPS, served
 

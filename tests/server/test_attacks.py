@@ -9,7 +9,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from ariel_lib.storage import save_arrays
+from ariel_lib.io.storage import save_arrays
 
 from .site import PLANETS, served
 

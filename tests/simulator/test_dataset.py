@@ -7,9 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ariel_lib.archive import Archive, ArchiveError, Spectra, read_spectra, write_spectra
-from ariel_lib.calibration.light_curves import LightCurve, list_light_curves, load_light_curves
+from ariel_lib.errors import ArchiveError
 from ariel_lib.instrument import AIRS, FGS1, INSTRUMENTS, spectrum_wavelengths
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.layout import Spectra, list_light_curves
+from ariel_lib.io.light_curves import LightCurve, load_light_curves
+from ariel_lib.io.tables import read_spectra
+from ariel_lib.io.writer import write_spectra
 from ariel_lib.simulator import dataset
 from ariel_lib.simulator.dataset import draw_planets, read_labels, simulate_dataset
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ariel_lib.archive import Archive, Converter
 from ariel_lib.instrument import ADC_GAIN, ADC_OFFSET, AIRS, FGS1, FULL_SCALE
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.layout import Converter
 from ariel_lib.simulator.detector import (
     DEAD_PIXELS,
     accumulate,

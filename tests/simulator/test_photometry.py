@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from ariel_lib.archive import Archive, Converter
-from ariel_lib.calibration.light_curves import light_curves_path, load_light_curves
 from ariel_lib.calibration.pipeline import CalibrationSettings, calibrate_visit
 from ariel_lib.instrument import ADC_GAIN, ADC_OFFSET, AIRS, FGS1, INSTRUMENTS, spectrum_wavelengths
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.layout import Converter, light_curves_path
+from ariel_lib.io.light_curves import load_light_curves
 from ariel_lib.simulator.dataset import draw_planets, write_frames, write_light_curves, write_tables
 from ariel_lib.simulator.detector import draw_calibration_maps
 from ariel_lib.simulator.photometry import observe

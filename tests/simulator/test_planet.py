@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ariel_lib.archive import Star
 from ariel_lib.instrument import spectrum_wavelengths
+from ariel_lib.io.layout import Star
 from ariel_lib.simulator.light_curve import transit_duration
 from ariel_lib.simulator.planet import draw_planet
 

@@ -6,7 +6,6 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from ariel_lib.archive import Converter
 from ariel_lib.calibration.adc import to_electrons
 from ariel_lib.calibration.bad_pixels import neutralise, unusable_pixels
 from ariel_lib.calibration.cds import difference_reads
@@ -14,6 +13,7 @@ from ariel_lib.calibration.dark import subtract_dark
 from ariel_lib.calibration.flat import divide_flat
 from ariel_lib.calibration.linearity import correct_linearity
 from ariel_lib.instrument import ADC_GAIN, ADC_OFFSET, AIRS, FGS1, INSTRUMENTS, spectrum_wavelengths
+from ariel_lib.io.layout import Converter
 from ariel_lib.simulator import detector
 from ariel_lib.simulator.planet import draw_planet
 from ariel_lib.simulator.visit import INTEGRATION_TIMES, draw_scenes, read_times, sample_times, stream_counts

@@ -7,8 +7,8 @@ import torch
 from ariel_lib.instrument import spectrum_wavelengths
 from ariel_lib.simulator.spectrum import transmission_spectrum
 from ariel_lib.symbolic.context import high_pass_matrix, low_pass, make_context
+from ariel_lib.symbolic.molecular_bands import molecule_shares
 from ariel_lib.symbolic.nonnegativity import fill_negative
-from ariel_lib.symbolic.radiative_transfer import molecule_shares
 from ariel_lib.symbolic.rules import RULES, find_violations, penalty, penalty_gradient, total_penalty
 
 WAVELENGTH = spectrum_wavelengths()

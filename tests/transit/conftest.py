@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ariel_lib.archive import Star
-from ariel_lib.calibration.light_curves import LightCurve, LightCurves
+from ariel_lib.io.layout import Star
+from ariel_lib.io.light_curves import LightCurve, LightCurves
 from ariel_lib.transit.estimate import estimate_depths, make_problem
 from ariel_lib.transit.fit import linearise
 from ariel_lib.transit.limb_darkening import airs_coefficients, limb_darkening_prior

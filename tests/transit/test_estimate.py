@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from ariel_lib.archive import ArchiveError
-from ariel_lib.transit.estimate import estimate_depths, load_estimate, save_estimate
+from ariel_lib.errors import ArchiveError
+from ariel_lib.transit.estimate import estimate_depths
+from ariel_lib.transit.result import load_estimate, save_estimate
 
 
 def z_scores(estimate, depth):

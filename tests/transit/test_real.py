@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ariel_lib.archive import Archive
 from ariel_lib.calibration.fused import calibrate_visit
-from ariel_lib.calibration.light_curves import LightCurve, LightCurves
 from ariel_lib.calibration.pipeline import CalibrationSettings
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.light_curves import LightCurve, LightCurves
+from ariel_lib.priors.scale_height import Labelled
 from ariel_lib.transit.estimate import estimate_depths
-from ariel_lib.transit.scale_height import Labelled
 
 DATA = Path(__file__).parents[2] / "../shared/data"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="needs ../shared/data")

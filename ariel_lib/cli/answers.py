@@ -1,0 +1,126 @@
+"""Commands that make, judge and hand on a submission: predict, score, check, report, export."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ariel_lib.cli.shared import Data, Split, Workers, app, print_json, progress_bar
+
+
+@app.command(
+    epilog="Example: spectramind predict --data build/sim --weights outputs/v50/weights.safetensors --out out.csv"
+)
+def predict(
+    data: Data,
+    weights: Annotated[Path, typer.Option(help="weights.safetensors that `train` wrote.")],
+    out: Annotated[Path, typer.Option(help="Submission to write.")],
+    split: Annotated[Split, typer.Option(help="Which planets.")] = Split.test,
+    light_curves: Annotated[
+        Path | None, typer.Option(help="Folder that `calibrate` wrote; default: calibrate now.")
+    ] = None,
+    workers: Workers = 1,
+) -> None:
+    """Write a submission: spectra and their standard deviations."""
+    from ariel_lib.commands import run_prediction
+
+    with progress_bar("Predicting planets") as progress:
+        result = run_prediction(
+            data=data, split=split.value, weights=weights, out=out, light_curves=light_curves, workers=workers,
+            progress=progress,
+        )  # fmt: skip
+    print_json(result)
+
+
+@app.command(epilog="Example: spectramind score --truth build/sim/test.csv --submission submission.csv")
+def score(
+    truth: Annotated[Path, typer.Option(help="True spectra, as train.csv. Planets not submitted are left out.")],
+    submission: Annotated[Path, typer.Option(help="The submission.")],
+    year: Annotated[int, typer.Option(min=2024, max=2025, help="Whose rules.")] = 2025,
+    train_labels: Annotated[
+        Path | None, typer.Option(help="Labels whose mean and spread are the naive answer; default: the truth.")
+    ] = None,
+) -> None:
+    """Print the challenge's score: 0 is naive, 1 is perfect.
+
+    Beside it, lower is better for nll, mae and rmse_ppm; coverage_80 should be 0.8 and z_rms 1.
+    """
+    from ariel_lib.evaluation.score import evaluate_submission
+
+    print_json(evaluate_submission(submission, truth, year=year, train_labels=train_labels))
+
+
+@app.command(epilog="Example: spectramind check --submission submission.csv --data build/sim --outdir outputs/check")
+def check(
+    submission: Annotated[Path, typer.Option(help="The submission.")],
+    data: Data,
+    outdir: Annotated[Path, typer.Option(help="Folder for violations.jsonl and summary.json.")],
+    split: Annotated[Split, typer.Option(help="Which planets it holds.")] = Split.test,
+    light_curves: Annotated[
+        Path | None, typer.Option(help="Folder that `calibrate` wrote, for the microlensing guard.")
+    ] = None,
+    workers: Workers = 1,
+) -> None:
+    """Judge a submission by the rules of physics: smoothness, sign, resolution, molecules, bumps in the light curves.
+
+    A violation is a finding, not an error: the exit code is 0.
+    """
+    from ariel_lib.commands import run_check
+
+    with progress_bar("Guarding light curves") as progress:
+        result = run_check(
+            submission=submission, data=data, outdir=outdir, split=split.value, light_curves=light_curves, workers=workers,
+            progress=progress,
+        )  # fmt: skip
+    print_json(result)
+
+
+@app.command(epilog="Example: spectramind report --submission submission.csv --data build/sim --out report.html")
+def report(
+    submission: Annotated[Path, typer.Option(help="The submission.")],
+    out: Annotated[Path, typer.Option(help="HTML page to write, complete in itself.")],
+    truth: Annotated[Path | None, typer.Option(help="True spectra to compare with.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder with wavelengths.csv and train.csv.")] = None,
+) -> None:
+    """Write one page that shows the spectra and, given truth, their errors."""
+    from ariel_lib.diagnostics.report import report_from_artifacts
+    from ariel_lib.evaluation.score import evaluate_submission
+    from ariel_lib.io.archive import Archive
+
+    if truth is not None:
+        evaluate_submission(submission, truth)  # refuses a truth that does not fit before anything is drawn
+    wavelengths = Archive(data).wavelengths() if data is not None else None
+    labels = data / "train.csv" if data is not None and (data / "train.csv").is_file() else None
+    page = report_from_artifacts(
+        submission, out, labels_csv=truth, wavelengths=wavelengths, train_labels_csv=labels
+    )  # fmt: skip
+    print_json({"report": str(page)})
+
+
+class TableFormat(StrEnum):
+    ecsv = "ecsv"
+    fits = "fits"
+    csv = "csv"
+
+
+@app.command(epilog="Example: spectramind export --submission submission.csv --format fits --out spectra.fits")
+def export(
+    submission: Annotated[Path, typer.Option(help="The submission that `predict` wrote.")],
+    format: Annotated[TableFormat, typer.Option(help="fits has a table and a covariance for each planet, the others one table.")],
+    out: Annotated[Path, typer.Option(help="File to write.")],
+    data: Annotated[Path | None, typer.Option("--data", help="Its data set; default: as recorded beside the submission.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="The weights that made it; default: as recorded beside it.")] = None,
+    split: Annotated[Split, typer.Option(help="Which planets it holds.")] = Split.test,
+    planet: Annotated[list[str] | None, typer.Option(help="Only this planet; may be given again.")] = None,
+    covariance: Annotated[
+        bool | None, typer.Option(help="The transit fit's covariance, where it is known. Default: in FITS only.")
+    ] = None,
+) -> None:
+    """Write spectra for astropy: units, metadata, sigmas and the covariance of the transit fit."""
+    from ariel_lib.prediction.export import export as run
+
+    print_json(run(
+        submission=submission, out=out, format=format.value, data=data, weights=weights, split=split.value, planets=planet,
+        covariance=format is TableFormat.fits if covariance is None else covariance,
+    ))  # fmt: skip

@@ -1,0 +1,106 @@
+"""Commands that train networks: train, compare, ablate, corel-train."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ariel_lib.cli.shared import Workers, app, print_json, print_line, progress_bar
+
+
+@app.command(epilog="Example: spectramind train --config configs/train.yaml data.root=build/sim +training.seed=1337")
+def train(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="Settings, such as training.epochs=20, +model=v50 or data.root=DIR."),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of differences from the defaults.")] = None,
+) -> None:
+    """Train V50; print where its weights lie and its validation score.
+
+    Under `torchrun --nproc-per-node N --no-python` the processes share the work, one GPU each where there are GPUs.
+    """
+    from ariel_lib.config import load_config
+
+    settings = load_config(config, overrides or ())
+    from ariel_lib.commands import run_training  # after the settings: a misspelt key need not wait for torch
+
+    with progress_bar("Training") as progress:
+        result = run_training(settings, progress=progress, log=print_line)
+    print_json(result)
+
+
+@app.command(epilog="Example: spectramind compare data.root=build/sim --truth build/sim/test.csv training.out=build/comparison")
+def compare(
+    truth: Annotated[Path, typer.Option(help="Spectra of the test split, such as a simulation's test.csv.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings, as for train; training.out takes the tables.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of differences from the defaults.")] = None,
+    workers: Workers = 1,
+) -> None:
+    """Train V50 and its rivals on one split; print their scores on the test split, with errors."""
+    from ariel_lib.config import load_config
+
+    settings = load_config(config, overrides or ())
+    from ariel_lib.evaluation.comparison import compare as run
+
+    with progress_bar("Training") as progress:
+        result = run(settings, truth, workers=workers, progress=progress, log=print_line)
+    print_json(result)
+
+
+@app.command(epilog="Example: spectramind ablate --config configs/ablation.yaml data.root=build/sim")
+def ablate(
+    config: Annotated[Path, typer.Option(help="YAML file with the grid.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings of every point.")] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="Labels of the test planets: what each point is worth on them, with errors.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Points that run side by side.")] = 1,
+    scheduler: Annotated[
+        str | None, typer.Option(help="tcp://host:port of a Dask scheduler, whose workers run the points.")
+    ] = None,
+) -> None:
+    """Train every point of a grid of settings and rank them; goes on where a killed run stopped.
+
+    Exit code 1: some points failed, the others are ranked.
+    """
+    from ariel_lib.commands import run_ablation
+    from ariel_lib.execution.dask_cluster import open_crew
+
+    crew = open_crew(scheduler) if scheduler else nullcontext(workers)
+    with crew as hands, progress_bar("Points") as progress:
+        result = run_ablation(config, overrides or (), truth=truth, workers=hands, progress=progress, log=print_line)
+    print_json(result)
+    if result["failed"]:
+        raise typer.Exit(1)
+
+
+@app.command(
+    "corel-train", epilog="Example: spectramind corel-train --q 0.80 --outdir outputs/corel --update-checkpoint"
+)
+def corel_train(
+    outdir: Annotated[Path, typer.Option(help="Folder for intervals, coverage tables and the trained network.")],
+    q: Annotated[float, typer.Option(help="Coverage of the intervals.")] = 0.80,
+    weights: Annotated[Path, typer.Option(help="weights.safetensors that `train` wrote.")] = Path(
+        "outputs/v50/weights.safetensors"
+    ),
+    data: Annotated[Path | None, typer.Option("--data", help="The training set; default: where `train` read it.")] = None,
+    update_checkpoint: Annotated[
+        bool, typer.Option("--update-checkpoint", help="Store the intervals: `predict` then takes its sigmas from them.")
+    ] = False,
+    workers: Workers = 1,
+) -> None:
+    """Train relational conformal intervals on the planets that `train` held out.
+
+    Prints marginal and joint coverage, in all and by brightness; every planet is judged by a network that has not seen it.
+    """
+    from ariel_lib.commands import run_intervals
+
+    with progress_bar("Reading planets") as progress:
+        result = run_intervals(
+            weights=weights, outdir=outdir, q=q, data=data, update=update_checkpoint, workers=workers, progress=progress
+        )  # fmt: skip
+    print_json(result)

@@ -1,0 +1,85 @@
+"""What the commands share: the application, options that several of them take, a progress bar, JSON on stdout."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from ariel_lib.errors import SpectraMindError
+
+
+class CommandGroup(TyperGroup):
+    """Prints the errors that the library raises on purpose, and those of the file system, in one line; exit code 2."""
+
+    def invoke(self, context):
+        try:
+            return super().invoke(context)
+        except (SpectraMindError, OSError) as error:
+            if isinstance(error, OSError) and error.filename is None:
+                raise
+            print(f"spectramind: {' '.join(str(error).split())}", file=sys.stderr)
+            raise typer.Exit(2) from error
+
+
+app = typer.Typer(
+    name="spectramind",
+    cls=CommandGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Transmission spectra with honest uncertainties from Ariel detector frames. The commands in the order of use: "
+    "simulate, calibrate, train, predict, score, report, diagnose. `spectramind COMMAND --help` shows an example of each.",
+)
+
+
+class Split(StrEnum):
+    train = "train"
+    test = "test"
+
+
+Data = Annotated[Path, typer.Option("--data", help="Folder in Kaggle's layout.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes that calibrate planets side by side.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Settings, such as training.epochs=20, +model=v50 or data.root=DIR."),
+]
+ConfigFile = Annotated[Path | None, typer.Option(help="YAML file of differences from the defaults.")]
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr, moved by the callable(done, total) that the library's long functions take."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, ProgressColumn
+
+    class Rate(ProgressColumn):
+        def render(self, task):
+            return "" if task.speed is None else f"{task.speed:.2f}/s"
+
+    bar = Progress(*Progress.get_default_columns(), MofNCompleteColumn(), Rate(), console=Console(stderr=True))
+    task = bar.add_task(title, total=None)
+
+    def move(done: int, total: int) -> None:
+        bar.start()  # on the first call: input that is refused leaves no bar behind
+        bar.update(task, completed=done, total=total)
+
+    try:
+        yield move
+    finally:
+        if bar.live.is_started:
+            bar.stop()
+
+
+def print_json(value: dict) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_line(line: str) -> None:
+    print(line, file=sys.stderr)

@@ -1,0 +1,178 @@
+"""What moved V50's spectra: embeddings, decoder gates and attributions of its corrections, kept beside a submission.
+
+Integrated gradients: Sundararajan, Taly & Yan 2017 (arXiv:1703.01365). GradientShap, called SHAP in the figures: expected
+gradients over baselines drawn from other planets, Lundberg & Lee 2017 (arXiv:1705.07874). Knows no figures.
+"""
+
+import copy
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.storage import save_arrays
+from ariel_lib.models.decoder import EXPERTS
+from ariel_lib.models.inputs import Inputs
+from ariel_lib.pipeline.checkpoint import Checkpoint
+from ariel_lib.pipeline.planet_fits import survey_planets
+from ariel_lib.prediction.predict import planet_inputs
+
+BANDS = 6  # means over so many equal stretches of AIRS are explained
+STEPS = 32  # of the path integral
+SHAP_SAMPLES = 32  # baselines drawn for each planet
+Function = Callable[[Tensor], Tensor]
+
+
+def integrated_gradients(function: Function, x: Tensor, baseline: Tensor, steps: int = STEPS) -> tuple[Tensor, Tensor]:
+    """Attribution (input,) of function(x) − function(baseline), by the midpoint rule on the straight path between them.
+
+    function maps (batch, input) to (batch,); x, baseline (input,). Second: the completeness error, a scalar: how far the
+    attributions' sum is from that difference.
+    """
+    share = ((torch.arange(steps, dtype=x.dtype) + 0.5) / steps)[:, None]
+    slope = _gradient(function, baseline + share * (x - baseline)).mean(dim=0)
+    return _with_error(function, (x - baseline) * slope, x, baseline[None])
+
+
+def gradient_shap(
+    function: Function, x: Tensor, baselines: Tensor, random: torch.Generator, samples: int = SHAP_SAMPLES
+) -> tuple[Tensor, Tensor]:
+    """The same for function(x) − its mean over baselines (baseline, input): gradients at random points of random paths."""
+    chosen = baselines[torch.randint(len(baselines), (samples,), generator=random)]
+    share = torch.rand(samples, 1, generator=random, dtype=x.dtype)
+    slope = _gradient(function, chosen + share * (x - chosen))
+    return _with_error(function, ((x - chosen) * slope).mean(dim=0), x, chosen)
+
+
+def _gradient(function: Function, points: Tensor) -> Tensor:
+    points = points.detach().requires_grad_()
+    return torch.autograd.grad(function(points).sum(), points)[0]
+
+
+def _with_error(function: Function, attribution: Tensor, x: Tensor, baselines: Tensor) -> tuple[Tensor, Tensor]:
+    with torch.no_grad():
+        difference = function(x[None])[0] - function(baselines).mean()
+    return attribution, (attribution.sum() - difference).abs()
+
+
+class _Given(nn.Module):
+    """Stands where the encoder was: the embedding is an input now, not computed from a light curve."""
+
+    embedding: Tensor
+
+    def forward(self, fgs1: Tensor, mask: Tensor) -> Tensor:
+        return self.embedding
+
+
+def band_corrections(network: nn.Module, inputs: Inputs, embedding: Tensor) -> tuple[Function, Tensor]:
+    """V50's correction of one planet, in ppm, as a function of what it reads, and the point at which the planet stands.
+
+    The function maps (batch, input) to (batch, band): mean over each band of (mean − posterior mean); the input is nodes,
+    star and FGS1 embedding in a row.
+    """
+    probe = copy.deepcopy(network)
+    probe.encoder = _Given()
+    shapes = [inputs.nodes.shape[1:], inputs.star.shape[1:], embedding.shape[-1:]]
+    sizes = [shape.numel() for shape in shapes]
+
+    def function(rows: Tensor) -> Tensor:
+        nodes, star, probe.encoder.embedding = (
+            part.reshape(len(rows), *shape) for part, shape in zip(rows.split(sizes, dim=1), shapes)
+        )
+        silent = torch.zeros(len(rows), 1, inputs.fgs1.shape[2])
+        mean, sigma = (value.expand(len(rows), -1) for value in (inputs.mean, inputs.sigma))
+        moved = probe(Inputs(silent, silent[..., 0].bool(), mean, sigma, nodes, star)).mean - mean
+        return 1e6 * torch.stack([part.mean(dim=1) for part in moved[:, 1:].tensor_split(BANDS, dim=1)], dim=1)
+
+    return function, torch.cat([inputs.nodes.flatten(), inputs.star.flatten(), embedding.flatten()])
+
+
+def explain(network: nn.Module, planets: Sequence[Inputs], explained: int, seed: int) -> dict[str, np.ndarray]:
+    """Embeddings and gates of all planets, attributions and edge shares (`trace_edges`) of the first `explained` of them.
+
+    embedding (planet, embedding), gates (planet, wavelength, expert); for the two methods `shap` and `ig`:
+    {method} (explained, band, wavelength) ppm, the sum over a wavelength's features; {method}_rest (explained, band, 2) of star
+    and FGS1 embedding; {method}_error (explained, band) ppm; correction (explained, band) ppm.
+    """
+    network.eval()
+    with torch.no_grad():
+        seen = [network(inputs) for inputs in planets]
+    arrays = {name: torch.cat([getattr(p, name) for p in seen]).numpy() for name in ("embedding", "gates")}
+    few = list(zip(planets, seen))[:explained]
+    points = torch.stack([band_corrections(network, inputs, p.embedding)[1] for inputs, p in few])
+    random = torch.Generator().manual_seed(seed)
+    found: dict[str, list] = {}
+    for point, (inputs, prediction) in zip(points, few):
+        function, _ = band_corrections(network, inputs, prediction.embedding)
+        bands = [lambda rows, n=n, f=function: f(rows)[:, n] for n in range(BANDS)]
+        answers = {
+            "ig": [integrated_gradients(band, point, torch.zeros_like(point)) for band in bands],
+            "shap": [gradient_shap(band, point, points, random) for band in bands],
+        }
+        nodes, star = inputs.nodes.numel(), inputs.star.numel()
+        for method, by_band in answers.items():
+            whole = torch.stack([attribution for attribution, _ in by_band])
+            found.setdefault(method, []).append(whole[:, :nodes].reshape(BANDS, *inputs.nodes.shape[1:]).sum(-1))
+            rest = [part.sum(1) for part in (whole[:, nodes : nodes + star], whole[:, nodes + star :])]
+            found.setdefault(f"{method}_rest", []).append(torch.stack(rest, 1))
+            found.setdefault(f"{method}_error", []).append(torch.stack([error for _, error in by_band]))
+        with torch.no_grad():
+            found.setdefault("correction", []).append(function(point[None])[0])
+    return arrays | {name: torch.stack(rows).numpy() for name, rows in found.items()} | trace_edges(network, planets[:explained])
+
+
+def trace_edges(network: nn.Module, planets: Sequence[Inputs]) -> dict[str, np.ndarray]:
+    """What each planet makes of the wavelength graph's edges, by SpectralGNN.trace.
+
+    edge_share (planet, layer, edge); attention, the same shape, where the operator has any; edge_index (2, edge) from row 0 to
+    row 1, edge_type (edge,) index into the relations. Empty for a network without edges.
+    """
+    graph = network.gnn.graph
+    if not len(graph.edge_type):
+        return {}
+    caught: list[Tensor] = []
+    hook = network.gnn.register_forward_pre_hook(lambda _, states: caught.append(states[0]))
+    try:
+        with torch.no_grad():
+            for inputs in planets:
+                network(inputs)
+            traces = [network.gnn.trace(states) for states in caught]
+    finally:
+        hook.remove()
+    arrays = {"edge_share": torch.stack([share for share, _ in traces]), "edge_index": graph.edge_index, "edge_type": graph.edge_type}
+    if traces[0][1] is not None:
+        arrays["attention"] = torch.stack([attention for _, attention in traces])
+    return {name: array.numpy() for name, array in arrays.items()}
+
+
+def explain_submission(
+    *,
+    data: Path | str,
+    split: str,
+    weights: Path | str,
+    out: Path | str,
+    planets: Sequence[str],
+    scratch: Path | str,
+    light_curves: Path | str | None = None,
+    explained: int = 50,
+    seed: int = 0,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write `explain`'s arrays for the planets of a split, safetensors with their ids; fits kept in scratch are used again."""
+    checkpoint = Checkpoint.load(weights)
+    survey = survey_planets(
+        Archive(data), split, scratch=scratch, light_curves=light_curves, planets=planets, workers=workers, progress=progress
+    )
+    observations = survey.given(checkpoint).observations
+    if not observations:
+        raise ValueError(f"{data}: expected light curves of the submission's planets under {split}, found none")
+    inputs = [planet_inputs(observation, checkpoint) for observation in observations.values()]
+    network = checkpoint.network.members[0]  # of several the first speaks for all
+    arrays = explain(network, inputs, explained, seed)
+    text = {"planet_ids": list(observations), "relations": network.gnn.graph.relations, "experts": EXPERTS}
+    return save_arrays(out, arrays, {name: json.dumps(words) for name, words in text.items()})

@@ -1,0 +1,65 @@
+"""How calibration left the light curves: scatter against the propagated sigma, samples masked, bad pixels, drift of flux
+and pointing.
+
+Reads light-curve files and, where there are frames, their calibration maps; knows no transit: scatter is that of successive
+differences, which a slow curve does not move.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ariel_lib.calibration.bad_pixels import unusable_pixels
+from ariel_lib.instrument import AIRS, FGS1
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.layout import light_curves_path, list_light_curves
+from ariel_lib.io.light_curves import LightCurve, load_light_curves
+
+MAD_TO_SIGMA = 1.4826  # of a Gaussian
+
+
+def summarise_visits(folder: Path | str, split: str, planets: Sequence[str], archive: Archive | None = None) -> pd.DataFrame:
+    """A row a planet, visit and instrument: scatter_ppm, propagated_ppm (medians over wavelengths, one sample),
+    masked_percent, flux_drift_percent, centroid_drift_pixel (last tenth of the visit minus first tenth), and
+    bad_pixels_percent: of the detector, by the maps of the archive; NaN where it has no frames of the planet."""
+    rows, present = [], list_light_curves(folder, split)
+    framed = set() if archive is None else set(archive.planets(split))
+    for planet in planets:
+        for visit in present.get(planet, ()):
+            curves = load_light_curves(light_curves_path(folder, split, planet, visit))
+            for name, instrument in (("fgs1", FGS1), ("airs", AIRS)):
+                figures = summarise_curve(getattr(curves, name))
+                bad = float("nan")
+                if planet in framed:
+                    bad = 100 * float(unusable_pixels(archive.calibration_maps(split, planet, visit, instrument)).mean())
+                rows.append({"planet": planet, "visit": visit, "instrument": name, **figures, "bad_pixels_percent": bad})
+    return pd.DataFrame(rows)
+
+
+def summarise_curve(curve: LightCurve) -> dict[str, float]:
+    """The figures of one light curve; NaN where no sample is usable."""
+    n = len(curve.time)
+    mask, variance = curve.mask.reshape(n, -1), curve.variance.reshape(n, -1).astype(float)
+    flux = np.where(mask, np.nan, curve.flux.reshape(n, -1).astype(float))
+    live = np.isfinite(flux).sum(axis=0) > 2
+    figures = dict.fromkeys(
+        ("scatter_ppm", "propagated_ppm", "flux_drift_percent", "centroid_drift_pixel"), float("nan")
+    )
+    figures["masked_percent"] = 100 * float(mask.mean())
+    if not live.any():
+        return figures
+    flux, variance = flux[:, live], np.where(mask, np.nan, variance)[:, live]
+    level, steps = np.nanmedian(flux, axis=0), np.diff(flux, axis=0)
+    scatter = MAD_TO_SIGMA * np.nanmedian(np.abs(steps - np.nanmedian(steps, axis=0)), axis=0) / np.sqrt(2)
+    tenth = max(1, n // 10)
+    white, centroid = np.nansum(flux, axis=1), curve.centroid.astype(float)
+    ends = np.median(white[:tenth]), np.median(white[-tenth:])
+    moved = np.nanmedian(centroid[-tenth:], axis=0) - np.nanmedian(centroid[:tenth], axis=0)
+    return figures | {
+        "scatter_ppm": float(1e6 * np.median(scatter / level)),
+        "propagated_ppm": float(1e6 * np.median(np.sqrt(np.nanmedian(variance, axis=0)) / level)),
+        "flux_drift_percent": float(100 * (ends[1] / ends[0] - 1)),
+        "centroid_drift_pixel": float(np.hypot(*moved)),
+    }

@@ -1,0 +1,28 @@
+"""The errors that the library raises on purpose. Each message says what was expected, what was found and what to do.
+
+The command line prints them in one line and exits with 2; any other exception is a defect and keeps its traceback.
+"""
+
+from pathlib import Path
+
+
+class SpectraMindError(ValueError):
+    """Base of every error that is raised on purpose: bad input, or an installation that lacks what is asked for."""
+
+
+class ArchiveError(SpectraMindError):
+    """A file of a data set is missing or malformed: names the file, what was expected and what was found."""
+
+    def __init__(self, path: Path | str, expected: str, found: str, hint: str = ""):
+        super().__init__(f"{path}: expected {expected}, found {found}." + (f" {hint}" if hint else ""))
+        self.path = str(path)
+
+    def __reduce__(self):
+        return (_rebuild_error, (self.path, str(self)))
+
+
+def _rebuild_error(path: str, message: str) -> ArchiveError:
+    error = ArchiveError.__new__(ArchiveError)
+    ValueError.__init__(error, message)
+    error.path = path
+    return error

@@ -1,0 +1,291 @@
+"""A grid of settings, one training run a point, and the leaderboard of them: CSV, Markdown, HTML and a bundle of the winner.
+
+Points run here, in processes or on a Dask cluster. Planets are fitted once and shared. A finished point is never run again
+unless its configuration or the data changed; one that was killed starts anew, so that its runtime is its own; one that fails
+is listed and stops no other. Where the truth of the test planets is given, each point answers for them too, and differences.md
+says how much better or worse it did than the first, with errors. Knows the order of the stages; the ranking is leaderboard.py's.
+"""
+
+import json
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+
+from ariel_lib.calibration.pipeline import CalibrationSettings
+from ariel_lib.config import Config, ConfigError, config_hash, load_config
+from ariel_lib.evaluation.leaderboard import ranked, weights_sentence
+from ariel_lib.execution.workers import Crew, processes, run_tasks
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.checksums import sha256
+from ariel_lib.io.storage import write_atomically
+from ariel_lib.io.tables import read_spectra
+from ariel_lib.metrics import bootstrap_error, naive_answer, planet_scores
+from ariel_lib.pipeline.checkpoint import Checkpoint
+from ariel_lib.pipeline.planet_fits import survey_planets
+from ariel_lib.plots.page import write_report
+from ariel_lib.prediction.predict import answer
+from ariel_lib.priors.scale_height import Labelled
+from ariel_lib.provenance.record import fingerprint
+from ariel_lib.symbolic.context import make_context
+from ariel_lib.symbolic.rules import find_violations
+
+POINT_ERRORS = (ValueError, ArithmeticError, LookupError, OSError, RuntimeError)  # of one point; others are defects
+Train = Callable[..., dict]
+KEYS = {"base", "grid", "out", "public"}
+RESULT = "point.json"
+DIFFERENCES = "differences.md"
+LEADERBOARD = ("leaderboard.csv", "leaderboard.md", "leaderboard.html")
+BUNDLED = ("weights.safetensors", "metrics.json", "manifest.json", "manifest_train.json", RESULT)
+
+
+@dataclass(frozen=True)
+class Point:
+    """name: its settings, as on the command line; config with training.out in its own folder; data: fingerprint of what it is
+    trained and judged on; truth: file with the labels of the test planets, or None."""
+
+    name: str
+    config: Config
+    data: str = ""
+    truth: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.config.training.out)
+
+
+def load_grid(path: Path | str, overrides: list[str] | tuple = ()) -> tuple[list[Point], Path, dict[str, float]]:
+    """Points, output folder and public scores by point name. overrides are settings of every point, after the file's base.
+
+    The file: base, a list of KEY=VALUE; grid, KEY: [values], or a list of such grids, whose points are added up; out, a folder;
+    public, point name: score (optional). A configuration that stands in two grids is one point.
+    Raises ConfigError for anything that is not understood, before any point is run.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file.")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: expected YAML ({' '.join(str(error).split())}).") from error
+    grids = content.get("grid") if isinstance(content, Mapping) and set(content) <= KEYS else None
+    grids = grids if isinstance(grids, list) else [grids]
+    if not grids or not all(isinstance(grid, Mapping) and grid for grid in grids):
+        raise ConfigError(f"{path}: expected the keys {', '.join(sorted(KEYS))}, and grid with KEY: [values].")
+    for key, values in ((key, values) for grid in grids for key, values in grid.items()):
+        if not isinstance(values, list) or not values:
+            raise ConfigError(f"{path}: grid.{key}: expected a list of values, found {values!r}.")
+    out, base = Path(content.get("out", "outputs/ablation")), [*content.get("base", ()), *overrides]
+    found: dict[Path, Point] = {}
+    for grid in grids:
+        for point in _points(grid, base, out):
+            found.setdefault(point.folder, point)
+    points = list(found.values())
+    public = content.get("public") or {}
+    if unknown := set(public) - {point.name for point in points}:
+        raise ConfigError(f"{path}: public: no such point: {sorted(unknown)[0]}. A point is {points[0].name!r}.")
+    return points, out, public
+
+
+def _points(grid: Mapping[str, list], base: list[str], out: Path) -> Iterator[Point]:
+    for values in product(*grid.values()):
+        chosen = [f"{key}={json.dumps(value) if isinstance(value, bool | list) else value}" for key, value in zip(grid, values)]
+        config = load_config(None, [*base, *chosen])
+        folder = out / "points" / config_hash(config)[:12]
+        yield Point(" ".join(chosen), replace(config, training=replace(config.training, out=str(folder))))
+
+
+def ablate(
+    path: Path | str, overrides: list[str] | tuple = (), *, train: Train, truth: Path | str | None = None, workers: int | Crew = 1,
+    progress: Callable[[int, int], None] | None = None, log: Callable[[str], None] = print,
+) -> dict:  # fmt: skip
+    """Run what is not done of the grid and write leaderboard.csv, .md, .html and winner.zip; returns winner, counts, failed, and
+    under "files" what was written.
+
+    train    trains one point and returns what training.loop.train does, such as commands.run_training; a function of a module
+    truth    labels of the test planets: every point is scored on them too, and compared with the first of the grid
+    workers  points side by side, or the crew of a cluster
+    Raises ConfigError where no point at all could be run.
+    """
+    points, out, public = load_grid(path, overrides)
+    out.mkdir(parents=True, exist_ok=True)
+    points = _with_data(points, truth and Path(truth))
+    waiting = [point for point in points if finished(point) is None]
+    log(f"{len(points)} points, {len(points) - len(waiting)} of them finished before")
+    for point in {(p.config.calibration.airs_samples, p.config.data.root): p for p in waiting}.values():
+        for split in (point.config.data.folder, "test")[: 1 + (truth is not None)]:
+            _survey(point.config, split, _shared(point), None)
+    failed, kept = {}, len(points) - len(waiting)
+    with nullcontext(workers) if isinstance(workers, Crew) else processes(workers, patience=None) as crew:
+        for done, (point, reason) in enumerate(run_tasks(waiting, partial(run_point, train=train), crew), kept + 1):
+            log(f"point {done} of {len(points)}: {point.name}: {reason or 'done'}")
+            failed |= {point.name: reason} if reason else {}
+            if progress:
+                progress(done, len(points))
+    good = [point for point in points if point.name not in failed]
+    if not good:
+        raise ConfigError(f"{path}: none of {len(points)} points could be run: {failed}")
+    figures = [{"point": point.name, "public": public.get(point.name), **finished(point)} for point in good]
+    if truth is not None:
+        figures = with_differences(figures)
+        write_atomically(out / DIFFERENCES, differences_table(figures).encode())
+    order = write_leaderboard(out, figures, failed)
+    winner = good[order[0][0]]
+    bundle = write_bundle(out / "winner.zip", winner, out, Path(path))
+    files = [*(out / name for name in LEADERBOARD), *([out / DIFFERENCES] if truth else []), bundle]
+    return {
+        "winner": winner.name, "composite": order[0][1], "points": len(points), "ran": len(waiting),
+        "kept": kept, "failed": failed, "leaderboard": str(out / "leaderboard.csv"), "bundle": str(bundle),
+        "files": [str(path) for path in files],
+    }  # fmt: skip
+
+
+def _with_data(points: list[Point], truth: Path | None) -> list[Point]:
+    """The points with the fingerprint of their data and truth, each folder looked at once."""
+    if missing := [point.name for point in points if point.config.data.root is None]:
+        raise ConfigError(f"data.root: expected a data folder, found none for {missing[0]!r}. Give data.root=DIR.")
+    prints = {root: fingerprint(Archive(root).root) for root in {point.config.data.root for point in points}}
+    known = f" {sha256(truth)}" if truth else ""
+    return [replace(point, data=prints[point.config.data.root] + known, truth=truth) for point in points]
+
+
+def finished(point: Point) -> dict | None:
+    """The figures of a point that ran to its end with this very configuration and data, or None."""
+    path = point.folder / RESULT
+    if not path.is_file():
+        return None
+    found = json.loads(path.read_bytes())
+    same = (found["config_hash"], found.get("data", "")) == (config_hash(point.config), point.data)
+    return found["figures"] if same else None
+
+
+def run_point(point: Point, train: Train) -> str | None:
+    """Train a point, judge it on its held-out planets and keep the figures that leaderboard.py ranks by; or the reason why not."""
+    try:
+        _share_fits(point)
+        for state in point.folder.glob("state_*.safetensors"):
+            state.unlink()
+        alone = replace(point.config, calibration=replace(point.config.calibration, workers=1))
+        started = time.monotonic()
+        result = train(alone, log=lambda line: None)
+        figures = judged(result) | {"runtime_s": round(time.monotonic() - started, 2), "violations": violated_share(point)}
+        if point.truth is not None:
+            figures["shares"] = shares_on_test(point)
+    except POINT_ERRORS as error:
+        return f"{type(error).__name__}: {error}"
+    text = {"point": point.name, "config_hash": config_hash(point.config), "data": point.data, "figures": figures}
+    write_atomically(point.folder / RESULT, json.dumps(text, indent=1).encode())
+    return None
+
+
+def judged(result: Mapping) -> dict[str, float]:
+    """validation, coverage_gap, z_error and mae; with COREL the sigmas are its cross-fitted ones, the means the network's."""
+    v50 = result["validation"]["v50"]
+    score, stated = v50["score"], v50
+    if "corel" in result:
+        score, stated = result["corel"]["score"]["corel"], result["corel"]["statistics"]["corel"]
+    return {
+        "validation": score, "coverage_gap": abs(stated["coverage_80"] - 0.80), "z_error": abs(stated["z_rms"] - 1), "mae": v50["mae"],
+    }  # fmt: skip
+
+
+def _shared(point: Point) -> Path:
+    """Where the fits of all points that calibrate alike are kept."""
+    return point.folder.resolve().parents[1] / f"shared_{point.config.calibration.airs_samples}"
+
+
+def _share_fits(point: Point) -> None:
+    """Let the point's folder point to the fits that are made already."""
+    point.folder.mkdir(parents=True, exist_ok=True)
+    for name in ("estimates", "lightcurves"):
+        link = point.folder / name
+        if (_shared(point) / name).is_dir() and not link.exists():
+            link.symlink_to(_shared(point) / name, target_is_directory=True)
+
+
+def _survey(config: Config, split: str, scratch: Path, planets, workers: int | None = None):
+    return survey_planets(
+        Archive(config.data.root), split, scratch=scratch, light_curves=config.data.light_curves, planets=planets,
+        settings=CalibrationSettings(airs_samples=config.calibration.airs_samples), workers=workers or config.calibration.workers,
+    )  # fmt: skip
+
+
+def violated_share(point: Point) -> float:
+    """Share of the bins of held-out planets that break a rule of physics (any but the microlensing guard)."""
+    checkpoint = Checkpoint.load(point.folder / "weights.safetensors")
+    judges = checkpoint.as_held_out(Labelled.read(Archive(point.config.data.root), point.config.data.folder))
+    survey = _survey(point.config, point.config.data.folder, point.folder, list(judges), 1).given(checkpoint)
+    answers = [answer(observation, judges[planet]) for planet, observation in survey.observations.items()]
+    mean, sigma = (torch.tensor(np.stack([getattr(a, name) for a in answers])) for name in ("mean", "sigma"))
+    found = find_violations(mean, make_context(mean, sigma, torch.tensor(checkpoint.wavelength)))
+    broken = torch.stack([violations.flagged for name, violations in found.items() if name != "microlens"])
+    return float(broken.any(dim=0).double().mean())
+
+
+def shares_on_test(point: Point) -> dict[str, float]:
+    """Share of the 2025 score by test planet: their mean is the score. Planets without an estimate are left out."""
+    checkpoint, archive = Checkpoint.load(point.folder / "weights.safetensors"), Archive(point.config.data.root)
+    survey = _survey(point.config, "test", point.folder, None, 1).given(checkpoint)
+    answers = [answer(observation, checkpoint) for observation in survey.observations.values()]
+    mean, sigma = (np.stack([getattr(a, name) for a in answers]) for name in ("mean", "sigma"))
+    labels = archive.labels(point.config.data.folder)
+    naive = naive_answer(labels.depth)
+    shares = planet_scores(read_spectra(point.truth).of(survey.observations), {"v50": (mean, sigma)}, naive)["v50"]
+    return dict(zip(survey.observations, shares.tolist()))
+
+
+def with_differences(figures: list[dict]) -> list[dict]:
+    """In place of the shares: `test`, their mean, and `difference` to the first point's with its paired bootstrap error, over
+    the test planets that both answered."""
+    first, found = figures[0]["shares"], []
+    for point in figures:
+        shares = point["shares"]
+        paired = np.array([shares[planet] - first[planet] for planet in shares if planet in first])
+        figure = {"test": float(np.mean([*shares.values()])), "difference": float(paired.mean())}
+        kept = {name: value for name, value in point.items() if name != "shares"}
+        found.append(kept | figure | {"difference_error": bootstrap_error(paired)})
+    return found
+
+
+def differences_table(figures: list[dict]) -> str:
+    """Markdown, in the order of the grid."""
+    lines = ["| point | score of the test planets | difference to the first |", "|---|---|---|"]
+    for n, row in enumerate(figures):
+        apart = f"{row['difference']:+.4f} ± {row['difference_error']:.4f}" if n else ""
+        lines.append(f"| {row['point']} | {row['test']:.4f} | {apart} |")
+    return "\n".join(lines) + "\n"
+
+
+def write_leaderboard(out: Path, figures: list[dict], failed: Mapping[str, str]) -> list[tuple[int, float]]:
+    """leaderboard.csv, .md and .html in out, best first, and what failed; the order."""
+    order, said = ranked(figures), weights_sentence(figures)
+    notes = [said, *(f"Failed: {name}: {reason}" for name, reason in failed.items())]
+    rows = [{"rank": rank, "composite": score, **figures[n]} for rank, (n, score) in enumerate(order, 1)]
+    table = pd.DataFrame(rows)
+    shown = table.fillna("–")
+    write_atomically(out / "leaderboard.csv", table.to_csv(index=False).encode())
+    cells = [[f"{v:.4g}" if isinstance(v, float) else str(v).replace("|", "\\|") for v in row] for row in shown.to_numpy().tolist()]
+    lines = ["| " + " | ".join(row) + " |" for row in [list(table), ["---"] * table.shape[1], *cells]]
+    write_atomically(out / "leaderboard.md", ("\n".join(["\n\n".join(notes), "", *lines]) + "\n").encode())
+    write_report(out / "leaderboard.html", title="Ablation", metrics={}, figures={}, tables={"Leaderboard": shown}, notes=notes)
+    return order
+
+
+def write_bundle(path: Path, winner: Point, out: Path, grid: Path) -> Path:
+    """What proves the winner, in one ZIP; the same files give the same bytes."""
+    files = {name: winner.folder / name for name in BUNDLED} | {"ablation.yaml": grid}
+    files |= {name: out / name for name in LEADERBOARD}
+    temporary = path.with_suffix(".partial")
+    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as bundle:
+        for name in sorted(files):
+            bundle.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), files[name].read_bytes(), zipfile.ZIP_DEFLATED)
+    return temporary.replace(path)

@@ -1,0 +1,165 @@
+"""V50 beside what it must beat, on one split: trained on the same planets, scored on the same others, errors by bootstrap.
+
+Composes training, inference and the rivals; knows no model's insides.
+"""
+
+import csv
+import importlib.util
+import io
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ariel_lib.config import Config, ConfigError
+from ariel_lib.evaluation.oracle import ORACLES, oracle_answers, read_truth
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.storage import load_arrays, write_atomically
+from ariel_lib.io.submission import read_submission
+from ariel_lib.io.tables import read_spectra
+from ariel_lib.metrics import bootstrap_error, naive_answer, planet_scores, summary
+from ariel_lib.models.baselines import RIVALS, ConstantSpectrum, answer_of, white_depth
+from ariel_lib.models.features import star_features
+from ariel_lib.pipeline.checkpoint import Checkpoint
+from ariel_lib.pipeline.planet_fits import Observation, survey_planets
+from ariel_lib.plots.figures import draw_comparison, render_png
+from ariel_lib.prediction.predict import predict
+from ariel_lib.training.loop import train
+
+COLUMNS = ("score", "score_error", "v50_lead", "v50_lead_error", "nll", "mae", "rmse_ppm", "coverage_80", "z_rms")
+COLUMNS += ("parameters", "train_s", "answer_s")
+DEPTH_SCALE = 1e-4
+
+Answers = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+def compare(
+    config: Config, truth: Path | str, *, workers: int = 1, progress: Callable[[int, int], None] | None = None,
+    log: Callable[[str], None] = print,
+) -> dict:  # fmt: skip
+    """Train V50 and every rival on the training planets of config.data.root, answer for its test split, score against `truth`.
+
+    Writes comparison.csv, .md, .json and .png under config.training.out; returns the table, JSON-able:
+    {"planets", "table": {answer: figures}}. `v50_lead` is V50's score minus the answer's, with its paired error. What V50 contains
+    is timed with V50, calibration and fits aside. Where the data set is a simulation, the answers of oracle.py come last.
+    Raises ConfigError without scikit-learn; ArchiveError where truth lacks a planet; ValueError where a test planet has no
+    estimate, for then answers differ in more than their method.
+    """
+    if importlib.util.find_spec("sklearn") is None:
+        raise ConfigError("compare: expected scikit-learn, found none. pip install 'spectramind[diagnostics]'")
+    out, archive = Path(config.training.out), Archive(config.data.root)
+    submission, curves = out / "submission.csv", config.data.light_curves
+    seen, asked = (
+        survey_planets(archive, split, scratch=out, light_curves=curves, workers=workers, progress=progress)
+        for split in (config.data.folder, "test")
+    )  # fitted once, before any clock runs
+    clock = time.monotonic()
+    trained = train(config, progress=progress, log=log)
+    answering = time.monotonic()
+    predicted = predict(
+        data=config.data.root, split="test", weights=trained["weights"], out=submission, workers=workers, light_curves=curves, log=log
+    )
+    costs = {
+        "v50": {
+            "parameters": trained["parameters"], "train_s": round(answering - clock, 1), "answer_s": round(time.monotonic() - answering, 1)
+        }
+    }  # fmt: skip
+    if predicted["fallbacks"]:
+        raise ValueError(f"compare: expected an estimate of every test planet, found none of {sorted(predicted['fallbacks'])[:5]}")
+    planets, mean, sigma = read_submission(submission)
+    expected = read_spectra(truth).of(planets)
+    labels = archive.labels(config.data.folder)
+    naive = naive_answer(labels.depth)
+    extras, _ = load_arrays(submission.with_suffix(".safetensors"))
+    answers = {
+        "physical": (np.maximum(extras["posterior_mean"], 0.0), extras["posterior_sigma"]),
+        "memory": (np.maximum(extras["memory_mean"], 0.0), extras["memory_sigma"]),
+        "v50": (mean, sigma),
+    }
+    if read_truth(archive.root, "test"):
+        answers |= oracle_answers(archive, "test", planets, curves or archive.root / "lightcurves", labels.depth)
+    checkpoint = Checkpoint.load(trained["weights"])
+    seen, asked = (survey.given(checkpoint).observations for survey in (seen, asked))
+    seen = {planet: seen[planet] for planet in labels.planet_ids if planet in seen}
+    rivals, spent = answer_rivals(list(seen.values()), labels.of(seen), [asked[planet] for planet in planets], log)
+    table = tabulate(expected, rivals | answers, naive)
+    for name, cost in (costs | spent).items():
+        table[name] |= cost
+    result = {"planets": {"training": len(seen), "test": len(planets)}, "table": table}
+    write_atomically(out / "comparison.json", json.dumps(result, indent=1).encode())
+    write_atomically(out / "comparison.csv", as_csv(table).encode())
+    write_atomically(out / "comparison.md", as_markdown(table).encode())
+    write_atomically(out / "comparison.png", render_png(draw_comparison(_in_order(table))))
+    return result
+
+
+def answer_rivals(
+    seen: list[Observation], truth: np.ndarray, asked: list[Observation], log: Callable[[str], None]
+) -> tuple[Answers, dict[str, dict]]:
+    """Every rival's answer for the observations asked, and what it cost; seen: training planets, truth (planet, wavelength)."""
+    white, white_asked = (
+        np.array([white_depth(o.estimate.depth, o.estimate.independent) for o in observations]) for observations in (seen, asked)
+    )
+    features, features_asked = (np.array([rival_features(o) for o in observations]) for observations in (seen, asked))
+    answers = {"constant": ConstantSpectrum.fit(white, truth).predict(white_asked, truth.shape[1])}
+    costs = {"constant": {"parameters": 1}}
+    for name, rival in RIVALS.items():
+        found = answer_of(rival, features, white, truth, features_asked, white_asked)
+        answers[name] = found.mean, found.sigma
+        costs[name] = {"parameters": found.parameters, "train_s": round(found.train_s, 1), "answer_s": round(found.answer_s, 2)}
+        log(f"{name}: {found.train_s:.0f} s")
+    return answers, costs
+
+
+def rival_features(observation: Observation) -> np.ndarray:
+    """What a rival sees of a planet: depths relative to white light in groups of bins, their noise, star and fit, (feature,)."""
+    estimate = observation.estimate
+    white = white_depth(estimate.depth, estimate.independent)
+    groups = np.array_split(np.arange(1, len(estimate.depth)), min(47, len(estimate.depth) - 1))
+    weights = estimate.independent**-2
+    bands = np.array([np.average(estimate.depth[g] - white, weights=weights[g]) for g in groups])
+    noise = np.array([np.sum(weights[g]) ** -0.5 for g in groups])
+    relative = np.concatenate([[estimate.depth[0] - white], bands])
+    star = star_features(observation.star, estimate, float(np.std(bands)) + 1e-7)
+    return np.concatenate([np.arcsinh(relative / DEPTH_SCALE), np.log10(noise / DEPTH_SCALE), star])
+
+
+def tabulate(truth: np.ndarray, answers: Answers, naive: Mapping[str, float]) -> dict[str, dict]:
+    """Figures of each answer with its score's standard error, and the lead that V50 has over it with the paired one's."""
+    gain = planet_scores(truth, answers, naive)
+    table = {}
+    for name, answer in answers.items():
+        lead = gain["v50"] - gain[name]
+        table[name] = summary(truth, *answer, **naive) | {
+            "score_error": bootstrap_error(gain[name]), "v50_lead": float(lead.mean()), "v50_lead_error": bootstrap_error(lead),
+        }  # fmt: skip
+    return table
+
+
+def as_csv(table: Mapping[str, Mapping]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["answer", *COLUMNS])
+    for name, row in table.items():
+        writer.writerow([name, *(row.get(column, "") for column in COLUMNS)])
+    return text.getvalue()
+
+
+def as_markdown(table: Mapping[str, Mapping]) -> str:
+    """The table for a page: by score, V50 after what it must beat, the oracles last."""
+    heads = ("answer", "score", "V50's lead", "NLL", "MAE, ppm", "coverage of 80 %", "z rms", "parameters", "training, s", "answering, s")
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for name, row in _in_order(table).items():
+        lead = "" if name == "v50" else f"{row['v50_lead']:.4f} ± {row['v50_lead_error']:.4f}"
+        costs = " | ".join(str(row.get(cost, "")) for cost in ("parameters", "train_s", "answer_s"))
+        lines.append(
+            f"| {name} | {row['score']:.4f} ± {row['score_error']:.4f} | {lead} | {row['nll']:.3f} | {1e6 * row['mae']:.1f} "
+            f"| {row['coverage_80']:.3f} | {row['z_rms']:.2f} | {costs} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _in_order(table: Mapping[str, Mapping]) -> dict[str, Mapping]:
+    return dict(sorted(table.items(), key=lambda item: (item[0] in ORACLES, item[0] == "v50", item[1]["score"])))

@@ -1,0 +1,47 @@
+"""A submission on disk held against the truth on disk: the challenge's score and the statistics beside it.
+
+Composes archive, submission and metrics; knows no model.
+"""
+
+from pathlib import Path
+
+from ariel_lib.io.submission import SubmissionError, read_submission
+from ariel_lib.io.tables import read_spectra
+from ariel_lib.metrics import naive_statistics, summary
+
+
+def evaluate_submission(
+    submission: Path | str, truth: Path | str, *, year: int = 2025, train_labels: Path | str | None = None
+) -> dict[str, float | int]:
+    """Figures of metrics.summary over the submitted planets, ready for JSON.
+
+    train_labels    labels whose mean and standard deviation are the naive answer; default: the truth itself
+    Truth that was not submitted is left out and counted; a submitted planet without truth is a SubmissionError.
+    """
+    planet_ids, mean, sigma = read_submission(submission)
+    spectra = read_spectra(truth)
+    known = set(spectra.planet_ids)
+    unknown = [planet for planet in planet_ids if planet not in known]
+    if unknown:
+        found = f"{len(unknown)} without truth: {', '.join(unknown[:5])}{' …' if len(unknown) > 5 else ''}"
+        raise SubmissionError(
+            submission, f"only planets of {truth}", found, "Score it against the truth of its own set."
+        )
+    if mean.shape[1] != spectra.depth.shape[1]:
+        found = f"{mean.shape[1]}"
+        raise SubmissionError(
+            submission, f"{spectra.depth.shape[1]} wavelengths", found, f"{truth} fixes their number."
+        )
+    labels = spectra if train_labels is None else read_spectra(train_labels)
+    naive_mean, naive_sigma = naive_statistics(labels.depth)
+    figures = summary(
+        spectra.of(planet_ids), mean, sigma, naive_mean=naive_mean, naive_sigma=naive_sigma, year=year
+    )  # fmt: skip
+    return {
+        **figures,
+        "n_planets": len(planet_ids),
+        "n_not_submitted": len(known) - len(planet_ids),
+        "year": year,
+        "naive_mean": naive_mean,
+        "naive_sigma": naive_sigma,
+    }

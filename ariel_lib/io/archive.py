@@ -1,0 +1,198 @@
+"""A data set in Kaggle's layout as a reader sees it: planets, visits, tables and detector files, 2024 and 2025.
+
+Files in, typed objects out. Everything malformed ends here in an ArchiveError that names the file, what was expected and what
+was found. Knows nothing of calibration.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ariel_lib.errors import ArchiveError
+from ariel_lib.instrument import AIRS, FGS1_INTEGRATION_TIMES, INSTRUMENTS, LINEARITY_ORDERS, Instrument
+from ariel_lib.io.lakefs import local_folder
+from ariel_lib.io.layout import STAR_COLUMNS, CalibrationMaps, Converter, Spectra, Star, is_plain_name, numeric_order
+from ariel_lib.io.signal import Signal, read_map
+from ariel_lib.io.tables import planet_ids_of, read_spectra, read_table
+
+
+class Archive:
+    """A data set in Kaggle's layout, read only.
+
+    root: folder with train/, test/, axis_info.parquet, adc_info.csv or {train,test}_adc_info.csv, and the tables; or the lakeFS
+    reference of one, which is copied. Raises ArchiveError when the folder does not exist.
+    """
+
+    def __init__(self, root: Path | str):
+        self.root = local_folder(root)
+        if not self.root.is_dir():
+            raise ArchiveError(self.root, "a data folder in Kaggle's layout", "no such folder", "Check data.root / --data.")
+        self._tables: dict[Path, pd.DataFrame] = {}
+
+    # What there is
+
+    def planets(self, split: str) -> tuple[str, ...]:
+        """Planet ids with a folder under the split, in numeric order."""
+        folder = self.root / split
+        if not folder.is_dir():
+            return ()
+        return tuple(sorted((p.name for p in folder.iterdir() if p.is_dir()), key=numeric_order))
+
+    def visits(self, split: str, planet_id: str) -> tuple[int, ...]:
+        """Numbers of the visits for which any signal file exists (2024: visit 0 without a suffix)."""
+        folder = self._planet_folder(split, planet_id)
+        found = set()
+        for path in folder.glob("*_signal*.parquet"):
+            match = re.fullmatch(r"(?:AIRS-CH0|FGS1)_signal(?:_(\d+))?\.parquet", path.name)
+            if match:
+                found.add(int(match.group(1) or 0))
+        if not found:
+            raise ArchiveError(folder, "AIRS-CH0_signal_0.parquet and FGS1_signal_0.parquet", "no signal file")
+        return tuple(sorted(found))
+
+    def requested_planets(self) -> tuple[str, ...]:
+        """Planets that a submission must hold: sample_submission.csv's, else the folders of test/."""
+        path = self.root / "sample_submission.csv"
+        return planet_ids_of(self._table(path), path) if path.is_file() else self.planets("test")
+
+    # Tables
+
+    def star(self, split: str, planet_id: str) -> Star | None:
+        """The planet's row of {split}_star_info.csv, or None where the data set has no such table (2024)."""
+        path = self.root / f"{split}_star_info.csv"
+        if not path.is_file():
+            return None
+        table = self._table(path)
+        missing = [name for name in STAR_COLUMNS if name not in table]
+        if missing:
+            raise ArchiveError(path, f"columns {', '.join(STAR_COLUMNS)}", f"no column {', '.join(missing)}")
+        row = table[table["planet_id"] == planet_id]
+        if len(row) != 1:
+            raise ArchiveError(path, f"one row of planet {planet_id}", f"{len(row)} rows")
+        values = {name: pd.to_numeric(row[name], errors="coerce").iloc[0] for name in STAR_COLUMNS[1:]}
+        bad = [name for name, value in values.items() if not np.isfinite(value)]
+        if bad:
+            raise ArchiveError(path, f"finite numbers for planet {planet_id}", f"NaN or text in {', '.join(bad)}")
+        impossible = [name for name in ("Rs", "Ts", "P", "sma") if values[name] <= 0]
+        if impossible:
+            raise ArchiveError(path, f"positive Rs, Ts, P, sma for planet {planet_id}", f"not positive: {', '.join(impossible)}")
+        return Star(planet_id, **{name: float(value) for name, value in values.items()})
+
+    def labels(self, split: str = "train") -> Spectra:
+        """train.csv (2025) or train_labels.csv (2024); the simulator also writes test.csv."""
+        path = self._first_file(f"{split}.csv", f"{split}_labels.csv")
+        spectra = read_spectra(path)
+        stars = self.root / f"{split}_star_info.csv"
+        if stars.is_file():
+            known = set(planet_ids_of(self._table(stars), stars))
+            unknown = [planet for planet in spectra.planet_ids if planet not in known]
+            if unknown:
+                raise ArchiveError(path, f"only planets that {stars.name} lists", f"unknown planet {', '.join(unknown[:5])}"
+                                   + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""),
+                                   "Do the two files belong to one data set?")
+        return spectra
+
+    def wavelengths(self) -> np.ndarray:
+        """wavelengths.csv, micron: FGS1 first, then AIRS ascending, shape (wavelength,)."""
+        path = self._first_file("wavelengths.csv")
+        table = self._table(path)
+        if len(table) != 1 or list(table.columns) != [f"wl_{n + 1}" for n in range(table.shape[1])]:
+            raise ArchiveError(path, "one row with columns wl_1, wl_2, …", f"{len(table)} rows, columns {list(table.columns[:3])}")
+        wavelengths = table.iloc[0].to_numpy(float)
+        if not np.isfinite(wavelengths).all() or np.any(np.diff(wavelengths) <= 0):
+            raise ArchiveError(path, "ascending finite wavelengths in micron", "NaN or descending values")
+        return wavelengths
+
+    def converter(self, split: str, planet_id: str, instrument: Instrument) -> Converter:
+        """Gain and offset: one row for all planets (2025) or one row a planet (2024)."""
+        path = self._first_file("adc_info.csv", f"{split}_adc_info.csv")
+        table = self._table(path)
+        columns = [f"{instrument.name}_adc_gain", f"{instrument.name}_adc_offset"]
+        if any(column not in table for column in columns):
+            raise ArchiveError(path, f"columns {', '.join(columns)}", f"columns {', '.join(map(str, table.columns))}")
+        row = table[table["planet_id"] == planet_id] if "planet_id" in table else table
+        if len(row) != 1:
+            raise ArchiveError(path, f"one row for planet {planet_id}", f"{len(row)} rows")
+        gain, offset = (float(pd.to_numeric(row[column], errors="coerce").iloc[0]) for column in columns)
+        if not (gain > 0 and np.isfinite(offset)):
+            raise ArchiveError(path, f"a positive gain and a finite offset for planet {planet_id}", f"gain {gain}, offset {offset}")
+        return Converter(gain, offset)
+
+    # Detector files
+
+    def read_times(self, instrument: Instrument, n_reads: int) -> tuple[np.ndarray, np.ndarray]:
+        """Start of each read (h) and its integration time (s), each (time,): the first n_reads rows of axis_info."""
+        path = self._first_file("axis_info.parquet")
+        table = self._table(path)
+        needed = [f"{instrument.name}-axis0-h"] + (["AIRS-CH0-integration_time"] if instrument is AIRS else [])
+        missing = [name for name in needed if name not in table]
+        if missing:
+            raise ArchiveError(path, f"columns {', '.join(needed)}", f"no column {', '.join(missing)}")
+        axis = table[needed[0]].dropna().to_numpy(float)
+        if len(axis) < n_reads:
+            raise ArchiveError(path, f"at least {n_reads} times for {instrument.name}", f"{len(axis)}")
+        if instrument is AIRS:
+            integration = table[needed[1]].dropna().to_numpy(float)[:n_reads]
+        else:
+            integration = np.tile(FGS1_INTEGRATION_TIMES, (n_reads + 1) // 2)[:n_reads]
+        return axis[:n_reads], integration
+
+    def column_wavelengths(self) -> np.ndarray:
+        """Wavelength of every AIRS detector column, micron, in detector order (descending): shape (column,)."""
+        table = self._table(self._first_file("axis_info.parquet"))
+        return table["AIRS-CH0-axis2-um"].dropna().to_numpy(float)
+
+    def calibration_maps(self, split: str, planet_id: str, visit: int, instrument: Instrument) -> CalibrationMaps:
+        """The five maps of one visit. Raises ArchiveError for a missing file or a wrong shape."""
+        folder = self._calibration_folder(split, planet_id, visit, instrument)
+        shape = (instrument.rows, instrument.columns)
+        linear = read_map(folder / "linear_corr.parquet", (LINEARITY_ORDERS * instrument.rows, instrument.columns), float)
+        return CalibrationMaps(
+            dark=read_map(folder / "dark.parquet", shape, float),
+            flat=read_map(folder / "flat.parquet", shape, float),
+            read_noise=read_map(folder / "read.parquet", shape, float),
+            dead=read_map(folder / "dead.parquet", shape, bool),
+            linearity=linear.reshape(LINEARITY_ORDERS, *shape),
+        )
+
+    def signal(self, split: str, planet_id: str, visit: int, instrument: Instrument) -> Signal:
+        """Open the raw reads of one visit; nothing but the footer is read yet."""
+        return Signal(self._signal_path(split, planet_id, visit, instrument), instrument)
+
+    def signal_bytes(self, split: str, planet_id: str, visit: int) -> tuple[int, ...]:
+        """Sizes of the visit's signal files (0 where missing): a cheap fingerprint of the input."""
+        paths = [self._signal_path(split, planet_id, visit, instrument) for instrument in INSTRUMENTS.values()]
+        return tuple(path.stat().st_size if path.is_file() else 0 for path in paths)
+
+    # Names on disk
+
+    def _planet_folder(self, split: str, planet_id: str) -> Path:
+        folder = self.root / split / planet_id
+        if not is_plain_name(planet_id) or not folder.is_dir():
+            raise ArchiveError(folder, "a planet's folder", "no such folder")
+        return folder
+
+    def _signal_path(self, split: str, planet_id: str, visit: int, instrument: Instrument) -> Path:
+        folder = self._planet_folder(split, planet_id)
+        path = folder / f"{instrument.name}_signal_{visit}.parquet"
+        plain = folder / f"{instrument.name}_signal.parquet"  # 2024
+        return plain if visit == 0 and not path.is_file() and plain.is_file() else path
+
+    def _calibration_folder(self, split: str, planet_id: str, visit: int, instrument: Instrument) -> Path:
+        folder = self._planet_folder(split, planet_id)
+        path = folder / f"{instrument.name}_calibration_{visit}"
+        plain = folder / f"{instrument.name}_calibration"  # 2024
+        return plain if visit == 0 and not path.is_dir() and plain.is_dir() else path
+
+    def _first_file(self, *names: str) -> Path:
+        for name in names:
+            if (self.root / name).is_file():
+                return self.root / name
+        raise ArchiveError(self.root, " or ".join(names), "no such file")
+
+    def _table(self, path: Path) -> pd.DataFrame:
+        if path not in self._tables:
+            self._tables[path] = read_table(path)
+        return self._tables[path]

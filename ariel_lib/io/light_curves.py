@@ -1,0 +1,75 @@
+"""Light curves: what calibration hands to everything after it, one file a visit, saved and loaded losslessly.
+
+Files are safetensors (no pickle) with planet, visit and provenance as metadata, written atomically.
+"""
+
+import json
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+
+from ariel_lib.io.storage import StorageError, load_arrays, load_metadata, save_arrays
+
+INSTRUMENT_KEYS = ("fgs1", "airs")
+
+
+@dataclass(frozen=True)
+class LightCurve:
+    """One instrument, one visit. AIRS wavelengths ascend (wl_2 … wl_283); FGS1 has no wavelength axis.
+
+    time              (time,)                 h, middle of the exposure, float64
+    flux              (time[, wavelength])    electrons a sample, background subtracted
+    variance_poisson  (time[, wavelength])    electrons²
+    variance_read     (time[, wavelength])    electrons²
+    centroid          (time, 2)               pixels: along rows, along columns, relative to the visit's mean
+    background        (time,)                 electrons a pixel and sample
+    mask              (time[, wavelength])    True where the sample is unusable
+    """
+
+    time: np.ndarray
+    flux: np.ndarray
+    variance_poisson: np.ndarray
+    variance_read: np.ndarray
+    centroid: np.ndarray
+    background: np.ndarray
+    mask: np.ndarray
+
+    @property
+    def variance(self) -> np.ndarray:
+        return self.variance_poisson + self.variance_read
+
+
+@dataclass(frozen=True)
+class LightCurves:
+    """Both instruments of one visit of one planet, with provenance (config hash, source) as plain strings."""
+
+    planet_id: str
+    visit: int
+    fgs1: LightCurve
+    airs: LightCurve
+    provenance: dict[str, str] = field(default_factory=dict)
+
+
+def save_light_curves(path: Path | str, curves: LightCurves) -> None:
+    """Write one visit atomically."""
+    arrays = {
+        f"{name}.{f.name}": getattr(getattr(curves, name), f.name) for name in INSTRUMENT_KEYS for f in fields(LightCurve)
+    }
+    provenance = json.dumps(curves.provenance, sort_keys=True)
+    save_arrays(path, arrays, {"planet_id": curves.planet_id, "visit": str(curves.visit), "provenance": provenance})
+
+
+def load_light_curves(path: Path | str) -> LightCurves:
+    """Read one visit back, every array with the dtype it was saved with. Raises StorageError for a damaged file."""
+    arrays, metadata = load_arrays(path)
+    try:
+        curves = {name: LightCurve(**{f.name: arrays[f"{name}.{f.name}"] for f in fields(LightCurve)}) for name in INSTRUMENT_KEYS}
+        return LightCurves(metadata["planet_id"], int(metadata["visit"]), **curves, provenance=json.loads(metadata["provenance"]))
+    except KeyError as missing:
+        raise StorageError(f"{path}: expected light curves of one visit, found no {missing}. Calibrate this planet again.") from missing
+
+
+def load_provenance(path: Path | str) -> dict[str, str]:
+    """The provenance of a saved visit without its arrays; empty for a file that is not ours."""
+    return json.loads(load_metadata(path).get("provenance", "{}"))

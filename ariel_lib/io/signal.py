@@ -1,0 +1,112 @@
+"""Detector files of a data set: the raw reads, streamed or pixel by pixel, and the calibration maps. Parquet, a column a pixel."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ariel_lib.errors import ArchiveError
+from ariel_lib.instrument import Instrument
+
+
+class Signal:
+    """The raw reads of one instrument in one visit, streamed as uint16.
+
+    n_reads: number of reads (rows of the file), even: reads come in pairs.
+    """
+
+    def __init__(self, path: Path, instrument: Instrument):
+        self.path, self.instrument = path, instrument
+        self._file = open_parquet(path)
+        schema = self._file.schema_arrow
+        self._names = schema.names
+        if len(schema.names) != instrument.pixels:
+            expected = f"{instrument.pixels} pixel columns ({instrument.rows} x {instrument.columns})"
+            raise ArchiveError(path, expected, f"{len(schema.names)}")
+        if set(schema.types) != {pa.uint16()}:
+            raise ArchiveError(path, "uint16 counts", f"columns of type {', '.join(sorted({str(t) for t in schema.types}))}")
+        self.n_reads = self._file.metadata.num_rows
+        if self.n_reads < 2:
+            raise ArchiveError(path, "at least one pair of reads", f"{self.n_reads} rows")
+
+    def close(self) -> None:
+        self._file.close()
+
+    def blocks(self, reads: int = 1024, columns: tuple[int, int] | None = None) -> Iterator[np.ndarray]:
+        """Yield counts (time, row, column), uint16, `reads` at a time; `columns` limits the detector columns read."""
+        inst = self.instrument
+        first, last = columns or (0, inst.columns)
+        pixels = (np.arange(inst.rows)[:, None] * inst.columns + np.arange(first, last)).ravel()
+        names = self._names
+        try:
+            for batch in self._file.iter_batches(batch_size=reads, columns=[names[pixel] for pixel in pixels]):
+                counts = np.empty((len(pixels), batch.num_rows), np.uint16)
+                for pixel, column in enumerate(batch.columns):
+                    if column.null_count:
+                        raise ArchiveError(self.path, "counts without gaps", f"{column.null_count} nulls in {names[pixels[pixel]]}")
+                    counts[pixel] = column.to_numpy()
+                yield counts.T.reshape(batch.num_rows, inst.rows, last - first)
+        except (pa.ArrowException, OSError) as error:
+            raise ArchiveError(self.path, "a readable parquet file", f"{type(error).__name__}: {error}") from error
+
+    def decode_series(self, pixels: np.ndarray) -> list[pa.RecordBatch]:
+        """All reads of the given pixels, pixel by pixel as the file stores them, for copy_series. By one thread at a time.
+
+        pixels  numbers in the detector, row · columns + column, ascending
+        """
+        names = [self._names[pixel] for pixel in pixels]
+        try:
+            groups = range(self._file.num_row_groups)
+            return [batch for group in groups for batch in self._file.read_row_group(group, columns=names).to_batches()]
+        except (pa.ArrowException, OSError) as error:
+            raise ArchiveError(self.path, "a readable parquet file", f"{type(error).__name__}: {error}") from error
+
+    def copy_series(self, batches: list[pa.RecordBatch], counts: np.ndarray) -> None:
+        """Fill counts (pixel, time), uint16, with the first counts.shape[1] reads of what decode_series gave."""
+        first = 0
+        for batch in batches:
+            rows = slice(first, min(first + batch.num_rows, counts.shape[1]))
+            for pixel, column in enumerate(batch.columns):
+                if column.null_count:
+                    raise ArchiveError(self.path, "counts without gaps", f"{column.null_count} nulls in {batch.schema.names[pixel]}")
+                counts[pixel, rows] = column.to_numpy()[: rows.stop - rows.start]
+            first = rows.stop
+
+
+def return_memory() -> None:
+    """Let Arrow's results lie in the system's memory, which takes them back: by default it keeps some 150 MB of each visit.
+
+    What its parquet reader needs on the way follows ARROW_DEFAULT_MEMORY_POOL=system, set before Arrow is imported.
+    """
+    pa.set_memory_pool(pa.system_memory_pool())
+
+
+def decoding_threads() -> int:
+    """Threads that Arrow decodes with, one a core unless OMP_NUM_THREADS says otherwise: the right number for others too."""
+    return pa.cpu_count()
+
+
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """The file with its footer read. Raises ArchiveError where it is missing or damaged."""
+    if not path.is_file():
+        raise ArchiveError(path, "a parquet file", "no such file")
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise ArchiveError(path, "a readable parquet file", f"{type(error).__name__}: {error}") from error
+
+
+def read_map(path: Path, shape: tuple[int, int], dtype: type) -> np.ndarray:
+    """A calibration map of that shape. Raises ArchiveError for another shape or type."""
+    file = open_parquet(path)
+    found = (file.metadata.num_rows, file.metadata.num_columns)
+    if found != shape:
+        raise ArchiveError(path, f"{shape[0]} rows x {shape[1]} columns", f"{found[0]} x {found[1]}")
+    try:
+        columns = file.read(use_threads=False).columns  # short ones: threads cost more than they give
+        array = np.stack([column.to_numpy() for column in columns], axis=1).astype(dtype)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ArchiveError(path, f"{dtype.__name__} values", f"{type(error).__name__}: {error}") from error
+    return array

@@ -1,0 +1,197 @@
+"""Mean and sigma to the challenge's csv and back: always complete, always valid, the same bytes for the same numbers.
+
+Columns planet_id, wl_1 … wl_N, sigma_1 … sigma_N (sample_submission.csv). Depths are fractions, (Rp/Rs)².
+Knows nothing of models; a planet they failed on gets the fallback answer and a warning in the log.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ariel_lib.io.layout import normalise_planet_id
+from ariel_lib.io.storage import write_atomically
+
+Array = np.ndarray
+log = logging.getLogger(__name__)
+
+SIGMA_FLOOR = 1e-6  # the smaller of the two standard deviations that the 2025 score calls perfect
+
+
+class SubmissionError(ValueError):
+    """A submission that would not be scored: names the file, what was expected, what was found and what to do."""
+
+    def __init__(self, path: Path | str, expected: str, found: str, remedy: str):
+        super().__init__(f"{path}: expected {expected}, found {found}. {remedy}")
+        self.path, self.expected, self.found, self.remedy = str(path), expected, found, remedy
+
+    def __reduce__(self):
+        return (SubmissionError, (self.path, self.expected, self.found, self.remedy))
+
+
+def write_submission(
+    path: Path | str,
+    planet_ids: Sequence[str],
+    mean: Array,
+    sigma: Array,
+    *,
+    fallback_mean: Array,
+    fallback_sigma: Array | float,
+    sigma_floor: Array | float = SIGMA_FLOOR,
+    order: Sequence[str] | None = None,
+) -> Path:
+    """Write one valid row for every planet of `order`, whatever the predictions look like.
+
+    mean, sigma      (planet, wavelength), rows as in planet_ids
+    fallback_mean    (wavelength,), the training mean; fallback_sigma its wide sigma, scalar or (wavelength,)
+    sigma_floor      scalar or (wavelength,), the smallest sigma written
+    order            planets that must be present, in this order; None: those predicted
+    """
+    path = Path(path)
+    fallback_mean = np.asarray(fallback_mean, dtype=np.float64)
+    mean, sigma = np.asarray(mean, dtype=np.float64), np.asarray(sigma, dtype=np.float64)
+    predicted = _distinct(path, planet_ids)
+    order = predicted if order is None else _distinct(path, order)
+    _require_shapes(path, order, predicted, mean, sigma, fallback_mean)
+    wide = np.broadcast_to(np.asarray(fallback_sigma, dtype=np.float64), fallback_mean.shape)
+    fault = find_fault(fallback_mean, wide) or find_fault(fallback_mean, np.maximum(wide, sigma_floor))
+    if fault:
+        raise SubmissionError(
+            path, "a valid fallback", fault, "Pass the training mean, a wide sigma and a finite floor."
+        )
+
+    row_of = {planet: row for row, planet in enumerate(predicted)}
+    for planet in sorted(set(predicted) - set(order)):
+        log.warning("%s: planet %s was predicted but is not asked for; its row is left out", path, planet)
+    means, sigmas = np.tile(fallback_mean, (len(order), 1)), np.tile(wide, (len(order), 1))
+    for position, planet in enumerate(order):
+        row = row_of.get(planet)
+        reason = "no prediction" if row is None else find_fault(mean[row], sigma[row])
+        if reason:
+            log.warning("%s: planet %s gets the training mean and a wide sigma: %s", path, planet, reason)
+        else:
+            means[position], sigmas[position] = mean[row], sigma[row]
+    return write_atomically(path, _format_table(order, means, np.maximum(sigmas, sigma_floor)))
+
+
+def find_fault(mean: Array, sigma: Array) -> str | None:
+    """Why this spectrum cannot be submitted, or None. mean, sigma (..., wavelength)."""
+    if not np.isfinite(mean).all():
+        return f"{np.count_nonzero(~np.isfinite(mean))} means are not finite"
+    if not np.isfinite(sigma).all():
+        return f"{np.count_nonzero(~np.isfinite(sigma))} sigmas are not finite"
+    if (mean < 0).any():
+        return f"{np.count_nonzero(mean < 0)} means are negative, the lowest {mean.min():g}"
+    if (mean > 1).any():
+        return f"{np.count_nonzero(mean > 1)} means exceed 1, the whole star, the highest {mean.max():g}"
+    if (sigma <= 0).any():
+        return f"{np.count_nonzero(sigma <= 0)} sigmas are not positive, the lowest {sigma.min():g}"
+    return None
+
+
+def read_submission(path: Path | str) -> tuple[tuple[str, ...], Array, Array]:
+    """Planet ids, mean and sigma (planet, wavelength) of a valid submission. Raises SubmissionError."""
+    planet_ids, mean, sigma = _read_table(Path(path))
+    fault = find_fault(mean, sigma)
+    if fault:
+        raise SubmissionError(path, "finite depths from 0 to 1 and positive sigmas", fault, "Write it again.")
+    return planet_ids, mean, sigma
+
+
+def validate_submission(path: Path | str, sample: Path | str | None = None) -> None:
+    """Raise one SubmissionError unless the file is valid and, given a sample submission, answers all it asks."""
+    planet_ids, mean, _ = read_submission(path)
+    if sample is None:
+        return
+    wanted, sample_mean, _ = _read_table(Path(sample))
+    if mean.shape[1] != sample_mean.shape[1]:
+        raise SubmissionError(
+            path, f"{sample_mean.shape[1]} wavelengths as in {sample}", f"{mean.shape[1]}", "Check the wavelength axis."
+        )
+    missing, extra = sorted(set(wanted) - set(planet_ids)), sorted(set(planet_ids) - set(wanted))
+    if missing or extra:
+        raise SubmissionError(
+            path,
+            f"the {len(wanted)} planets of {sample}",
+            f"{len(missing)} missing ({_name_some(missing)}) and {len(extra)} unknown ({_name_some(extra)})",
+            "Pass the sample's planet ids as order to write_submission.",
+        )
+
+
+def _format_table(planet_ids: Sequence[str], mean: Array, sigma: Array) -> bytes:
+    # repr of a float is the shortest text that reads back as the same float
+    rows = [",".join(_columns(mean.shape[1]))]
+    for planet, values in zip(planet_ids, np.hstack([mean, sigma]).tolist(), strict=True):
+        rows.append(",".join([planet, *map(repr, values)]))
+    return ("\n".join(rows) + "\n").encode()
+
+
+def _columns(n_wavelengths: int) -> list[str]:
+    return ["planet_id"] + [f"{kind}_{n}" for kind in ("wl", "sigma") for n in range(1, n_wavelengths + 1)]
+
+
+def _read_table(path: Path) -> tuple[tuple[str, ...], Array, Array]:
+    if not path.is_file():
+        raise SubmissionError(path, "a submission", "no such file", "Run write_submission first.")
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise SubmissionError(path, "a csv table", str(error), "Write it again.") from error
+    n_wavelengths = (len(table.columns) - 1) // 2
+    if not len(table) or not isinstance(table.index, pd.RangeIndex):  # pandas takes surplus cells as an index
+        found = f"rows longer than the {len(table.columns)} columns" if len(table) else "no row"
+        raise SubmissionError(path, "rows as long as the header", found, "Look for missing or surplus commas.")
+    if n_wavelengths < 1 or list(table.columns) != _columns(n_wavelengths):
+        raise SubmissionError(
+            path,
+            "the columns planet_id, wl_1 … wl_N, sigma_1 … sigma_N",
+            f"{len(table.columns)} columns, {table.columns[0]} … {table.columns[-1]}",
+            "Keep the order of sample_submission.csv.",
+        )
+    planet_ids = _distinct(path, table["planet_id"])
+    try:
+        values = table.iloc[:, 1:].to_numpy(dtype=np.float64)
+    except ValueError as error:
+        raise SubmissionError(path, "a number in every cell", str(error), "Look for empty or cut rows.") from error
+    return planet_ids, values[:, :n_wavelengths], values[:, n_wavelengths:]
+
+
+def _distinct(path: Path, planet_ids: Sequence[str]) -> tuple[str, ...]:
+    ids = tuple(normalise_planet_id(planet) for planet in planet_ids)
+    seen = set()
+    twice = sorted({planet for planet in ids if planet in seen or seen.add(planet)})
+    if twice:
+        raise SubmissionError(
+            path, "each planet once", f"more than once: {_name_some(twice)}", "Keep one row for each."
+        )
+    broken = [planet for planet in ids if not planet or set(planet) & set(',"\r\n')]
+    if broken:
+        raise SubmissionError(
+            path, "a planet id in every row", repr(broken[0]), "Use the ids of sample_submission.csv."
+        )
+    return ids
+
+
+def _require_shapes(
+    path: Path, order: Sequence[str], predicted: Sequence[str], mean: Array, sigma: Array, fallback_mean: Array
+) -> None:
+    if not order:
+        raise SubmissionError(path, "at least one planet", "none", "Pass the sample's planet ids as order.")
+    if fallback_mean.ndim != 1 or not fallback_mean.size:
+        raise SubmissionError(
+            path, "a fallback mean (wavelength,)", f"shape {fallback_mean.shape}", "Average the labels."
+        )
+    expected = (len(predicted), fallback_mean.size)
+    if mean.shape != expected or sigma.shape != expected:
+        raise SubmissionError(
+            path,
+            f"mean and sigma of shape {expected}, one row a planet id",
+            f"{mean.shape} and {sigma.shape}",
+            "Check the planet ids and the wavelength axis.",
+        )
+
+
+def _name_some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (" …" if len(names) > 5 else "") if names else "none"

@@ -1,0 +1,1 @@
+"""Many planets through calibration and transit fit, and the checkpoint that training leaves."""

@@ -1,0 +1,113 @@
+"""What training leaves and prediction needs, in one safetensors file: network, spectral prior, memory, temperature, configuration.
+
+Never a pickle. Knows the network's class, not how it was trained.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import ariel_lib
+from ariel_lib.io.storage import StorageError, load_arrays, part, save_arrays
+from ariel_lib.models.ensemble import Ensemble
+from ariel_lib.models.v50 import V50
+from ariel_lib.priors.gaussian import SpectralPrior, fit_prior
+from ariel_lib.priors.scale_height import Labelled
+from ariel_lib.priors.spectral_library import Memory, memorise
+from ariel_lib.transit.population.corrections import Learned
+from ariel_lib.transit.result import DepthEstimate
+from ariel_lib.uncertainty.corel import Corel
+from ariel_lib.uncertainty.temperature import Temperature
+
+FORMAT = "spectramind-v50-6"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """network on the CPU, one member or several; wavelength (wavelength,) micron; fallback mean and sigma (wavelength,): the
+    answer for a planet without usable data; config: the resolved configuration of the run; held_out: for each member the
+    planets that it has not seen; corel: intervals that make the sigmas in place of the network's, or None."""
+
+    network: Ensemble
+    prior: SpectralPrior
+    memory: Memory
+    learned: Learned
+    temperature: Temperature
+    wavelength: np.ndarray
+    fallback_mean: np.ndarray
+    fallback_sigma: np.ndarray
+    config: dict
+    held_out: tuple[tuple[str, ...], ...] = ()
+    corel: Corel | None = None
+
+    @property
+    def origin(self) -> str:
+        """model.origin of the run."""
+        return self.config.get("model", {}).get("origin", "memory")
+
+    def as_held_out(self, known: Labelled) -> dict[str, "Checkpoint"]:
+        """By planet, the checkpoint as its held-out planets may meet it: the member that has not seen it, and prior and memory of
+        the other labels only. A planet whose own spectrum is remembered is answered better than a new one.
+
+        known  the training set, all of it
+        """
+        found = {}
+        if not self.config.get("model", {}).get("scale_height", True):
+            known = known.unscaled()
+        for member, planets in zip(self.network.members, self.held_out):
+            others = known.without(planets)
+            memory = memorise(others.labels.depth, self.wavelength, others.scale)
+            prior = fit_prior(others.labels.depth, self.wavelength)
+            alone = replace(self, network=Ensemble([member]), prior=prior, memory=memory, held_out=(planets,))
+            found |= dict.fromkeys(planets, alone)
+        return found
+
+    def condition(self, estimate: DepthEstimate) -> DepthEstimate:
+        """A new planet's estimate, given what the training planets' fits have in common."""
+        return self.learned.condition(estimate)
+
+    def save(self, path: Path | str) -> Path:
+        arrays = {
+            f"network.{name}": tensor.detach().cpu().numpy() for name, tensor in self.network.state_dict().items()
+        }
+        for name in ("prior", "memory", "learned"):
+            arrays |= {f"{name}.{key}": array for key, array in getattr(self, name).to_arrays().items()}
+        arrays |= {
+            "wavelength": self.wavelength,
+            "fallback_mean": self.fallback_mean,
+            "fallback_sigma": self.fallback_sigma,
+        }
+        if self.corel is not None:
+            arrays |= {f"corel.{name}": array for name, array in self.corel.to_arrays().items()}
+        text = {
+            "format": FORMAT,
+            "version": ariel_lib.__version__,
+            "hyperparameters": json.dumps([m.hyperparameters for m in self.network.members], sort_keys=True),
+            "temperature": json.dumps(self.temperature.to_dict(), sort_keys=True),
+            "config": json.dumps(self.config, sort_keys=True),
+            "held_out": json.dumps(self.held_out),
+        }
+        return save_arrays(path, arrays, text)
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Checkpoint":
+        """Raises StorageError for a file that is missing, damaged or not a checkpoint of this library."""
+        arrays, text = load_arrays(path)
+        if text.get("format") != FORMAT:
+            raise StorageError(
+                f"{path}: expected a checkpoint of format {FORMAT}, found {text.get('format', 'none')}. Train again."
+            )
+        network = Ensemble([V50(**sizes) for sizes in json.loads(text["hyperparameters"])])
+        network.load_state_dict({name: torch.from_numpy(array) for name, array in part(arrays, "network").items()})
+        kinds = {"prior": SpectralPrior, "memory": Memory, "learned": Learned}
+        known = (kind.from_arrays(part(arrays, name)) for name, kind in kinds.items())
+        temperature = Temperature.from_dict(json.loads(text["temperature"]))
+        rest = (arrays[name] for name in ("wavelength", "fallback_mean", "fallback_sigma"))
+        intervals = part(arrays, "corel")
+        return cls(
+            network.eval(), *known, temperature, *rest, json.loads(text["config"]),
+            tuple(tuple(planets) for planets in json.loads(text["held_out"])), Corel.from_arrays(intervals) if intervals else None,
+        )  # fmt: skip

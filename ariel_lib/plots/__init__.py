@@ -1,0 +1,1 @@
+"""Arrays to figures. The only importer of matplotlib and Bokeh."""

@@ -1,0 +1,1 @@
+"""A checkpoint and a data set to a complete, valid submission, and its export."""

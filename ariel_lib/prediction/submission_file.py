@@ -1,0 +1,60 @@
+"""The submission as it stands on disk: valid from the first minute, and only ever replaced by one that answers more.
+
+Knows rows and files; not how an answer is found.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ariel_lib.io.storage import write_atomically
+from ariel_lib.io.submission import SubmissionError, read_submission, write_submission
+
+
+class Standing:
+    """One submission file and, beside it in JSON, what is known of each planet.
+
+    planets   the rows, in this order
+    fallback  mean and sigma, (wavelength,): the row of a planet without an answer
+    origin    says what answers are made from: a submission of another origin is replaced at once
+    """
+
+    def __init__(
+        self, path: Path | str, planets: Sequence[str], fallback: tuple[np.ndarray, np.ndarray], origin: Mapping[str, str]
+    ):
+        self.path, self.planets, self.fallback, self.origin = Path(path), tuple(planets), fallback, dict(origin)
+        self.answered = self._answered_before()
+        if self.answered < 0:
+            self.offer({})
+
+    @property
+    def record(self) -> Path:
+        return self.path.with_suffix(".json")
+
+    def offer(self, rows: Mapping[str, tuple[np.ndarray, np.ndarray]], facts: Mapping[str, object] | None = None) -> bool:
+        """Replace the file if these rows (planet → mean, sigma) are no fewer than it holds; whether that was done."""
+        if len(rows) < self.answered:
+            return False
+        mean, sigma = (
+            np.stack([rows[planet][n] if planet in rows else self.fallback[n] for planet in self.planets]) for n in (0, 1)
+        )
+        write_submission(
+            self.path, self.planets, mean, sigma, fallback_mean=self.fallback[0], fallback_sigma=self.fallback[1]
+        )  # fmt: skip
+        self.answered = len(rows)
+        record = {"answered": self.answered, "origin": self.origin, **(facts or {})}
+        write_atomically(self.record, json.dumps(record, indent=1).encode())
+        return True
+
+    def _answered_before(self) -> int:
+        """Answers in a file that an earlier run of the same origin left; -1 where there is none."""
+        try:
+            record = json.loads(self.record.read_bytes())
+            planets = read_submission(self.path)[0]
+        except (OSError, ValueError, SubmissionError):
+            return -1
+        if planets != self.planets or record.get("origin") != self.origin:
+            return -1
+        return int(record.get("answered", 0))

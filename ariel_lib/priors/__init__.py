@@ -1,0 +1,1 @@
+"""What transmission spectra look like, and the posteriors that follow. Arrays in, arrays out."""

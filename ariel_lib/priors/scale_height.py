@@ -1,0 +1,66 @@
+"""How large the features of a spectrum should be: the ring that one scale height adds around a planet.
+
+(Rp/Rs)² grows by 2 k H / R★ where the opaque radius grows by H = k_B T / (μ g) (Seager & Sasselov 2000, ApJ 537, 916; Winn
+2010, arXiv:1001.2010, eq. 36). T is the equilibrium temperature, g from mass and radius. Clouds take from it, never add.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.constants import Boltzmann, atomic_mass
+
+from ariel_lib.errors import ArchiveError
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.layout import Spectra, Star
+
+MEAN_MOLECULAR_MASS = 2.3 * atomic_mass  # kg, hydrogen and helium in solar proportion
+SOLAR_RADIUS = 6.957e8  # m, IAU 2015 resolution B3, as the next
+JUPITER_GM = 1.2668653e17  # m³ / s²
+
+
+def scale_height_depth(star: Star | None, white_depth: float) -> float:
+    """(Rp/Rs)² that one scale height adds; NaN without a star, a mass or a depth.
+
+    star         its Mp in Jupiter masses, sma in stellar radii; equilibrium temperature Ts √(Rs / 2a) at zero albedo
+    white_depth  (Rp/Rs)²
+    """
+    if star is None or not star.Mp > 0 or not white_depth > 0:
+        return math.nan
+    k, stellar_radius = math.sqrt(white_depth), star.Rs * SOLAR_RADIUS
+    gravity = JUPITER_GM * star.Mp / (k * stellar_radius) ** 2
+    height = Boltzmann * star.Ts * math.sqrt(0.5 / star.sma) / (MEAN_MOLECULAR_MASS * gravity)
+    return 2 * k * height / stellar_radius
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Labels, and what a scale height adds to the depth of each planet: scale (planet,), NaN where the star table has no usable
+    row of it."""
+
+    labels: Spectra
+    scale: np.ndarray
+
+    @classmethod
+    def read(cls, archive: Archive, split: str) -> "Labelled":
+        """Raises ArchiveError for labels that are missing or damaged."""
+        labels = archive.labels(split)
+        rows = zip(labels.planet_ids, labels.depth)
+        return cls(labels, np.array([scale_height_depth(_star(archive, split, planet), depth[1:].mean()) for planet, depth in rows]))
+
+    def unscaled(self) -> "Labelled":
+        """The same labels, no scale height known."""
+        return Labelled(self.labels, np.full_like(self.scale, np.nan))
+
+    def without(self, planets: Iterable[str]) -> "Labelled":
+        out = set(planets)
+        keep = [n for n, planet in enumerate(self.labels.planet_ids) if planet not in out]
+        return Labelled(Spectra(tuple(self.labels.planet_ids[n] for n in keep), self.labels.depth[keep]), self.scale[keep])
+
+
+def _star(archive: Archive, split: str, planet: str) -> Star | None:
+    try:
+        return archive.star(split, planet)
+    except ArchiveError:
+        return None

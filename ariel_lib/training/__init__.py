@@ -1,0 +1,1 @@
+"""Labelled planets to a checkpoint."""

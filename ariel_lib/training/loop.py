@@ -1,0 +1,312 @@
+"""One explicit loop: labelled planets → a checkpoint. The only module that puts data, network and metric together."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+from ariel_lib.calibration.pipeline import CalibrationSettings
+from ariel_lib.config import Config, ConfigError, config_hash, to_dict
+from ariel_lib.execution.time_budget import Budget
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.checksums import write_manifest
+from ariel_lib.io.layout import Spectra
+from ariel_lib.io.storage import write_atomically
+from ariel_lib.metrics import column_weights, naive_answer, reference_gain, summary, unclipped_score
+from ariel_lib.models.baselines import ConstantSpectrum, white_depth
+from ariel_lib.models.ensemble import Ensemble, predict_inputs
+from ariel_lib.models.features import FGS1_CHANNELS, NODE_FEATURES, STAR_FEATURES
+from ariel_lib.models.inputs import Inputs
+from ariel_lib.models.out_of_memory import backward_in_parts
+from ariel_lib.models.precision import mixed_precision
+from ariel_lib.models.v50 import V50
+from ariel_lib.pipeline.batches import survey_within
+from ariel_lib.pipeline.checkpoint import Checkpoint
+from ariel_lib.pipeline.planet_fits import Observation, Survey
+from ariel_lib.priors.gaussian import fit_prior
+from ariel_lib.priors.scale_height import Labelled
+from ariel_lib.priors.spectral_library import memorise
+from ariel_lib.symbolic.context import make_context
+from ariel_lib.symbolic.rules import total_penalty
+from ariel_lib.training import distributed
+from ariel_lib.training.examples import Example, held_out_sets, labelled_planets, make_examples
+from ariel_lib.training.run_state import RunState
+from ariel_lib.transit.bumps.fit import feigned_depth
+from ariel_lib.transit.population.corrections import Learned
+from ariel_lib.transit.population.multiplicative_bias import fit_response
+from ariel_lib.transit.population.nuisance_prior import fit_population
+from ariel_lib.uncertainty.temperature import Temperature, fit_temperature
+
+DRAWS_AN_EPOCH = 512  # at least so many planets pass in one epoch, however few there are
+SOFT_Z = 30.0  # beyond it the loss grows like a logarithm. At 4 the sigmas came out too small, and training cost 0.001 to 0.003
+AVERAGING = 0.98  # decay a step of the running mean of the weights
+HONEST_PLANETS = 30.0  # that a temperature of one counts for: on 500 simulated planets the posterior's needed none
+SURVEY_SHARE = 2 / 3  # of training.max_hours that calibration and fits may take; planets not reached are left out
+ENCODER_SAMPLES = 256  # automatic bin_width: about so many samples a planet reach the encoder on a CPU
+
+
+def train(
+    config: Config, *, progress: Callable[[int, int], None] | None = None, log: Callable[[str], None] = print
+) -> dict:
+    """Train V50 on config.data; writes weights.safetensors and metrics.json under config.training.out.
+
+    Returns paths and the scores on held-out planets of V50, of the memory that it starts from, of the closed-form posterior,
+    of the physical estimate alone and of a constant spectrum, JSON-able. Goes on where a killed run of the same configuration
+    and data stopped. Under torchrun the processes share each batch, and the first of them writes.
+    Raises ArchiveError for malformed data, ConfigError where settings and data do not go together.
+    """
+    if config.data.root is None:
+        raise ConfigError("data.root: expected a data folder, found none. Give data.root=DIR or +data.split=toy.")
+    torch.set_num_threads(config.training.threads)
+    with threadpool_limits(config.training.threads), distributed.joined():
+        return _train(config, progress, log if distributed.rank() == 0 else lambda line: None)
+
+
+def _train(config: Config, progress: Callable[[int, int], None] | None, log: Callable[[str], None]) -> dict:
+    started, settings = time.monotonic(), config.training
+    out, archive = Path(settings.out), Archive(config.data.root)
+    known, wavelength = Labelled.read(archive, config.data.folder), archive.wavelengths()
+    known = known if config.model.scale_height else known.unscaled()
+    budget = Budget(settings.max_hours and 3600 * settings.max_hours, started=started)
+    with distributed.leader_first():
+        survey = survey_within(
+            archive, config.data.folder, budget.share(SURVEY_SHARE), log=log, scratch=out, light_curves=config.data.light_curves,
+            workers=config.calibration.workers, settings=CalibrationSettings(airs_samples=config.calibration.airs_samples),
+            progress=progress,
+        )  # fmt: skip
+    planets = labelled_planets(survey, known.labels)
+    survey, learned = _learn(survey, planets, known.labels, wavelength, log)
+    for planet, reason in survey.failures.items():
+        log(f"planet {planet} left out: {reason}")
+    rng, depth = np.random.default_rng([settings.seed, 0]), known.labels.depth
+    sets = held_out_sets(planets, settings.folds, settings.validation_fraction, rng)
+    naive = naive_answer(depth)
+    log(f"{len(planets)} planets, {time.monotonic() - started:.0f} s for the physical estimates")
+    networks, history, judged = _fit_members(config, survey, known, wavelength, planets, sets, naive, budget, log)
+    truth, answers = _together(judged)
+    v50 = answers.pop("v50")
+    fitted = fit_temperature(*v50, truth, **naive, honest_planets=HONEST_PLANETS)
+    temperature = fitted if config.calibration.temperature else Temperature()
+    answers = {"v50": (v50[0], temperature.apply(v50[1]))} | answers
+    scores = {name: summary(truth, *answer, **naive) for name, answer in answers.items()}
+    checkpoint = Checkpoint(
+        Ensemble(networks), fit_prior(depth, wavelength), memorise(depth, wavelength, known.scale), learned, temperature, wavelength,
+        *(np.full(len(wavelength), naive[name]) for name in ("naive_mean", "naive_sigma")), to_dict(config),
+        tuple(map(tuple, sets)),
+    )  # fmt: skip
+    weights = out / "weights.safetensors"
+    result = {
+        "weights": str(weights), "config_hash": config_hash(config), "epochs": len(history), "planets": len(planets),
+        "held_out": len(truth), "left_out": survey.failures, "validation": scores, "temperature": temperature.to_dict(),
+        "parameters": sum(p.numel() for p in checkpoint.network.parameters()), "history": history,
+    }  # fmt: skip
+    if distributed.rank() == 0:
+        checkpoint.save(weights)
+        write_manifest(out, [weights.name], {"config_hash": config_hash(config)})
+        write_atomically(out / "metrics.json", json.dumps(result | {"weights": weights.name}, indent=1).encode())
+        for member in range(len(sets)):
+            _state_path(out, member).unlink(missing_ok=True)
+    return {name: value for name, value in result.items() if name != "history"} | {
+        "seconds": round(time.monotonic() - started, 1)
+    }
+
+
+def _learn(
+    survey: Survey, planets: list[str], labels: Spectra, wavelength: np.ndarray, log: Callable[[str], None]
+) -> tuple[Survey, Learned]:
+    """The survey, conditioned on what its fits have in common, and that; planets: the labelled ones."""
+    population = fit_population([observation.estimate for observation in survey.observations.values()])
+    survey = survey.given(population)
+    estimates = [survey.observations[planet].estimate for planet in planets]
+    response = fit_response(estimates, labels.of(planets), wavelength)
+    if response.mean.any():
+        log(f"depths of all planets are off alike, by up to {100 * np.abs(response.mean).max():.2f} %: taken out")
+    return survey.given(response), Learned(population, response)
+
+
+def _fit_members(
+    config: Config, survey: Survey, known: Labelled, wavelength: np.ndarray, planets: list[str], sets: list[list[str]], naive: dict,
+    budget: Budget, log: Callable[[str], None],
+) -> tuple[list[V50], list[dict], list[dict[str, tuple]]]:
+    """A network for every set of held-out planets, one after another in equal shares of the time left: the networks, their
+    epochs, and what each, and what it must beat, say of its held-out planets."""
+    networks, history, judged, seed = [], [], [], config.training.seed
+    for member, held_out in enumerate(sets):
+        rng = np.random.default_rng([seed, 2, member])
+        training, validation = make_examples(survey, known, wavelength, planets, held_out, rng, config.model.origin)
+        if config.symbolic.microlens.weight:
+            training = [replace(example, shift=_bump_bias(example.observation, wavelength)) for example in training]
+        log(f"network {member + 1} of {len(sets)}: {len(training)} training planets, {len(validation)} held out")
+        network = make_network(config, wavelength, training, seed + member)
+        if config.training.start:
+            take_weights(network, Path(config.training.start), member)
+        deadline = time.monotonic() + max(budget.left, 0.0) / (len(sets) - member)
+        history += [{"member": member} | epoch for epoch in _fit(network, training, validation, config, naive, member, deadline, log)]
+        networks.append(network)
+        judged.append(answers_of(network, training, validation, wavelength, config.model.origin))
+    return networks, history, judged
+
+
+def _bump_bias(observation: Observation, wavelength: np.ndarray) -> np.ndarray:
+    return feigned_depth(observation.estimate, observation.visits(), observation.star, wavelength)
+
+
+def make_network(config: Config, wavelength: np.ndarray, training: list[Example], seed: int = 0) -> V50:
+    """V50 as configured; bin_width 0 chooses it from the length of the light curves, or 1 on CUDA."""
+    model = config.model
+    longest = max(len(example.fgs1) for example in training)
+    automatic = 1 if torch.cuda.is_available() else max(1, longest // ENCODER_SAMPLES)
+    return V50(
+        channels=len(FGS1_CHANNELS), node_features=NODE_FEATURES, star_features=STAR_FEATURES, wavelength=wavelength.tolist(),
+        d_model=model.d_model, depth=model.ssm_depth, d_state=model.d_state, bin_width=model.bin_width or automatic,
+        hidden=model.hidden, gnn_layers=model.gnn_layers, relations=model.relations, operator=model.operator, seed=seed,
+    )  # fmt: skip
+
+
+def take_weights(network: V50, path: Path, member: int) -> None:
+    """Start from the weights of another run, such as one on simulated data. Raises ConfigError for a network of other sizes."""
+    members = Checkpoint.load(path).network.members
+    try:
+        network.load_state_dict(members[member % len(members)].state_dict())
+    except RuntimeError as error:
+        raise ConfigError(f"training.start: expected a network of the sizes in model, found another in {path}") from error
+
+
+def _fit(network: V50, training, validation, config: Config, naive: dict, member: int, deadline: float, log) -> list[dict]:
+    """Run the epochs; leaves the weights of the best validation score in the network. Epoch 0 is the memory's answer."""
+    settings, device = config.training, torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network.to(device)
+    optimizer = _optimizer(network, config)
+    fingerprint = config_hash(config) + " ".join(sorted(example.observation.estimate.planet_id for example in training))
+    state = RunState(_state_path(Path(settings.out), member), fingerprint, network, optimizer, AVERAGING)
+    held_out = Inputs.stack([example.inputs(example.observation.estimate.depth) for example in validation])
+    truth = np.stack([example.truth for example in validation])
+    if not state.resume():
+        state.note(None, unclipped_score(truth, *predict_inputs(network, held_out), **naive))
+        weights = "what training.start makes of it" if settings.start else "without a network"
+        log(f"epoch 0: held-out score {state.best_score:.4f}, the {config.model.origin}'s answer {weights}")
+    while len(state.history) <= settings.epochs and state.since_best < settings.patience:
+        if distributed.decided(time.monotonic() > deadline):
+            log(f"stopped after {settings.max_hours} h: training.max_hours")
+            break
+        epoch, clock = len(state.history), time.monotonic()
+        loss = _epoch(network, optimizer, state, training, config, naive, [settings.seed, 1, member, epoch])
+        with state.averaged():
+            score = unclipped_score(truth, *predict_inputs(network, held_out), **naive)
+        state.note(loss, score)
+        log(
+            f"epoch {epoch}: loss {loss:.4f}, held-out score {score:.4f} (best {state.best_score:.4f}), {time.monotonic() - clock:.1f} s"
+        )
+    state.restore_best()
+    network.cpu().eval()
+    return state.history
+
+
+def _epoch(
+    network: V50, optimizer, state: RunState, training, config: Config, naive: dict, seed: list[int]
+) -> float:
+    """One pass; the mean loss."""
+    device, losses, most = next(network.parameters()).device, [], config.training.batch_size
+    network.train()
+    network.encoder.recompute = config.training.recompute
+    for inputs, truth, shift in _batches(training, config.training.batch_size, seed):
+        loss_of = partial(_part_loss, network, inputs.to(device), truth.to(device), shift.to(device), config, naive)
+        optimizer.zero_grad()
+        loss, most = backward_in_parts(network, loss_of, len(inputs), most)
+        distributed.average_gradients(network)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        state.average()
+        losses.append(loss)
+    return float(np.mean(losses))
+
+
+def _part_loss(
+    network: V50, inputs: Inputs, truth: torch.Tensor, shift: torch.Tensor, config: Config, naive: dict, part: slice
+) -> torch.Tensor:
+    """Mean loss of some of a batch's planets."""
+    inputs, truth = inputs[part], truth[part]
+    with mixed_precision(config.training.precision, truth.device):
+        prediction = network(inputs)
+    loss = challenge_loss(prediction, truth, naive, weighted=config.training.gll)
+    if config.symbolic.weights:
+        wavelength = torch.tensor(network.hyperparameters["wavelength"], device=truth.device)
+        context = make_context(inputs.mean, inputs.sigma, wavelength, shift[part])
+        loss = loss + total_penalty(prediction.mean, context, config.symbolic.weights)
+    return loss
+
+
+def _batches(training, size: int, seed: list[int]) -> Iterator[tuple[Inputs, torch.Tensor, torch.Tensor]]:
+    """One pass in batches of `size`, of which each process draws its share; a last batch too small to share is left out."""
+    rng, rounds, processes = np.random.default_rng(seed), -(-DRAWS_AN_EPOCH // len(training)), distributed.size()
+    order = np.concatenate([rng.permutation(len(training)) for _ in range(rounds)])
+    draws = rng if processes == 1 else np.random.default_rng([*seed, distributed.rank()])
+    for first in range(0, len(order), size):
+        batch = order[first : first + size]
+        if len(batch) < processes:
+            break
+        inputs, *arrays = zip(*(training[n].draw(draws) for n in batch[distributed.rank() :: processes]))
+        yield Inputs.stack(list(inputs)), *(torch.from_numpy(np.stack(rows).astype(np.float32)) for rows in arrays)
+
+
+def challenge_loss(prediction, truth: torch.Tensor, naive: dict, *, weighted: bool = True) -> torch.Tensor:
+    """Minus the challenge's gain, mean over planets and weighted wavelengths, softened beyond SOFT_Z (lower is better).
+
+    prediction.mean, prediction.sigma, truth (planet, wavelength). weighted=False: plain softened negative log-likelihood.
+    """
+    z2 = ((truth - prediction.mean) / prediction.sigma) ** 2
+    nll = prediction.sigma.log() + 0.5 * SOFT_Z**2 * torch.log1p(z2 / SOFT_Z**2)
+    if not weighted:
+        return nll.mean()
+    weights = column_weights(truth.shape[1])
+    reference = reference_gain(truth.double().cpu().numpy(), **naive)
+    share = torch.from_numpy((weights / weights.sum() / reference).astype(np.float32)).to(truth.device)
+    return (share * nll).sum(dim=1).mean()
+
+
+def answers_of(
+    network: V50, training: list[Example], validation: list[Example], wavelength: np.ndarray, origin: str = "memory"
+) -> dict[str, tuple]:
+    """What the network, its origin, and what it must beat, say of held-out planets: mean and sigma (planet, wavelength) by name;
+    and truth."""
+    truth = np.stack([example.truth for example in validation])
+    estimates = [example.observation.estimate for example in validation]
+    inputs = Inputs.stack([example.inputs(e.depth) for example, e in zip(validation, estimates)])
+    seen = np.stack([example.truth for example in training])
+    prior = fit_prior(seen, wavelength)
+    posteriors = [prior.posterior(e.depth, e.covariance) for e in estimates]
+    known, asked = (np.array([white_depth(e.depth, e.independent) for e in some]) for some in (
+        [example.observation.estimate for example in training], estimates,
+    ))  # fmt: skip
+    return {
+        "truth": (truth,),
+        "v50": predict_inputs(network, inputs),
+        origin: (np.maximum(inputs.mean.double().numpy(), 0.0), inputs.sigma.double().numpy()),
+        "posterior": (np.maximum([p.mean for p in posteriors], 0.0), np.array([p.sigma for p in posteriors])),
+        "physical": (np.maximum([e.depth for e in estimates], 0.0), np.array([e.sigma for e in estimates])),
+        "constant": ConstantSpectrum.fit(known, seen).predict(asked, truth.shape[1]),
+    }
+
+
+def _together(judged: list[dict[str, tuple]]) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """The held-out planets of all networks in one: truth and answers."""
+    joined = {name: tuple(np.concatenate(parts) for parts in zip(*(one[name] for one in judged))) for name in judged[0]}
+    return joined.pop("truth")[0], joined
+
+
+def _state_path(out: Path, member: int) -> Path:
+    return out / f"state_{member}.safetensors"
+
+
+def _optimizer(network: V50, config: Config) -> torch.optim.Optimizer:
+    kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+    settings = config.training
+    return kinds[settings.optimizer](
+        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )

@@ -1,0 +1,1 @@
+"""Short brightenings in light curves (spots crossed, lenses, flares): search and colour."""

@@ -1,0 +1,172 @@
+"""A transit fit of FGS1 and a few AIRS bands, and the bumps that stand in its residuals: what each adds to the depths.
+
+Knows light curves and the transit fit; no submission, no rule and no truth.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ariel_lib.io.layout import Star
+from ariel_lib.io.light_curves import LightCurves
+from ariel_lib.transit.bumps.bump import Bump, bump_shape, find_bump
+from ariel_lib.transit.bumps.search import Band
+from ariel_lib.transit.estimate import UNKNOWN_ORBIT, UNKNOWN_TEMPERATURE, make_problem
+from ariel_lib.transit.fit import DEPTH_PRIOR, LOG_A, Problem, Solution, common_response, solve, tangent
+from ariel_lib.transit.orbit import orbit_prior
+from ariel_lib.transit.result import DepthEstimate, load_estimate
+from ariel_lib.transit.search import Candidate, find_transit
+from ariel_lib.transit.segments import MIN_SAMPLES, Segment, make_segments, merge_channels
+
+AIRS_BANDS = 6
+DOUBT = 2.0  # errors of the bumps' fit that a spectrum may differ from it without following a bump
+SAMPLES_A_BIN = 3  # of 24 s: the shortest bump lasts for several
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """What the microlensing guard saw in one visit: the bump, and the depth (wavelength,) that it would feign.
+
+    depth (wavelength,)          of the guard's coarse fit of all visits, bumps included
+    root  (wavelength, channel)  its covariance is root · rootᵀ
+    """
+
+    visit: int
+    bump: Bump
+    shift: np.ndarray
+    depth: np.ndarray
+    root: np.ndarray
+
+    def followed(self, mean: np.ndarray, sigma: np.ndarray, shift: np.ndarray) -> float:
+        """The share of a planet's feigned shift that a spectrum follows, beyond DOUBT errors of the fit."""
+        weight = shift / sigma**2
+        weight /= weight @ shift
+        share, error = weight @ (mean - self.depth + shift), np.linalg.norm(weight @ self.root)
+        return float(np.sign(share) * max(abs(share) - DOUBT * error, 0.0))
+
+
+def guard_planet(
+    visits: Sequence[LightCurves], star: Star | None, wavelength: np.ndarray, candidate: Candidate | None = None
+) -> list[Guarded]:
+    """The strongest bump of each visit, whether it passes for one or not.
+
+    wavelength (wavelength,) micron, FGS1 first; candidate: where the transit is, or None to look for it.
+    """
+    fitted = fit_bands(visits, star, wavelength, candidate)
+    if fitted is None:
+        return []
+    problem, fit = fitted
+    basis = np.stack([_on_grid(problem, column, wavelength) for column in np.eye(problem.n_channels)], axis=1)
+    depth, root = basis @ fit.depth, basis @ np.linalg.cholesky(fit.covariances()[0])
+    found = []
+    for visit in sorted({segment.visit for segment in problem.segments}):
+        bump = find_bump(*light_near_fit(problem, fit, visit), problem.duration)
+        if bump is not None:
+            found.append(Guarded(visit, bump, basis @ _shift(problem, fit, visit, bump), depth, root))
+    return found
+
+
+def fit_bands(
+    visits: Sequence[LightCurves], star: Star | None, wavelength: np.ndarray, candidate: Candidate | None = None
+) -> tuple[Problem, Solution] | None:
+    """The transit fit of FGS1 and a few AIRS bands that the guard looks beneath; None without usable light."""
+    segments = make_segments(list(visits), wavelength)
+    bands = [coarsen(merge_channels(segment, AIRS_BANDS), SAMPLES_A_BIN) for segment in segments]
+    if not bands:
+        return None
+    prior = UNKNOWN_ORBIT if star is None else orbit_prior(star.P, star.sma, star.i)
+    if candidate is None:
+        white = [coarsen(merge_channels(band, 1), SAMPLES_A_BIN) for band in bands]  # fine enough to begin a fit with
+        candidate = find_transit(white, prior.period, prior.log_a[0], prior.b_squared[0])
+    temperature = UNKNOWN_TEMPERATURE if star is None else star.Ts
+    problem = make_problem(bands, 1 + AIRS_BANDS, prior, temperature, candidate)
+    start = problem.prior_mean.copy()
+    start[LOG_A] = candidate.log_a
+    return problem, solve(problem, np.full(1 + AIRS_BANDS, candidate.depth), start, steps=20)
+
+
+def coarsen(segment: Segment, width: int) -> Segment:
+    """The same segment in samples `width` times as long; a rest at the end is left out. A visit too short stays as it is."""
+    n = len(segment.time) // width
+    if n < MIN_SAMPLES:
+        return segment
+
+    def mean(columns: np.ndarray) -> np.ndarray:
+        return columns[: n * width].reshape(n, width, *columns.shape[1:]).mean(axis=1)
+
+    parts = segment.weight[:, : n * width].reshape(-1, n, width)
+    weight = parts.sum(axis=-1)
+    total = (parts * segment.flux[:, : n * width].reshape(-1, n, width)).sum(axis=-1)
+    return replace(
+        segment, time=mean(segment.time), exposure=width * segment.exposure, weight=weight, trend=mean(segment.trend),
+        nuisance=mean(segment.nuisance), flux=np.divide(total, weight, out=np.zeros_like(total), where=weight > 0),
+    )  # fmt: skip
+
+
+def feigned_depth(
+    estimate: DepthEstimate, visits: Sequence[LightCurves], star: Star | None, wavelength: np.ndarray
+) -> np.ndarray:
+    """The depth that achromatic bumps in a planet's light curves would add, (wavelength,); zero where there are none."""
+    return total_shift(guard_planet(visits, star, wavelength, _candidate(estimate)), len(wavelength))
+
+
+def total_shift(found: Sequence[Guarded], n_wavelengths: int) -> np.ndarray:
+    return sum((g.shift for g in found if g.bump.achromatic), np.zeros(n_wavelengths))
+
+
+def known_candidate(path: Path) -> Candidate | None:
+    """The transit of a kept estimate, or None where there is none."""
+    if not path.is_file():
+        return None
+    return _candidate(load_estimate(path))
+
+
+def _candidate(estimate: DepthEstimate) -> Candidate:
+    t0 = {curve.visit: curve.t0 for curve in estimate.white}
+    return Candidate(t0, float(estimate.orbit[LOG_A]), float(np.median(estimate.depth)), np.inf)
+
+
+def light_near_fit(problem: Problem, fit: Solution, visit: int) -> tuple[list[Band], np.ndarray]:
+    """The bands of one visit near the fit, and the prior precision (parameter,) of all that the fit follows: depths, shared
+    parameters (drift among them), then each band's own level and regressors."""
+    indices = _segments_of(problem, visit)
+    near = [tangent(problem, n, fit.depth, fit.shared) for n in indices]
+    n_shared, n_own = len(fit.shared), [t.own.shape[0] * t.own.shape[1] for t in near]
+    start = problem.n_channels + n_shared
+    precision = np.concatenate([np.full(problem.n_channels, DEPTH_PRIOR[1] ** -2), 1 / problem.prior_sigma**2, np.zeros(sum(n_own))])
+    bands = []
+    for index, t in zip(indices, near):
+        segment = problem.segments[index]
+        for n, lam in enumerate(segment.wavelength):
+            design = np.zeros((len(precision), len(segment.time)))
+            by_parameter = t.expand[n].T @ t.columns[n]
+            design[segment.channels[n]] = by_parameter[0]
+            design[problem.n_channels + t.where] = by_parameter[1:]
+            design[start : start + t.own.shape[1]] = t.own[n]
+            start += t.own.shape[1]
+            bands.append(Band(float(lam), segment.time, t.residual[n], segment.weight[n], t.smooth[n], design))
+    return bands, precision
+
+
+def _segments_of(problem: Problem, visit: int) -> list[int]:
+    return [n for n, segment in enumerate(problem.segments) if segment.visit == visit]
+
+
+def _shift(problem: Problem, fit: Solution, visit: int, bump: Bump) -> np.ndarray:
+    """The depth that the bump adds where it is not told from the transit, (channel,), through the fit's response."""
+    by_band = np.zeros(problem.n_channels)
+    for n in _segments_of(problem, visit):
+        by_band += common_response(problem, fit, n)[0] @ (bump.amplitude * bump_shape(bump, problem.segments[n].time))
+    return by_band
+
+
+def _on_grid(problem: Problem, by_band: np.ndarray, wavelength: np.ndarray) -> np.ndarray:
+    """FGS1 and a few AIRS bands (channel,) → (wavelength,), straight between the bands' centres."""
+    centres = {int(c): lam for s in problem.segments for c, lam in zip(s.channels, s.wavelength)}
+    airs = sorted(c for c in centres if c > 0)
+    grid = np.full(len(wavelength), by_band[0])
+    if airs:
+        grid[1:] = np.interp(wavelength[1:], [centres[c] for c in airs], by_band[airs])
+    return grid

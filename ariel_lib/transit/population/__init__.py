@@ -1,0 +1,1 @@
+"""What the fits of many planets teach about the fit of one."""

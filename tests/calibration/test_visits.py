@@ -1,0 +1,68 @@
+"""Many visits on disk: everything is settled once, nothing done is lost, a failure names its reason."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ariel_lib.calibration.fused import calibrate_visit
+from ariel_lib.calibration.pipeline import CalibrationSettings
+from ariel_lib.calibration.visits import calibrate_split
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.layout import light_curves_path
+from ariel_lib.io.light_curves import load_light_curves
+
+SETTINGS = CalibrationSettings()
+VISITS = [("11", 0), ("11", 1), ("23", 0)]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_all_visits_are_calibrated_and_a_rerun_skips_them(data, tmp_path, workers):
+    archive, calls = Archive(data), []
+    report = calibrate_split(
+        archive, "train", tmp_path, SETTINGS, workers=workers, progress=lambda *settled: calls.append(settled)
+    )
+    assert report.done == tuple(VISITS) and not report.skipped and not report.failed
+    assert calls == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "train").glob("*.safetensors")}
+    again = calibrate_split(archive, "train", tmp_path, SETTINGS, workers=workers)
+    assert again.skipped == tuple(VISITS) and not again.done
+    assert written == {path: path.stat().st_mtime_ns for path in (tmp_path / "train").glob("*.safetensors")}
+    saved = load_light_curves(light_curves_path(tmp_path, "train", "11", 1))
+    direct = calibrate_visit(archive, "train", "11", 1, SETTINGS)
+    np.testing.assert_array_equal(saved.airs.flux, direct.airs.flux)
+
+
+def test_only_what_is_stale_missing_or_damaged_is_done_again(data, tmp_path):
+    archive = Archive(data)
+    calibrate_split(archive, "train", tmp_path, SETTINGS)
+    light_curves_path(tmp_path, "train", "11", 0).unlink()
+    light_curves_path(tmp_path, "train", "11", 1).write_bytes(b"half a file")
+    assert calibrate_split(archive, "train", tmp_path, SETTINGS).done == (("11", 0), ("11", 1))
+    assert len(calibrate_split(archive, "train", tmp_path, replace(SETTINGS, clip_sigma=5.0)).done) == 3
+    assert calibrate_split(archive, "train", tmp_path, SETTINGS, planets=["23"]).done == (("23", 0),)
+
+
+def test_a_failing_visit_is_listed_with_its_reason_and_stops_no_other(data, tmp_path):
+    root = tmp_path / "data"
+    root.mkdir()
+    for path in data.iterdir():
+        (root / path.name).symlink_to(path) if path.is_file() else None
+    for planet in ("11", "23"):
+        (root / "train" / planet).mkdir(parents=True)
+        for path in (data / "train" / planet).iterdir():
+            (root / "train" / planet / path.name).symlink_to(path)
+    (root / "train" / "11" / "FGS1_signal_1.parquet").unlink()
+    (root / "train" / "23" / "AIRS-CH0_signal_0.parquet").unlink()
+    (root / "train" / "23" / "AIRS-CH0_signal_0.parquet").write_bytes(b"PAR1 truncated")
+    (root / "train" / "77").mkdir()
+    report = calibrate_split(Archive(root), "train", tmp_path / "out", SETTINGS)
+    assert report.done == (("11", 0),)
+    reasons = {(failure.planet_id, failure.visit): failure.reason for failure in report.failed}
+    assert set(reasons) == {("11", 1), ("23", 0), ("77", None)}
+    assert "FGS1_signal_1.parquet: expected" in reasons["11", 1]
+    assert "AIRS-CH0_signal_0.parquet: expected a readable parquet file" in reasons["23", 0]
+    written = json.loads((tmp_path / "out" / "train" / "calibration_report.json").read_text())
+    assert written["done"] == [["11", 0]] and len(written["failed"]) == 3
+    assert {"planet_id", "visit", "reason"} == set(written["failed"][0])

@@ -1,0 +1,59 @@
+"""ariel_lib.diagnostics.calibration_quality: figures of a light curve whose noise and drift are known."""
+
+import numpy as np
+import pytest
+
+from ariel_lib.diagnostics.calibration_quality import summarise_curve, summarise_visits
+from ariel_lib.io.layout import CalibrationMaps, light_curves_path
+from ariel_lib.io.light_curves import LightCurve, LightCurves, save_light_curves
+
+
+def make_curve(slope=0.0, factor=1.0, n=4000):
+    rng, flux, time = np.random.default_rng(0), 1e6, np.linspace(0, 7, n)
+    level = flux * (1 + slope * np.linspace(0, 1, n))[:, None] * np.ones((n, 3))
+    noise = factor * 1e3 * rng.standard_normal((n, 3))
+    centroid = np.stack([np.linspace(0, 0.3, n), np.linspace(0, 0.4, n)], axis=1)
+    mask = np.zeros((n, 3), bool)
+    mask[: n // 10, 0] = True
+    return LightCurve(time, level + noise, np.full((n, 3), 6e5), np.full((n, 3), 4e5), centroid, np.zeros(n), mask)
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_scatter_is_that_of_the_noise_whatever_the_slope(factor):
+    figures = summarise_curve(make_curve(slope=0.05, factor=factor))
+    assert figures["scatter_ppm"] == pytest.approx(1e3 * factor / 1.025, rel=0.05)
+    assert figures["propagated_ppm"] == pytest.approx(1e3 / 1.025, rel=0.02)
+
+
+def test_drifts_and_masks():
+    curve = make_curve(slope=0.01)
+    figures = summarise_curve(curve)
+    assert figures["masked_percent"] == pytest.approx(100 / 30)
+    assert figures["centroid_drift_pixel"] == pytest.approx(0.45, abs=0.01)  # 0.5 between the ends, less a tenth
+
+
+def test_a_curve_without_a_usable_sample_is_nan_and_no_error():
+    curve = make_curve(n=50)
+    curve.mask[:] = True
+    assert np.isnan(summarise_curve(curve)["scatter_ppm"])
+
+
+def test_bad_pixels_are_counted_where_there_are_frames(tmp_path):
+    airs, fgs1 = make_curve(n=50), make_curve(n=50)
+    for planet in ("1", "2"):
+        save_light_curves(light_curves_path(tmp_path, "test", planet, 0), LightCurves(planet, 0, fgs1=fgs1, airs=airs))
+
+    class Frames:
+        def planets(self, split):
+            return ("1",)
+
+        def calibration_maps(self, split, planet, visit, instrument):
+            shape = instrument.rows, instrument.columns
+            dead = np.zeros(shape, bool)
+            dead[0] = True
+            return CalibrationMaps(np.zeros(shape), np.ones(shape), np.ones(shape), dead, np.ones((6, *shape)))
+
+    table = summarise_visits(tmp_path, "test", ["1", "2"], Frames()).set_index("planet")
+    assert table.loc["1", "bad_pixels_percent"].tolist() == pytest.approx([100 / 32] * 2)
+    assert table.loc["2", "bad_pixels_percent"].isna().all()
+    assert summarise_visits(tmp_path, "test", ["1"])["bad_pixels_percent"].isna().all()

@@ -1,0 +1,118 @@
+"""ariel_lib.diagnostics.collect: what the dashboard is given, from the files that lie there."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ariel_lib.diagnostics import collect
+from ariel_lib.errors import ArchiveError
+from ariel_lib.instrument import spectrum_wavelengths
+from ariel_lib.io.layout import Spectra
+from ariel_lib.io.storage import save_arrays
+from ariel_lib.io.submission import write_submission
+from ariel_lib.io.writer import write_spectra, write_stars, write_wavelengths
+from ariel_lib.simulator.star import draw_star
+
+BANDS = 6
+
+
+def write_run(out, n):
+    """What a run over n planets leaves, invented: data without light curves, submission, explanation."""
+    rng, wavelength = np.random.default_rng(0), spectrum_wavelengths()
+    planets = [str(1000 + row) for row in range(n)]
+    stars = [draw_star(rng, planet) for planet in planets]
+    truth = rng.uniform(0.005, 0.02, (n, 1)) + rng.normal(0, 1e-4, (n, 283))
+    data, path = out / "data", out / "run" / "submission.csv"
+    data.mkdir(parents=True)
+    write_wavelengths(data, wavelength)
+    write_stars(data, "test", stars)
+    for name in ("train", "test"):
+        write_spectra(data / f"{name}.csv", Spectra(tuple(planets), truth))
+    mean = truth + rng.normal(0, 5e-5, truth.shape)
+    write_submission(path, planets, mean, np.full_like(mean, 5e-5), fallback_mean=truth.mean(axis=0), fallback_sigma=0.01)
+    path.with_suffix(".json").write_text(json.dumps({"answered": n, "origin": {"data": str(data.resolve())}}))
+    shapes = {"embedding": (n, 4), "gates": (n, 283, 3), "correction": (n, BANDS)} | {
+        f"{method}{part}": (n, BANDS, *rest)
+        for method in ("ig", "shap") for part, rest in (("", (283,)), ("_rest", (2,)), ("_error", ()))
+    }  # fmt: skip
+    arrays = {name: rng.random(shape, dtype=np.float32) for name, shape in shapes.items()}
+    save_arrays(path.with_name("explanation.safetensors"), arrays, {"planet_ids": json.dumps(planets)})
+    return path
+
+
+@pytest.fixture
+def gathered(tmp_path, monkeypatch):
+    """The submission of a small invented run, and a callable that diagnoses it and returns the evidence, undrawn."""
+    seen = {}
+
+    def draw(page, given, *, seed):
+        seen["given"] = given
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text("")
+        return {"planets": len(given.planets), "metrics": {}, "missing": given.missing, "files": []}
+
+    monkeypatch.setattr(collect, "draw_dashboard", draw)
+    submission = write_run(tmp_path, 6)
+
+    def run(**settings):
+        collect.diagnose(submission=submission, outdir=tmp_path / "diagnostics", **settings)
+        return seen["given"]
+
+    return submission, run
+
+
+def test_data_and_truth_come_from_the_record_beside_the_submission(gathered):
+    _, run = gathered
+    given = run()
+    assert given.truth.shape == given.mean.shape == (6, 283)
+    assert list(given.explained) == list(given.planets) and given.stars["Ts"].notna().all()
+    assert set(given.deviations) == set(given.limits) == set(given.gradients) and "microlens" in given.missing
+
+
+def test_without_truth_weights_and_light_curves_each_is_said_to_be_missing(gathered):
+    submission, run = gathered
+    submission.with_name("explanation.safetensors").unlink()
+    given = run(truth="nowhere.csv")
+    assert given.truth is None and not given.explanation and given.housekeeping is None
+    assert {"explanation", "housekeeping", "microlens"} <= set(given.missing)
+
+
+def test_a_clean_flat_spectrum_has_no_violation_and_a_spike_has(gathered):
+    _, run = gathered
+    wavelength = run().wavelength
+    mean, sigma = np.full((2, 283), 0.01), np.full((2, 283), 2e-5)
+    mean[1, 140] += 0.002
+    deviations, limits, _ = collect._rules(mean, sigma, wavelength, None)
+    broken = np.any([np.abs(d).max(axis=1) > limits[rule] for rule, d in deviations.items()], axis=0)
+    assert broken.tolist() == [False, True] and "microlens" not in limits
+    guarded, _, _ = collect._rules(mean, sigma, wavelength, [None, []])
+    assert np.isnan(guarded["microlens"][0]).all() and (guarded["microlens"][1] == 0).all()
+
+
+def test_weights_that_did_not_make_the_submission_are_refused(gathered):
+    submission, run = gathered
+    submission.with_name("explanation.safetensors").unlink()
+    record = submission.with_suffix(".json")
+    content = json.loads(record.read_text())
+    content["origin"]["weights"] = "0" * 64
+    record.write_text(json.dumps(content))
+    weights = submission.with_name("weights.safetensors")
+    weights.write_bytes(b"others")
+    with pytest.raises(ValueError, match="expected the weights that made"):
+        run(weights=weights)
+
+
+def test_no_record_and_no_data_is_one_clear_error(gathered):
+    submission, run = gathered
+    submission.with_suffix(".json").unlink()
+    with pytest.raises(ArchiveError, match="Give --data FOLDER"):
+        run()
+
+
+def test_an_explanation_of_other_planets_is_refused(gathered, tmp_path):
+    submission, run = gathered
+    other = write_run(tmp_path / "other", 9)
+    other.with_name("explanation.safetensors").replace(submission.with_name("explanation.safetensors"))
+    with pytest.raises(ValueError, match="found 3 others"):
+        run()

@@ -1,0 +1,214 @@
+"""ariel_lib.evaluation.ablation: a grid that is killed goes on, and its leaderboard is the ranking of what ran."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ariel_lib.commands import run_ablation as ablate
+from ariel_lib.config import ConfigError
+from ariel_lib.evaluation import ablation
+from ariel_lib.evaluation.ablation import load_grid
+from ariel_lib.evaluation.leaderboard import ranked
+from ariel_lib.evaluation.score import evaluate_submission
+from ariel_lib.prediction.predict import predict
+from ariel_lib.provenance.record import verify_run
+
+ROOT = Path(__file__).parents[2]
+
+GRID = """
+out: {out}
+base: [data.root={data}]
+grid:
+  training.batch_size: [8, 16]
+  model.operator: [rgcn, gatv2]
+"""
+
+
+@pytest.fixture
+def grid(tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train.csv").write_text("planet_id,wl_1\n1,0.01\n")
+    (tmp_path / "grid.yaml").write_text(GRID.format(out=tmp_path / "out", data=tmp_path / "data"))
+    monkeypatch.setattr(ablation, "_survey", lambda *arguments: None)
+    return tmp_path / "grid.yaml"
+
+
+def invent(point, train=None):
+    """A point's run without the training: figures that depend on its settings, files of the names that a run leaves."""
+    batch, operator = point.config.training.batch_size, point.config.model.operator
+    figures = {
+        "validation": 0.5 + (batch == 16) * 0.1, "coverage_gap": 0.05, "runtime_s": 20.0 if operator == "gatv2" else 10.0,
+        "violations": 0.0, "z_error": 0.1, "mae": 1e-4,
+    }  # fmt: skip
+    point.folder.mkdir(parents=True, exist_ok=True)
+    for name in ablation.BUNDLED:
+        (point.folder / name).write_text("{}")
+    text = {"config_hash": ablation.config_hash(point.config), "data": point.data, "figures": figures}
+    (point.folder / ablation.RESULT).write_text(json.dumps(text))
+
+
+def test_the_grid_is_the_product_and_every_point_has_its_folder(grid):
+    points, _, _ = load_grid(grid, ["training.seed=7"])
+    assert [point.name for point in points][:2] == [
+        "training.batch_size=8 model.operator=rgcn", "training.batch_size=8 model.operator=gatv2"
+    ]  # fmt: skip
+    assert len({point.folder for point in points}) == 4 and {point.config.training.seed for point in points} == {7}
+
+
+def test_a_killed_grid_runs_only_what_is_left(grid, monkeypatch):
+    ran = []
+
+    def run(point, die_after=2, train=None):
+        if len(ran) == die_after:
+            raise KeyboardInterrupt
+        ran.append(point.name)
+        return invent(point)
+
+    monkeypatch.setattr(ablation, "run_point", run)
+    with pytest.raises(KeyboardInterrupt):
+        ablate(grid, log=str)
+    monkeypatch.setattr(ablation, "run_point", lambda point, train: run(point, die_after=99))
+    result = ablate(grid, log=str)
+    assert (result["ran"], result["kept"]) == (2, 2) and len(set(ran)) == len(ran) == 4
+    assert ablate(grid, log=str)["ran"] == 0
+    assert ablate(grid, ["training.seed=9"], log=str)["ran"] == 4  # another configuration: nothing of the old is kept
+    (grid.parent / "data" / "train.csv").write_text("planet_id,wl_1\n1,0.02\n")
+    assert ablate(grid, log=str)["ran"] == 4  # other data: likewise
+
+
+def test_a_point_that_fails_is_listed_and_tried_again(grid, monkeypatch):
+    def run(point, train=None):
+        return "ValueError: no" if point.name.endswith("batch_size=8 model.operator=gatv2") else invent(point)
+
+    monkeypatch.setattr(ablation, "run_point", run)
+    result, out = ablate(grid, log=str), grid.parent / "out"
+    assert list(result["failed"].values()) == ["ValueError: no"] and len(pd.read_csv(out / "leaderboard.csv")) == 3
+    assert all("ValueError: no" in (out / f"leaderboard.{kind}").read_text() for kind in ("md", "html"))
+    monkeypatch.setattr(ablation, "run_point", invent)
+    assert ablate(grid, log=str)["ran"] == 1
+
+
+def test_points_of_several_grids_are_added_up_and_a_configuration_counts_once(tmp_path):
+    (tmp_path / "grid.yaml").write_text("grid: [{training.seed: [0, 1], model.ssm_depth: [1, 2]}, {training.seed: [0, 7]}]")
+    found = [(p.config.training.seed, p.config.model.ssm_depth) for p in load_grid(tmp_path / "grid.yaml")[0]]
+    assert found == [(0, 1), (0, 2), (1, 1), (1, 2), (7, 2)]  # the second grid's seed 0 has the default depth 2
+
+
+def test_with_intervals_their_cross_fitted_sigmas_are_judged():
+    own = {"score": 0.5, "coverage_80": 0.7, "z_rms": 1.2, "mae": 1e-4}
+    corel = {"score": {"corel": 0.4}, "statistics": {"corel": {"coverage_80": 0.81, "z_rms": 0.9}}}
+    plain, with_corel = (ablation.judged({"validation": {"v50": own}} | extra) for extra in ({}, {"corel": corel}))
+    assert plain == pytest.approx({"validation": 0.5, "coverage_gap": 0.1, "z_error": 0.2, "mae": 1e-4})
+    assert with_corel == pytest.approx({"validation": 0.4, "coverage_gap": 0.01, "z_error": 0.1, "mae": 1e-4})
+
+
+SMALL = ["model.d_model=16", "model.d_state=4", "model.hidden=8", "model.gnn_layers=1", "training.epochs=1", "training.batch_size=128"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_four_points_killed_half_way_and_resumed(tmp_path, workers):
+    dataset = pytest.importorskip("ariel_lib.simulator.dataset", reason="needs batman")
+    dataset.simulate_dataset(tmp_path / "data", n_planets=12, n_test=2, seed=5, size="toy", level="lightcurves")
+    text = f"out: {tmp_path / 'out'}\ngrid: {{model.ssm_depth: [1, 2], symbolic.smoothness.weight: [0.0, 0.1]}}"
+    (tmp_path / "grid.yaml").write_text(text)
+    command = [sys.executable, "-c", "from ariel_lib.cli import app; app()", "ablate", "--config", str(tmp_path / "grid.yaml")]
+    command += [f"data.root={tmp_path / 'data'}", "--workers", str(workers), *SMALL]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+
+    def done():
+        return {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("points/*/point.json")}
+
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while len(done()) < 2 and process.poll() is None:
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    before = done()
+    assert process.returncode == -signal.SIGKILL and 2 <= len(before) < 4
+    again = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    result = json.loads(again.stdout)
+    assert (result["kept"], result["ran"], result["failed"]) == (len(before), 4 - len(before), {})
+    assert before.items() <= done().items()
+    figures = {found["point"]: found["figures"] for found in (json.loads(path.read_text()) for path in done())}
+    table = pd.read_csv(result["leaderboard"])
+    order = ranked([figures[name] for name in sorted(figures)])
+    assert table["point"].tolist() == [sorted(figures)[n] for n, _ in order] and result["winner"] == table["point"][0]
+    assert (table["validation"] > 0).all() and (table["runtime_s"] > 0).all()
+    assert verify_run(tmp_path / "out" / "manifest_ablate.json") == []
+
+
+def test_leaderboard_and_bundle(grid, monkeypatch):
+    monkeypatch.setattr(ablation, "run_point", invent)
+    result, out = ablate(grid, log=str), grid.parent / "out"
+    assert result["winner"] == "training.batch_size=16 model.operator=rgcn"
+    table = pd.read_csv(out / "leaderboard.csv")
+    # by hand: weights without public 25/60, 10/60, 15/60, 10/60; all gaps and violations alike
+    assert table["composite"].tolist() == pytest.approx([1.0, 45 / 60, 35 / 60, 20 / 60])
+    assert "No public score" in (out / "leaderboard.md").read_text() and "No public score" in (out / "leaderboard.html").read_text()
+    with zipfile.ZipFile(result["bundle"]) as bundle:
+        assert {"weights.safetensors", "manifest_train.json", "leaderboard.csv", "ablation.yaml"} <= set(bundle.namelist())
+
+
+def test_with_the_truth_points_are_compared_with_the_first_over_the_same_planets(grid, monkeypatch):
+    truth = grid.parent / "test.csv"
+    truth.write_text("planet_id,wl_1\n7,0.01\n")
+
+    def run(point, train=None):
+        invent(point)
+        found = json.loads((point.folder / ablation.RESULT).read_text())
+        extra = 0.02 if point.config.model.operator == "gatv2" else 0.0
+        found["figures"]["shares"] = {str(n): 0.5 + 0.1 * n + extra * (1 + (-1) ** n * 0.5) for n in range(4)}
+        (point.folder / ablation.RESULT).write_text(json.dumps(found))
+
+    monkeypatch.setattr(ablation, "run_point", run)
+    out = grid.parent / "out"
+    ablate(grid, truth=truth, log=str)
+    table = pd.read_csv(out / "leaderboard.csv").set_index("point")
+    same, better = (table.loc[f"training.batch_size=8 model.operator={name}"] for name in ("rgcn", "gatv2"))
+    assert (same["test"], same["difference"], same["difference_error"]) == pytest.approx((0.65, 0.0, 0.0))
+    # differences 0.03, 0.01, 0.03, 0.01: their mean has the standard error 0.01 / √4, whatever the planets' own spread of 0.11
+    assert (better["test"], better["difference"]) == pytest.approx((0.67, 0.02))
+    assert better["difference_error"] == pytest.approx(0.005, rel=0.1)
+    rows = (out / "differences.md").read_text().splitlines()[2:]
+    assert rows[0] == "| training.batch_size=8 model.operator=rgcn | 0.6500 |  |" and "| 0.6700 | +0.0200 ± 0.00" in rows[1]
+    truth.write_text("planet_id,wl_1\n7,0.02\n")
+    assert ablate(grid, truth=truth, log=str)["ran"] == 4  # another truth: judged anew
+
+
+@pytest.mark.slow
+def test_a_planet_s_shares_average_to_the_score(tmp_path, monkeypatch):
+    dataset = pytest.importorskip("ariel_lib.simulator.dataset", reason="needs batman")
+    data = tmp_path / "data"
+    dataset.simulate_dataset(data, n_planets=9, n_test=2, seed=5, size="toy", level="lightcurves")
+    (tmp_path / "grid.yaml").write_text(f"out: {tmp_path / 'out'}\ngrid: {{model.ssm_depth: [1]}}")
+    ablate(tmp_path / "grid.yaml", [f"data.root={data}", "calibration.workers=1", *SMALL], truth=data / "test.csv", log=str)
+    table = pd.read_csv(tmp_path / "out" / "leaderboard.csv")
+    weights = next((tmp_path / "out").glob("points/*/weights.safetensors"))
+    predict(data=data, split="test", weights=weights, out=tmp_path / "submission.csv")
+    found = evaluate_submission(tmp_path / "submission.csv", data / "test.csv", train_labels=data / "train.csv")
+    assert table["test"][0] == pytest.approx(found["score"], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("grid: {training.batchsize: [1]}", "Did you mean training.batch_size"),
+        ("grid: {training.batch_size: 1}", "expected a list"),
+        ("gird: {}", "expected the keys"),
+        ("grid: {training.batch_size: [1]}\npublic: {nobody: 0.5}", "no such point"),
+    ],
+)
+def test_a_wrong_grid_is_refused_before_anything_runs(tmp_path, text, said):
+    (tmp_path / "grid.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        load_grid(tmp_path / "grid.yaml")

@@ -1,0 +1,87 @@
+"""comparison.py and rivals.py: every answer is scored on the same planets, and a rival that could know better does."""
+
+import numpy as np
+import pytest
+
+from ariel_lib.config import load_config
+from ariel_lib.evaluation import comparison
+from ariel_lib.evaluation.comparison import as_csv, as_markdown, tabulate
+from ariel_lib.evaluation.oracle import ORACLES
+from ariel_lib.metrics import bootstrap_error, naive_answer, score
+from ariel_lib.models.baselines import NetworkRival, RidgeRival, answer_of
+from ariel_lib.training import loop
+
+
+def planets(n, rng, wavelengths=12):
+    """Spectra that a linear map of three features gives, around a white depth."""
+    hidden = rng.standard_normal((n, 3))
+    white = 0.01 + 1e-3 * rng.standard_normal(n)
+    mixing = np.random.default_rng(5).standard_normal((3, wavelengths))
+    truth = white[:, None] + 1e-4 * hidden @ mixing + 1e-6 * rng.standard_normal((n, wavelengths))
+    return hidden, white, truth
+
+
+@pytest.mark.parametrize("rival", [RidgeRival(), NetworkRival(2, 32, epochs=60, learning_rates=(5e-3,), noise=0.0)], ids=["ridge", "mlp"])
+def test_a_rival_learns_what_its_features_tell_and_states_what_it_leaves_over(rival):
+    if isinstance(rival, RidgeRival):
+        pytest.importorskip("sklearn")
+    rng = np.random.default_rng(0)
+    features, white, truth = planets(200, rng)
+    others, white_others, truth_others = planets(200, rng)
+    found = answer_of(rival, features, white, truth, others, white_others)
+    mean, sigma = found.mean, found.sigma
+    left = np.sqrt(np.mean((truth_others - mean) ** 2))
+    assert left < 0.35 * np.std(truth_others - white_others[:, None])
+    assert 0.5 < left / np.sqrt(np.mean(sigma**2)) < 1.4
+    assert (sigma == sigma[0]).all()
+
+
+def test_a_network_rival_gives_the_same_answer_twice():
+    features, white, truth = planets(40, np.random.default_rng(1))
+    one, two = (answer_of(NetworkRival(2, 8, epochs=3), features, white, truth, features, white) for _ in range(2))
+    np.testing.assert_array_equal(one.mean, two.mean)
+    np.testing.assert_array_equal(one.sigma, two.sigma)
+    assert one.parameters == 3 * 8 + 8 + 2 * (2 * 8 + 2 * (8 * 8 + 8)) + 8 * 12 + 12
+
+
+def test_table_scores_as_the_challenge_does_and_pairs_the_leads():
+    rng = np.random.default_rng(2)
+    truth = 0.01 + 1e-3 * rng.standard_normal((50, 12))
+    noise = rng.standard_normal(truth.shape)
+    naive = naive_answer(truth)
+
+    def answer(size):
+        return truth + size * noise, np.full_like(truth, size)
+
+    table = tabulate(truth, {"worse": answer(2e-4), "v50": answer(1e-4)}, naive)
+    for name, size in (("worse", 2e-4), ("v50", 1e-4)):
+        assert table[name]["score"] == pytest.approx(score(truth, *answer(size), **naive))
+    assert table["worse"]["v50_lead"] == pytest.approx(table["v50"]["score"] - table["worse"]["score"])
+    # the same noise in both: their difference is far surer than each score
+    assert 0 < table["worse"]["v50_lead_error"] < 0.2 * table["worse"]["score_error"]
+    assert table["v50"]["v50_lead"] == 0
+    assert as_csv(table).splitlines()[1].startswith("worse,")
+    assert as_markdown(table).splitlines()[-1].startswith("| v50 |")
+
+
+def test_bootstrap_error_is_that_of_a_mean():
+    values = np.random.default_rng(3).standard_normal(400)
+    assert bootstrap_error(values) == pytest.approx(values.std() / 20, rel=0.1)
+
+
+def test_one_command_compares_all_on_a_tiny_set(tmp_path, monkeypatch):
+    pytest.importorskip("sklearn")
+    dataset = pytest.importorskip("ariel_lib.simulator.dataset", reason="needs batman")
+    dataset.simulate_dataset(tmp_path / "data", n_planets=12, n_test=3, seed=5, size="toy", level="lightcurves")
+    monkeypatch.setattr(comparison, "RIVALS", {"ridge": RidgeRival()})
+    monkeypatch.setattr(loop, "DRAWS_AN_EPOCH", 8)
+    small = ["model.d_model=16", "model.d_state=4", "model.hidden=8", "model.gnn_layers=1", "model.ssm_depth=1", "training.epochs=1"]
+    settings = load_config(None, [f"data.root={tmp_path / 'data'}", f"training.out={tmp_path / 'out'}", "calibration.workers=1", *small])
+    result = comparison.compare(settings, tmp_path / "data" / "test.csv", log=lambda line: None)
+    assert result["planets"] == {"training": 9, "test": 3}
+    rows = (tmp_path / "out" / "comparison.md").read_text().splitlines()[2:]
+    names = [row.split(" | ")[0].strip("| ") for row in rows]
+    assert names[-1 - len(ORACLES) :] == ["v50", *sorted(ORACLES, key=lambda name: result["table"][name]["score"])]
+    assert result["table"]["v50"]["parameters"] > 1000 and result["table"]["v50"]["train_s"] > 0
+    for name in ("comparison.csv", "comparison.json", "comparison.png"):
+        assert (tmp_path / "out" / name).stat().st_size > 0

@@ -1,0 +1,35 @@
+"""oracle.py: who knows more is surer, and is right as often as it says."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from ariel_lib.evaluation.oracle import ORACLES, oracle_answers, read_truth
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.tables import read_spectra
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    dataset = pytest.importorskip("ariel_lib.simulator.dataset", reason="needs batman")
+    root = tmp_path_factory.mktemp("data")
+    dataset.simulate_dataset(root, n_planets=14, n_test=6, seed=8, size="toy", level="lightcurves")
+    return root
+
+
+def test_who_knows_more_is_surer_and_all_are_honest(data):
+    archive = Archive(data)
+    planets = sorted(read_truth(data, "test"))
+    truth = read_spectra(data / "test.csv").of(planets)
+    found = oracle_answers(archive, "test", planets, data / "lightcurves", archive.labels().depth)
+    for (_, sigma), (_, wider) in pairwise(found[name] for name in ORACLES):
+        assert np.median(sigma / wider) < 1 and (sigma < 1.05 * wider).mean() > 0.9
+    for mean, stated in found.values():
+        z = (mean - truth) / stated
+        assert 0.5 < np.sqrt(np.mean(z**2)) < 1.8  # six planets, whose bins err together
+
+
+def test_real_data_have_no_truth(data, tmp_path):
+    assert read_truth(tmp_path, "test") == {}
+    assert not set(read_truth(data, "train")) & set(read_truth(data, "test"))

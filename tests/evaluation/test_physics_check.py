@@ -1,0 +1,107 @@
+"""The check writes what the rules found, for the planet, rule and bin where it is; the guard works on simulated light curves."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ariel_lib.evaluation.physics_check import check_submission, guarded_context
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.layout import light_curves_path, list_light_curves
+from ariel_lib.io.light_curves import load_light_curves
+from ariel_lib.io.submission import write_submission
+from ariel_lib.symbolic.rules import RULES, find_violations
+from ariel_lib.transit.bumps.fit import SAMPLES_A_BIN, coarsen, guard_planet
+from ariel_lib.transit.segments import make_segments
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    dataset = pytest.importorskip("ariel_lib.simulator.dataset", reason="needs batman")
+    root = tmp_path_factory.mktemp("data")
+    dataset.simulate_dataset(root, n_planets=6, n_test=6, seed=3, size="toy", level="lightcurves")
+    return root
+
+
+@pytest.fixture(scope="module")
+def submission(data, tmp_path_factory):
+    """The truth, with a ripple in the second planet."""
+    archive = Archive(data)
+    labels = archive.labels("test")
+    mean = labels.depth.copy()
+    mean[1, 100:150] += 1e-3 * np.hanning(50) * np.sin(2.2 * np.arange(50))
+    path = tmp_path_factory.mktemp("out") / "submission.csv"
+    ids = labels.planet_ids
+    return write_submission(path, ids, mean, np.full_like(mean, 1e-5), fallback_mean=mean[0], fallback_sigma=0.01, order=ids), ids
+
+
+def test_check_writes_a_line_for_each_violation_and_a_row_for_each_rule(data, submission, tmp_path):
+    path, ids = submission
+    summary = check_submission(path, data, tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "violations.jsonl").read_text().splitlines()]
+    ripple = [line for line in lines if line.get("rule") == "fft"]
+    assert {line["planet"] for line in ripple} == {ids[1]}
+    assert all(100 < line["bin"] <= 151 and abs(line["sigmas"]) > 5 for line in ripple)
+    planets = {line["planet"]: line for line in lines if "rule" not in line}
+    assert set(planets) == set(ids) and planets[ids[1]]["violated"] == ["fft"]
+    assert [row["rule"] for row in summary["rules"]] == list(RULES)
+    fft = next(row for row in summary["rules"] if row["rule"] == "fft")
+    assert (fft["planets"], fft["bins"], fft["worst"]) == (1, len(ripple), ids[1])
+    assert abs(fft["ppm"]) == pytest.approx(1000, rel=0.3)
+    assert (summary["planets"], summary["guarded"]) == (6, 6)
+    assert json.loads((tmp_path / "summary.json").read_text()) == summary
+
+
+def test_a_bump_in_the_light_curves_is_found_where_it_was_put(data):
+    archive = Archive(data)
+    planet = next(iter(list_light_curves(data / "lightcurves", "test")))
+    curves = load_light_curves(light_curves_path(data / "lightcurves", "test", planet, 0))
+    time = curves.airs.time
+    centre, width = np.quantile(time, 0.15), 0.04 * (time[-1] - time[0])
+
+    def lensed(curve):
+        factor = 1 + 5e-3 * np.exp(-0.5 * ((curve.time - centre) / width) ** 2)
+        return replace(curve, flux=curve.flux * factor.reshape(-1, *[1] * (curve.flux.ndim - 1)))
+
+    quiet = guard_planet([curves], archive.star("test", planet), archive.wavelengths())[0]
+    found = guard_planet(
+        [replace(curves, fgs1=lensed(curves.fgs1), airs=lensed(curves.airs))],
+        archive.star("test", planet),
+        archive.wavelengths(),
+    )[0]
+    assert not quiet.bump.exists
+    assert found.bump.achromatic and found.bump.time == pytest.approx(centre, abs=width)
+    assert found.shift.shape == (283,) and np.isfinite(found.shift).all()
+
+
+def test_a_spectrum_that_follows_a_bump_is_flagged_and_one_that_does_not_is_not(data):
+    archive = Archive(data)
+    planet = next(iter(list_light_curves(data / "lightcurves", "test")))
+    curves = load_light_curves(light_curves_path(data / "lightcurves", "test", planet, 0))
+    centre, width = np.quantile(curves.airs.time, 0.4), 0.03 * np.ptp(curves.airs.time)
+
+    def lensed(curve):
+        factor = 1 + 4e-3 * np.exp(-0.5 * ((curve.time - centre) / width) ** 2)
+        return replace(curve, flux=curve.flux * factor.reshape(-1, *[1] * (curve.flux.ndim - 1)))
+
+    both = replace(curves, fgs1=lensed(curves.fgs1), airs=lensed(curves.airs))
+    guarded = guard_planet([both], archive.star("test", planet), archive.wavelengths())
+    clean, shift = guard_planet([curves], archive.star("test", planet), archive.wavelengths())[0].depth, guarded[0].shift
+    assert guarded[0].bump.achromatic and np.abs(shift).max() > 1e-4
+    sigma = np.full(283, 3e-5)
+    for mean, follows in ((guarded[0].depth, True), (clean, False)):
+        mu, context = guarded_context(mean[None], sigma[None], archive.wavelengths(), [guarded])
+        assert bool(find_violations(mu, context)["microlens"].flagged.any()) == follows
+
+
+def test_coarse_segments_keep_the_weighted_mean(data):
+    archive = Archive(data)
+    planet = next(iter(list_light_curves(data / "lightcurves", "test")))
+    curves = load_light_curves(light_curves_path(data / "lightcurves", "test", planet, 0))
+    for segment in make_segments([curves], archive.wavelengths()):
+        short = coarsen(segment, SAMPLES_A_BIN)
+        n = len(short.time) * SAMPLES_A_BIN
+        assert short.weight.sum() == pytest.approx(segment.weight[:, :n].sum())
+        assert (short.weight * short.flux).sum() == pytest.approx((segment.weight * segment.flux)[:, :n].sum())
+        assert coarsen(segment, len(segment.time)) is segment

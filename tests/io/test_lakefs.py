@@ -1,0 +1,133 @@
+"""ariel_lib.io.lakefs: lakeFS references are refused without an endpoint, and copied whole and once from a stub of its API."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, unquote, urlparse
+
+import pytest
+from typer.testing import CliRunner
+
+from ariel_lib.cli import app
+from ariel_lib.io import lakefs
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.lakefs import ENDPOINT, KEYS, LineageError, Reference, local_folder, origin_of, parse_reference
+from ariel_lib.provenance.record import recorded
+
+COMMIT = "c" * 64
+OBJECTS = {f"ariel/train/{n}.bin": bytes([n]) for n in range(5)} | {"ariel/wavelengths.csv": b"wl_1,wl_2\n0.7,2.0\n", "other/x": b"x"}
+
+
+class Stub(BaseHTTPRequestHandler):
+    """Three calls of lakeFS's API, version 1, two objects a page."""
+
+    asked: list[str] = []  # noqa: RUF012 (shared by all requests on purpose)
+    objects = OBJECTS
+
+    def do_GET(self):
+        url = urlparse(self.path)
+        query = {name: values[0] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
+        Stub.asked.append(unquote(url.path))
+        if self.headers["Authorization"] != "Basic a2V5OnNlY3JldA==":  # key:secret
+            self.send_error(401)
+        elif url.path == "/api/v1/repositories/ariel-data/refs/main/commits":
+            self._json({"results": [{"id": COMMIT}], "pagination": {"has_more": True}})
+        elif url.path == f"/api/v1/repositories/ariel-data/refs/{COMMIT}/objects/ls":
+            names = sorted(name for name in self.objects if name.startswith(query["prefix"]) and name > query["after"])
+            page = names[:2]
+            results = [{"path": name, "path_type": "object"} for name in page]
+            self._json({"results": results, "pagination": {"has_more": len(names) > 2, "next_offset": page[-1] if page else ""}})
+        elif url.path == f"/api/v1/repositories/ariel-data/refs/{COMMIT}/objects" and query["path"] in self.objects:
+            self._send(self.objects[query["path"]])
+        else:
+            self.send_error(404)
+
+    def _json(self, value):
+        self._send(json.dumps(value).encode())
+
+    def _send(self, content):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    stub = ThreadingHTTPServer(("127.0.0.1", 0), Stub)
+    threading.Thread(target=stub.serve_forever, daemon=True).start()
+    monkeypatch.setenv(ENDPOINT, f"http://127.0.0.1:{stub.server_port}")
+    for key, value in zip(KEYS, ("key", "secret")):
+        monkeypatch.setenv(key, value)
+    monkeypatch.setenv(lakefs.COPIES, str(tmp_path / "copies"))
+    monkeypatch.setattr(Stub, "objects", OBJECTS)
+    Stub.asked.clear()
+    lakefs.copy_of.cache_clear()
+    yield stub
+    stub.shutdown()
+    stub.server_close()
+    lakefs.copy_of.cache_clear()
+
+
+@pytest.mark.parametrize("text", ["lakefs://ariel-data/main/ariel/", "lakefs:/ariel-data/main/ariel"])
+def test_a_reference_is_understood_also_after_pathlib(text):
+    assert parse_reference(text) == Reference("ariel-data", "main", "ariel")
+    assert str(parse_reference(text)) == "lakefs://ariel-data/main/ariel"
+
+
+@pytest.mark.parametrize("text", ["lakefs://", "lakefs://ariel-data", "lakefs://A/main/x", "lakefs://ariel-data/main/../x"])
+def test_what_is_no_reference_is_refused(text):
+    with pytest.raises(LineageError, match="expected lakefs://REPOSITORY/REF/PATH"):
+        local_folder(text)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "data.root=lakefs://ariel-data/main/ariel"),
+        ("predict", "--data", "lakefs://ariel-data/main/ariel", "--weights", "w", "--out", "o.csv"),
+        ("calibrate", "--data", "lakefs://ariel-data/main/ariel", "--split", "train", "--out", "o"),
+    ],
+)
+def test_without_an_endpoint_one_line_says_what_to_set(arguments, tmp_path, monkeypatch):
+    monkeypatch.delenv(ENDPOINT, raising=False)
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == 2 and result.stderr.count("\n") == 1 and ENDPOINT in result.stderr
+
+
+def test_a_commit_is_copied_whole_and_once(server):
+    folder = Archive("lakefs://ariel-data/main/ariel").root
+    assert sorted(path.name for path in (folder / "train").iterdir()) == [f"{n}.bin" for n in range(5)]
+    assert (folder / "train" / "4.bin").read_bytes() == b"\4" and not (folder / "x").exists()
+    assert Archive(folder).wavelengths().tolist() == [0.7, 2.0]
+    asked = len(Stub.asked)
+    lakefs.copy_of.cache_clear()
+    assert local_folder("lakefs://ariel-data/main/ariel") == folder and len(Stub.asked) == asked + 1  # which commit, nothing else
+
+
+def test_a_run_records_the_commit(server, tmp_path):
+    with recorded("calibrate", tmp_path) as run:
+        run.inputs = {"data": local_folder("lakefs://ariel-data/main/ariel")}
+    stated = json.loads((tmp_path / "manifest_calibrate.json").read_bytes())["inputs"]["data"]["lakefs"]
+    assert stated == {"repository": "ariel-data", "ref": "main", "path": "ariel", "commit": COMMIT}
+    assert origin_of(tmp_path) is None
+
+
+def test_what_the_server_refuses_is_one_sentence_and_leaves_nothing(server, tmp_path, monkeypatch):
+    with pytest.raises(LineageError, match="expected files there"):
+        local_folder("lakefs://ariel-data/main/nothing")
+    with pytest.raises(LineageError, match="HTTP 404"):
+        local_folder("lakefs://ariel-data/absent/ariel")
+    monkeypatch.setattr(Stub, "objects", {"ariel/../../evil": b"x"})
+    with pytest.raises(LineageError, match="inside its folder"):
+        local_folder("lakefs://ariel-data/main/ariel")
+    monkeypatch.setenv(KEYS[1], "wrong")
+    with pytest.raises(LineageError, match="HTTP 401"):
+        local_folder("lakefs://ariel-data/main/ariel/train")
+    assert not [path for path in (tmp_path / "copies").rglob("*") if path.is_file()]
+    monkeypatch.setenv(ENDPOINT, "http://127.0.0.1:9")
+    with pytest.raises(LineageError, match="expected a lakeFS server"):
+        local_folder("lakefs://ariel-data/main/b")

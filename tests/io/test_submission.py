@@ -1,0 +1,193 @@
+import logging
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from ariel_lib.io import submission
+from ariel_lib.io.submission import SubmissionError, read_submission, validate_submission, write_submission
+
+SAMPLE = Path(__file__).parents[2] / "../shared/data/adc2024/sample_submission.csv"
+IDS = ("12", "7", "1103775")
+
+
+def make_prediction(planets=3, wavelengths=5, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.uniform(0.005, 0.03, (planets, wavelengths)), rng.uniform(1e-5, 1e-3, (planets, wavelengths))
+
+
+def fallback(wavelengths=5):
+    return {"fallback_mean": np.full(wavelengths, 0.0147), "fallback_sigma": 0.0107}
+
+
+def test_write_submission_reads_back_exactly(tmp_path):
+    mean, sigma = make_prediction()
+    path = write_submission(tmp_path / "deep" / "submission.csv", IDS, mean, sigma, **fallback())
+    ids, mean_read, sigma_read = read_submission(path)
+    assert ids == IDS
+    assert np.array_equal(mean_read, mean) and np.array_equal(sigma_read, sigma)
+    validate_submission(path)
+
+
+@given(mean=arrays(np.float64, (2, 3), elements=st.floats(0, 1)))
+@settings(max_examples=50, deadline=None)
+def test_write_submission_rounds_no_mean(mean, tmp_path_factory):
+    path = tmp_path_factory.mktemp("submission") / "submission.csv"
+    write_submission(path, ["1", "2"], mean, np.full((2, 3), 1e-4), **fallback(3))
+    assert np.array_equal(read_submission(path)[1], mean)
+
+
+def test_write_submission_writes_the_columns_of_the_sample(tmp_path):
+    path = write_submission(tmp_path / "submission.csv", IDS, *make_prediction(wavelengths=2), **fallback(2))
+    assert path.read_text().splitlines()[0] == "planet_id,wl_1,wl_2,sigma_1,sigma_2"
+
+
+def test_write_submission_gives_the_same_bytes_and_leaves_its_input(tmp_path):
+    mean, sigma = make_prediction()
+    before = mean.copy(), sigma.copy()
+    first = write_submission(tmp_path / "a.csv", IDS, mean, sigma, **fallback(), sigma_floor=1e-4).read_bytes()
+    second = write_submission(tmp_path / "b.csv", IDS, mean, sigma, **fallback(), sigma_floor=1e-4).read_bytes()
+    assert first == second and b"\r" not in first and first.endswith(b"\n")
+    assert np.array_equal(mean, before[0]) and np.array_equal(sigma, before[1])
+
+
+def test_write_submission_follows_the_order_asked_for(tmp_path, caplog):
+    mean, sigma = make_prediction()
+    with caplog.at_level(logging.WARNING):
+        path = write_submission(tmp_path / "s.csv", IDS, mean, sigma, **fallback(), order=["1103775.0", "99", "12"])
+    ids, mean_read, sigma_read = read_submission(path)
+    assert ids == ("1103775", "99", "12")
+    assert np.array_equal(mean_read[[0, 2]], mean[[2, 0]])
+    assert np.all(mean_read[1] == 0.0147) and np.all(sigma_read[1] == 0.0107)
+    assert "planet 99" in caplog.text and "no prediction" in caplog.text
+    assert "planet 7 was predicted but is not asked for" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("mean", np.nan, "means are not finite"),
+        ("mean", -1e-9, "means are negative"),
+        ("mean", 14689.0, "means exceed 1"),
+        ("sigma", np.inf, "sigmas are not finite"),
+        ("sigma", -1e-4, "sigmas are not positive"),
+        ("sigma", 0.0, "sigmas are not positive"),
+    ],
+)
+def test_write_submission_replaces_a_bad_row_and_says_so(tmp_path, caplog, field, value, reason):
+    mean, sigma = make_prediction()
+    {"mean": mean, "sigma": sigma}[field][1, 3] = value
+    with caplog.at_level(logging.WARNING):
+        path = write_submission(tmp_path / "s.csv", IDS, mean, sigma, **fallback())
+    _, mean_read, sigma_read = read_submission(path)
+    assert np.all(mean_read[1] == 0.0147) and np.all(sigma_read[1] == 0.0107)
+    assert np.array_equal(mean_read[[0, 2]], mean[[0, 2]])
+    assert len(caplog.records) == 1 and "planet 7 " in caplog.text and reason in caplog.text
+
+
+def test_write_submission_is_complete_without_any_prediction(tmp_path):
+    path = write_submission(tmp_path / "s.csv", [], np.empty((0, 5)), np.empty((0, 5)), **fallback(), order=IDS)
+    validate_submission(path)
+    assert read_submission(path)[0] == IDS
+
+
+def test_write_submission_lifts_sigmas_to_the_floor(tmp_path):
+    mean, sigma = make_prediction()
+    floor = np.array([1e-6, 2e-4, 2e-4, 2e-4, 2e-4])
+    path = write_submission(tmp_path / "s.csv", IDS, mean, sigma, **fallback(), sigma_floor=floor)
+    assert np.array_equal(read_submission(path)[2], np.maximum(sigma, floor))
+
+
+def test_write_submission_refuses_duplicates_and_bad_shapes(tmp_path):
+    mean, sigma = make_prediction()
+    path = tmp_path / "s.csv"
+    with pytest.raises(SubmissionError, match="more than once: 12"):
+        write_submission(path, ["12", "12.0", "7"], mean, sigma, **fallback())
+    with pytest.raises(SubmissionError, match="more than once: 7"):
+        write_submission(path, IDS, mean, sigma, **fallback(), order=["7", "7"])
+    with pytest.raises(SubmissionError, match=r"\(3, 5\).*\(2, 5\)"):
+        write_submission(path, IDS, mean[:2], sigma[:2], **fallback())
+    with pytest.raises(SubmissionError, match="valid fallback"):
+        write_submission(path, IDS, mean, sigma, fallback_mean=np.full(5, 0.0147), fallback_sigma=0.0)
+    with pytest.raises(SubmissionError, match="valid fallback"):
+        write_submission(path, IDS, mean, sigma, **fallback(), sigma_floor=np.nan)
+    with pytest.raises(SubmissionError, match="at least one planet"):
+        write_submission(path, IDS, mean, sigma, **fallback(), order=[])
+    with pytest.raises(SubmissionError, match="planet id in every row"):
+        write_submission(path, ["1", "", "2"], mean, sigma, **fallback())
+    assert not path.exists()
+
+
+def test_write_submission_keeps_the_old_file_when_writing_fails(tmp_path, monkeypatch):
+    mean, sigma = make_prediction()
+    path = write_submission(tmp_path / "s.csv", IDS, mean, sigma, **fallback())
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_submission(path, IDS, mean / 2, sigma, **fallback())
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "csv table"),
+        ("planet_id,wl_1\n1,0.1\n", "columns planet_id"),
+        ("planet_id,sigma_1,wl_1\n1,0.1,0.1\n", "columns planet_id"),
+        ("planet_id,wl_1,sigma_1\n1,0.1,\n", "number in every cell"),
+        ("planet_id,wl_1,sigma_1\n1,0.1\n", "number in every cell"),
+        ("planet_id,wl_1,sigma_1\n", "no row"),
+        ("planet_id,wl_1,sigma_1\n1,0.1,0.1,0.1\n", "surplus commas"),
+        ("planet_id,wl_1,sigma_1\n1,nan,0.1\n", "not finite"),
+        ("planet_id,wl_1,sigma_1\n1,-0.1,0.1\n", "negative"),
+        ("planet_id,wl_1,sigma_1\n1,0.1,0\n", "not positive"),
+        ("planet_id,wl_1,sigma_1\n1,0.1,0.1\n1.0,0.1,0.1\n", "each planet once"),
+        ("planet_id,wl_1,sigma_1\n,0.1,0.1\n", "planet id in every row"),
+    ],
+)
+def test_validate_submission_names_file_and_fault(tmp_path, text, message):
+    path = tmp_path / "s.csv"
+    path.write_text(text)
+    with pytest.raises(SubmissionError, match=message) as caught:
+        validate_submission(path)
+    assert str(path) in str(caught.value) and caught.value.remedy
+
+
+def test_validate_submission_compares_with_the_sample(tmp_path):
+    mean, sigma = make_prediction()
+    sample = write_submission(tmp_path / "sample.csv", IDS, mean, sigma, **fallback())
+    shuffled = write_submission(tmp_path / "a.csv", IDS, mean, sigma, **fallback(), order=IDS[::-1])
+    validate_submission(shuffled, sample)
+    short = write_submission(tmp_path / "b.csv", IDS[:2], mean[:2], sigma[:2], **fallback())
+    with pytest.raises(SubmissionError, match=r"1 missing .1103775."):
+        validate_submission(short, sample)
+    narrow = write_submission(tmp_path / "c.csv", IDS, mean[:, :3], sigma[:, :3], **fallback(3))
+    with pytest.raises(SubmissionError, match="5 wavelengths"):
+        validate_submission(narrow, sample)
+    with pytest.raises(SubmissionError, match="no such file"):
+        validate_submission(tmp_path / "absent.csv")
+
+
+def test_validate_submission_accepts_the_challenge_s_own_sample():
+    if not SAMPLE.exists():
+        pytest.skip("the sample submission of the challenge is not beside this checkout")
+    validate_submission(SAMPLE, SAMPLE)
+    assert read_submission(SAMPLE)[1].shape == (1, 283)
+
+
+def test_submission_error_crosses_a_process_boundary():
+    error = SubmissionError("s.csv", "this", "that", "Do so.")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error) == "s.csv: expected this, found that. Do so."
+
+
+def test_find_fault_of_a_good_spectrum_is_none():
+    assert submission.find_fault(*make_prediction()) is None

@@ -1,0 +1,66 @@
+"""distributed.py: two processes are one with a batch twice as large, and end with the same weights and one record."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ariel_lib.pipeline.checkpoint import Checkpoint
+from ariel_lib.training import distributed
+
+ROOT = Path(__file__).resolve().parents[2]
+GRADIENTS = """
+import torch
+from ariel_lib.training import distributed
+with distributed.joined():
+    network = torch.nn.Linear(3, 1, bias=False)
+    torch.nn.init.ones_(network.weight)
+    x = torch.arange(12.0).reshape(4, 3)[distributed.rank() :: 2]
+    network(x).square().mean().backward()
+    distributed.average_gradients(network)
+    said = f"{network.weight.grad.tolist()} {distributed.decided(distributed.rank() == 0)}"
+    open(f"said_{distributed.rank()}", "w").write(said)  # a file each: lines of two processes on one pipe run together
+"""
+
+
+def together(*command, cwd=None):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*torchrun, sys.executable, *command], env=environment, cwd=cwd, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_alone_nothing_changes():
+    assert (distributed.size(), distributed.rank()) == (1, 0)
+    assert distributed.decided(True) and not distributed.decided(False)
+    network = torch.nn.Linear(2, 1)
+    distributed.average_gradients(network)
+    assert network.weight.grad is None
+
+
+def test_two_processes_have_the_gradient_of_the_whole_batch_and_one_decision(tmp_path):
+    together("-c", GRADIENTS, cwd=tmp_path)
+    lines = [path.read_text() for path in sorted(tmp_path.glob("said_*"))]
+    assert len(lines) == 2 and lines[0] == lines[1] and lines[0].endswith(" True")
+    x, weight = torch.arange(12.0).reshape(4, 3), torch.ones(1, 3, requires_grad=True)
+    (x @ weight.T).square().mean().backward()
+    np.testing.assert_allclose(json.loads(lines[0].removesuffix(" True")), weight.grad, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_training_under_torchrun_writes_once_and_can_be_used(tmp_path):
+    dataset = pytest.importorskip("ariel_lib.simulator.dataset", reason="needs batman")
+    dataset.simulate_dataset(tmp_path / "data", n_planets=12, n_test=2, seed=5, size="toy", level="lightcurves")
+    small = ["model.d_model=16", "model.d_state=4", "model.hidden=8", "model.gnn_layers=1", "model.ssm_depth=1", "training.epochs=2"]
+    program = "from ariel_lib.cli import app; app()"
+    settings = [f"data.root={tmp_path / 'data'}", f"training.out={tmp_path / 'out'}", "training.folds=2", "training.recompute=true"]
+    together("-c", program, "train", *settings, *small, cwd=tmp_path)
+    assert len(Checkpoint.load(tmp_path / "out" / "weights.safetensors").network.members) == 2
+    assert len(json.loads((tmp_path / "out" / "metrics.json").read_text())["history"]) == 6
+    assert len((tmp_path / "out" / "logs" / "v50_debug_log.md").read_text().strip().splitlines()) >= 1
+    assert not list((tmp_path / "out").glob("state_*"))

@@ -1,0 +1,215 @@
+"""Training and prediction on a tiny set: reproducible, resumable, blind to held-out labels, never an invalid submission."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ariel_lib.config import ConfigError, load_config
+from ariel_lib.execution.time_budget import Budget
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.layout import Spectra
+from ariel_lib.io.storage import StorageError
+from ariel_lib.io.submission import read_submission, validate_submission
+from ariel_lib.models.ensemble import predict_inputs
+from ariel_lib.pipeline.batches import VISIT
+from ariel_lib.pipeline.checkpoint import Checkpoint
+from ariel_lib.pipeline.planet_fits import survey_planets
+from ariel_lib.prediction import predict as prediction
+from ariel_lib.prediction.predict import MEMBER, predict
+from ariel_lib.priors.scale_height import Labelled
+from ariel_lib.training import examples, loop
+
+SMALL = ["model.d_model=16", "model.d_state=4", "model.hidden=8", "model.gnn_layers=1", "model.ssm_depth=1", "calibration.workers=1"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    dataset = pytest.importorskip("ariel_lib.simulator.dataset", reason="needs batman")
+    root = tmp_path_factory.mktemp("data")
+    dataset.simulate_dataset(root, n_planets=9, n_test=2, seed=5, size="toy", level="lightcurves")
+    return root
+
+
+@pytest.fixture(scope="module")
+def survey(data, tmp_path_factory):
+    return survey_planets(Archive(data), "train", scratch=tmp_path_factory.mktemp("scratch"))
+
+
+@pytest.fixture(autouse=True)
+def short_epochs(monkeypatch):
+    monkeypatch.setattr(loop, "DRAWS_AN_EPOCH", 8)
+
+
+def run(data, out, *overrides):
+    config = load_config(None, [f"data.root={data}", f"training.out={out}", "training.epochs=2", *SMALL, *overrides])
+    return loop.train(config, log=lambda line: None)
+
+
+def test_one_seed_gives_the_same_bytes_and_a_killed_run_goes_on(data, tmp_path, monkeypatch):
+    run(data, tmp_path / "a")
+    wanted = (tmp_path / "a" / "weights.safetensors").read_bytes()
+    epochs, epoch = [], loop._epoch
+
+    def die_in_the_second(*arguments):
+        epochs.append(1)
+        if len(epochs) == 2:
+            raise KeyboardInterrupt
+        return epoch(*arguments)
+
+    monkeypatch.setattr(loop, "_epoch", die_in_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        run(data, tmp_path / "b")
+    run(data, tmp_path / "b")
+    assert len(epochs) == 3  # one done, one killed, one after the resume
+    again, first = (Checkpoint.load(tmp_path / name / "weights.safetensors") for name in "ba")
+    for name, tensor in first.network.state_dict().items():
+        np.testing.assert_array_equal(tensor, again.network.state_dict()[name])
+    config = load_config(None, [f"data.root={data}", f"training.out={tmp_path / 'a'}", "training.epochs=2", *SMALL])
+    monkeypatch.setattr(loop, "_epoch", epoch)
+    loop.train(config, log=lambda line: None)
+    assert (tmp_path / "a" / "weights.safetensors").read_bytes() == wanted
+
+
+def with_other_labels(known, planets):
+    """The same labels, those of some planets changed."""
+    depth = known.labels.depth.copy()
+    depth[[n for n, planet in enumerate(known.labels.planet_ids) if planet in planets]] *= 1.5
+    return Labelled(Spectra(known.labels.planet_ids, depth), known.scale)
+
+
+def test_held_out_labels_reach_no_memory(data, survey):
+    archive = Archive(data)
+    known, wavelength = Labelled.read(archive, "train"), archive.wavelengths()
+    held_out = list(survey.observations)[:2]
+    before, after = (
+        examples.make_examples(survey, labels, wavelength, list(survey.observations), held_out, np.random.default_rng(0))
+        for labels in (known, with_other_labels(known, held_out))
+    )
+    assert {e.observation.estimate.planet_id for e in before[1]} == set(held_out)
+    for old, new in zip(before[0] + before[1], after[0] + after[1]):
+        np.testing.assert_array_equal(old.recollection.log_weights, new.recollection.log_weights)
+
+
+def test_several_networks_hold_out_every_planet_once():
+    planets = [str(n) for n in range(11)]
+    sets = examples.held_out_sets(planets, 3, 0.2, np.random.default_rng(0))
+    assert sorted(planet for held_out in sets for planet in held_out) == sorted(planets) and sorted(map(len, sets)) == [3, 4, 4]
+    assert len(examples.held_out_sets(planets, 1, 0.2, np.random.default_rng(0))[0]) == 2
+    with pytest.raises(ConfigError, match="at most 5 for 11 planets, found 6"):
+        examples.held_out_sets(planets, 6, 0.2, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("folds", [1, 3])
+def test_a_checkpoint_meets_its_held_out_planets_without_their_labels(data, tmp_path, folds):
+    result = run(data, tmp_path / "model", "training.epochs=1", f"training.folds={folds}")
+    checkpoint, known = Checkpoint.load(result["weights"]), Labelled.read(Archive(data), "train")
+    assert len(checkpoint.network.members) == len(checkpoint.held_out) == folds
+    assert result["held_out"] == len(sum(checkpoint.held_out, ())) == len(checkpoint.as_held_out(known))
+    for n, planets in enumerate(checkpoint.held_out):
+        for planet in planets:
+            one, other = (checkpoint.as_held_out(labels)[planet] for labels in (known, with_other_labels(known, planets)))
+            assert one.network.members[0] is checkpoint.network.members[n]
+            assert len(one.memory.shapes) == len(known.labels.depth) - len(planets) < len(checkpoint.memory.shapes)
+            for part in ("prior", "memory"):
+                found, again = getattr(one, part).to_arrays(), getattr(other, part).to_arrays()
+                assert all(np.array_equal(found[name], again[name]) for name in found)
+
+
+def test_at_the_start_v50_is_what_the_memory_makes_of_the_fit(data, survey):
+    archive = Archive(data)
+    config = load_config(None, SMALL)
+    known, held_out = Labelled.read(archive, "train"), list(survey.observations)[:2]
+    planets = list(survey.observations)
+    found, _ = examples.make_examples(survey, known, archive.wavelengths(), planets, held_out, np.random.default_rng(0))
+    network = loop.make_network(config, archive.wavelengths(), found)
+    inputs = found[0].inputs(found[0].observation.estimate.depth)
+    mean, sigma = predict_inputs(network, inputs)
+    recalled = found[0].recollection.moments(found[0].observation.estimate.depth[None])
+    np.testing.assert_allclose(mean[0], recalled[0][0], rtol=1e-5)
+    np.testing.assert_allclose(sigma[0], recalled[1][0], rtol=1e-5)
+
+
+def test_a_damaged_planet_takes_the_training_mean_and_the_others_do_not_notice(data, tmp_path):
+    weights = run(data, tmp_path / "model", "training.epochs=1")["weights"]
+    whole = predict(data=data, split="test", weights=weights, out=tmp_path / "whole" / "submission.csv")
+    assert whole["fallbacks"] == {}
+    planets, mean, _ = read_submission(tmp_path / "whole" / "submission.csv")
+    victim = data / "lightcurves" / "test" / f"{planets[0]}_0.safetensors"
+    content = victim.read_bytes()
+    others = [path for path in victim.parent.glob(f"{planets[0]}_*") if path != victim]
+    kept = {path: path.read_bytes() for path in others}
+    try:
+        victim.write_bytes(content[: len(content) // 2])
+        for path in others:
+            path.unlink()
+        damaged = predict(data=data, split="test", weights=weights, out=tmp_path / "damaged" / "submission.csv")
+    finally:
+        victim.write_bytes(content)
+        for path, saved in kept.items():
+            path.write_bytes(saved)
+    assert list(damaged["fallbacks"]) == [planets[0]]
+    validate_submission(tmp_path / "damaged" / "submission.csv", data / "sample_submission.csv")
+    _, after, sigma = read_submission(tmp_path / "damaged" / "submission.csv")
+    np.testing.assert_allclose(after[0], Checkpoint.load(weights).fallback_mean)
+    assert sigma[0].min() > 1e-3
+    np.testing.assert_allclose(after[1], mean[1], rtol=1e-6)  # batches of another size may differ in the last bits
+    assert json.loads((tmp_path / "damaged" / "submission.json").read_text())["fallbacks"]
+
+
+def test_what_cannot_be_is_refused_in_one_sentence(data, tmp_path):
+    with pytest.raises(ConfigError, match=r"data\.root: expected a data folder"):
+        loop.train(load_config(None, []))
+    (tmp_path / "not.safetensors").write_bytes(b"no")
+    with pytest.raises(StorageError, match="damaged"):
+        predict(data=data, split="test", weights=tmp_path / "not.safetensors", out=tmp_path / "s.csv")
+
+
+@pytest.mark.parametrize("origin", ["memory", "fit", "white"])
+def test_an_untrained_network_answers_what_its_origin_does(data, survey, tmp_path, monkeypatch, origin):
+    monkeypatch.setattr(loop, "_epoch", lambda *arguments: 0.0)  # the weights stay as they are made
+    settings = [f"model.origin={origin}", "model.scale_height=false", "calibration.temperature=false"]
+    result = run(data, tmp_path, *settings)
+    assert result["validation"]["v50"] == result["validation"][origin]
+    checkpoint, observation = Checkpoint.load(result["weights"]), next(iter(survey.observations.values()))
+    found, estimate = prediction.answer(observation, checkpoint), observation.estimate
+    assert np.isnan(checkpoint.memory.log_scale).all()
+    known = Labelled.read(Archive(data), "train")
+    assert np.isfinite(known.scale).all()
+    for judge in checkpoint.as_held_out(known).values():
+        assert np.isnan(judge.memory.log_scale).all()
+    if origin == "memory":
+        expected = checkpoint.memory.given(estimate.covariance).moments(estimate.depth[None])
+        np.testing.assert_allclose(found.mean, expected[0][0], rtol=1e-5)
+        np.testing.assert_allclose(found.sigma, expected[1][0], rtol=1e-5)
+    if origin == "fit":
+        np.testing.assert_allclose(found.mean, np.maximum(estimate.depth, 0), rtol=1e-5)
+        np.testing.assert_allclose(found.sigma, estimate.sigma, rtol=1e-5)
+    if origin == "white":
+        assert np.ptp(found.mean) < 1e-8 and np.ptp(found.sigma) < 1e-8
+        assert abs(found.mean[0] - np.average(estimate.depth, weights=estimate.independent**-2)) < 1e-8
+
+
+def test_where_time_is_short_one_network_answers_for_all(data, tmp_path):
+    checkpoint = Checkpoint.load(run(data, tmp_path / "model", "training.epochs=1", "training.folds=2")["weights"])
+    now = [0.0]
+    budget = Budget(100.0, clock=lambda: now[0])
+    budget.measure(VISIT, 10, 10.0)
+    budget.measure(MEMBER, 10, 5.0)
+    prediction._shed_members(checkpoint.network, budget, 50)
+    assert len(checkpoint.network.members) == 2 and not budget.shed
+    now[0] = 40.0
+    prediction._shed_members(checkpoint.network, budget, 50)
+    assert len(checkpoint.network.members) == 1 and list(budget.shed) == ["ensemble members"]
+
+
+def test_training_starts_from_other_weights_of_its_sizes(data, tmp_path):
+    first = run(data, tmp_path / "first", "training.epochs=1")["weights"]
+    taken = loop.make_network(load_config(None, SMALL), Archive(data).wavelengths(), [SimpleNamespace(fgs1=np.zeros(5000))])
+    loop.take_weights(taken, Path(first), 0)
+    for name, tensor in Checkpoint.load(first).network.members[0].state_dict().items():
+        np.testing.assert_array_equal(tensor, taken.state_dict()[name])
+    with pytest.raises(ConfigError, match="sizes in model"):
+        run(data, tmp_path / "second", f"training.start={first}", "model.hidden=16")

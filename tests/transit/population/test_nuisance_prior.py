@@ -1,0 +1,103 @@
+"""The nuisances of a population: learned from fits, and worth exactly what a fit under that prior would have given."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ariel_lib.transit.estimate import estimate_depths
+from ariel_lib.transit.fit import B_SQUARED, DRIFT_PRIOR, LOG_A, N_PHYSICAL, linearise
+from ariel_lib.transit.population import nuisance_prior as module
+from ariel_lib.transit.population.nuisance_prior import Population, fit_population
+from ariel_lib.transit.result import B_SQUARED_KIND, KINDS, LOG_A_KIND, drift_kinds
+from ariel_lib.transit.segments import make_segments
+
+SMA_ERROR = 0.03  # of the catalogue; the fit's own prior has 0.1
+
+
+def fit_with_a_rough_catalogue(scene, rng):
+    listed = replace(scene.star, sma=scene.star.sma * np.exp(SMA_ERROR * rng.standard_normal()))
+    return estimate_depths([scene.observe(rng)], listed, scene.wavelength)
+
+
+@pytest.fixture(scope="module")
+def fits(scene):
+    rng = np.random.default_rng(0)
+    return [fit_with_a_rough_catalogue(scene, rng) for _ in range(40)]
+
+
+def test_conditioning_equals_a_fit_under_the_prior(scene, problem_of):
+    """Both are linear and Gaussian at the same point, so they agree to rounding."""
+    problem, point = problem_of(np.random.default_rng(1))
+    covariance, coupling, shared = point.covariances()
+    step_depth, step_shared = point.step()
+    part = np.r_[N_PHYSICAL + len(problem.segments) : len(problem.prior_mean), LOG_A, B_SQUARED]
+    unit = problem.prior_sigma[part]
+    variance = np.linspace(0.001, 0.9, len(part))
+    estimate = replace(
+        scene.fit(np.random.default_rng(1)), depth=point.depth + step_depth, covariance=covariance,
+        nuisance=(point.shared + step_shared - problem.prior_mean)[part] / unit, nuisance_kind=np.arange(len(part)),
+        nuisance_covariance=shared[np.ix_(part, part)] / np.outer(unit, unit), nuisance_coupling=coupling[:, part] / unit,
+    )  # fmt: skip
+    given = Population(variance).condition(estimate)
+    tight = problem.prior_sigma.copy()
+    tight[part] *= np.sqrt(variance)
+    direct = linearise(replace(problem, prior_sigma=tight), point.depth, point.shared)
+    np.testing.assert_allclose(given.covariance, direct.covariances()[0], rtol=1e-6, atol=1e-16)
+    np.testing.assert_allclose(given.depth, point.depth + direct.step()[0], rtol=1e-7)
+
+
+def test_the_population_is_recovered(fits):
+    found = np.sqrt(fit_population(fits).variance)
+    # the scene's drift is 1e-3 in each power of time: 2/3 of it in the second Legendre polynomial, 2/5 in the third
+    grey = DRIFT_PRIOR * found[[1, 2, 3 + 4, 3 + 8]] / np.sqrt(module.WIDENED)
+    assert grey == pytest.approx(1e-3 * np.array([2 / 3, 2 / 5, 2 / 3, 2 / 5]), rel=0.35)
+    assert (found[[4, 5, 6]] < 0.3 * found[3]).all()  # it has no colour
+    assert found[LOG_A_KIND] == pytest.approx(SMA_ERROR / 0.1, rel=0.4)
+    assert found[B_SQUARED_KIND] < 0.5  # the inclination is right, which these fits hardly tell
+
+
+def test_knowing_the_population_narrows_honestly(scene, fits):
+    population, rng = fit_population(fits), np.random.default_rng(2)
+    free = [fit_with_a_rough_catalogue(scene, rng) for _ in range(30)]
+    given = [population.condition(e) for e in free]
+    assert all((g.sigma <= f.sigma * (1 + 1e-12)).all() for f, g in zip(free, given))
+    z = np.array([(g.depth - scene.depth) / g.sigma for g in given])
+    assert 0.8 < np.sqrt(np.mean(z**2)) < 1.15
+
+
+def test_one_broken_or_wild_fit_does_not_rule_the_population(fits):
+    broken, wild = (replace(fits[0], nuisance=np.full_like(fits[0].nuisance, value)) for value in (np.nan, 40.0))
+    among, without = fit_population([*fits, broken, wild]).variance, fit_population(fits).variance
+    assert (among < 2 * without + 0.02).all()
+
+
+def test_a_parameter_that_surprises_stays_free(fits):
+    population, estimate = fit_population(fits), fits[0]
+    far = estimate.nuisance.copy()
+    far[estimate.nuisance_kind == LOG_A_KIND] = 20.0  # a catalogue that is wrong by a factor
+    given = population.condition(replace(estimate, nuisance=far))
+    other = replace(population, variance=np.where(np.arange(KINDS) == LOG_A_KIND, 1.0, population.variance))
+    np.testing.assert_array_equal(given.depth, other.condition(estimate).depth)
+
+
+def test_an_orbit_that_is_not_listed_is_not_taken_from_the_population(scene, fits):
+    rng = np.random.default_rng(3)
+    estimate = estimate_depths([scene.observe(rng)], None, scene.wavelength)
+    assert not {LOG_A_KIND, B_SQUARED_KIND} & set(estimate.nuisance_kind.tolist())
+    assert np.isfinite(fit_population(fits).condition(estimate).depth).all()
+
+
+def test_a_small_population_or_an_unknown_one_changes_nothing(fits):
+    estimate = fits[0]
+    assert Population.unknown().condition(estimate) is estimate
+    few = fit_population(fits[: module.MIN_FITS // 2 - 1])  # a fit has one FGS1 drift of each kind, two visits would have two
+    assert (few.variance == 1).all() and len(few.variance) == KINDS
+    assert (fit_population([]).variance == 1).all()
+
+
+def test_every_coefficient_has_its_kind(scene):
+    fgs1, airs = make_segments([scene.observe(np.random.default_rng(3))], scene.wavelength)
+    assert drift_kinds(fgs1, 1).tolist() == [0, 1, 2]
+    assert drift_kinds(airs, 4).tolist() == list(range(3, LOG_A_KIND))
+    assert drift_kinds(airs, 2).tolist() == [3, 4, 7, 8, 11, 12]  # few channels follow fewer polynomials
