@@ -1,4 +1,4 @@
-"""The verbs that leave something behind, each recorded: a manifest, a log line and a summary entry in its output folder."""
+"""The commands that leave something behind, each recorded: a manifest, a log line and a summary entry in its output folder."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -6,9 +6,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from ariel_lib.config import Config, config_hash, to_dict
+from ariel_lib.errors import SpectraMindError
 from ariel_lib.io.archive import Archive
-from ariel_lib.provenance.progress import announced
-from ariel_lib.provenance.record import recorded
+from ariel_lib.provenance.progress import publish_progress
+from ariel_lib.provenance.record import record_run
 
 Progress = Callable[[int, int], None] | None
 
@@ -21,9 +22,9 @@ def run_training(config: Config, *, progress: Progress = None, log: Callable[[st
     if rank() > 0:  # a companion under torchrun: the first process keeps the record
         return train(config, log=lambda line: None)
     folder = Path(config.training.out)
-    with recorded("train", folder, seed=config.training.seed, config_hash=config_hash(config)) as run:
+    with record_run("train", folder, seed=config.training.seed, config_hash=config_hash(config)) as run:
         run.settings = to_dict(config)
-        with announced("train", folder, progress, log) as (progress, log):
+        with publish_progress("train", folder, progress, log) as (progress, log):
             result = train(config, progress=progress, log=log)
         if config.uncertainty.corel.enabled:
             from ariel_lib.evaluation.intervals import train_intervals
@@ -43,8 +44,8 @@ def run_prediction(*, data: Path, split: str, weights: Path, out: Path, progress
     from ariel_lib.pipeline.checkpoint import Checkpoint
     from ariel_lib.prediction.predict import predict
 
-    with recorded("predict", out.parent) as run:
-        with announced("predict", out.parent, progress) as (progress, _):
+    with record_run("predict", out.parent) as run:
+        with publish_progress("predict", out.parent, progress) as (progress, _):
             result = predict(data=data, split=split, weights=weights, out=out, progress=progress, **settings)
         config = from_dict(Checkpoint.load(weights).config)
         run.seed, run.config_hash, run.settings = config.training.seed, config_hash(config), {"split": split}
@@ -55,9 +56,9 @@ def run_prediction(*, data: Path, split: str, weights: Path, out: Path, progress
 
 
 def run_calibration(
-    *, data: Path, split: str, out: Path, hands: AbstractContextManager, progress: Progress = None
+    *, data: Path, split: str, out: Path, workers: AbstractContextManager, progress: Progress = None
 ) -> tuple[dict, list[dict]]:
-    """engine.calibrate_split by the hands (a number of processes, or a crew), recorded in out; counts, and what failed."""
+    """engine.calibrate_split by the workers (a number of processes, or a pool), recorded in out; counts, and what failed."""
     from dataclasses import asdict
 
     from ariel_lib.calibration.pipeline import CalibrationSettings
@@ -65,8 +66,8 @@ def run_calibration(
 
     archive, settings = Archive(data), CalibrationSettings()
     out.mkdir(parents=True, exist_ok=True)
-    with recorded("calibrate", out) as run:
-        with hands as workers, announced("calibrate", out, progress) as (progress, _):
+    with record_run("calibrate", out) as run:
+        with workers as workers, publish_progress("calibrate", out, progress) as (progress, _):
             report = calibrate_split(archive, split, out, settings, workers=workers, progress=progress)
         failed = [{"planet_id": f.planet_id, "visit": f.visit, "reason": f.reason} for f in report.failed]
         run.settings = {"split": split, **json.loads(json.dumps(asdict(settings), default=str))}
@@ -82,7 +83,7 @@ def run_intervals(*, weights: Path, outdir: Path, q: float, **settings) -> dict:
     from ariel_lib.evaluation.intervals import train_intervals
     from ariel_lib.pipeline.checkpoint import Checkpoint
 
-    with recorded("corel-train", outdir) as run:
+    with record_run("corel-train", outdir) as run:
         config = from_dict(Checkpoint.load(weights).config)
         run.seed, run.config_hash, run.settings = config.training.seed, config_hash(config), {"q": q}
         if not settings.get("update"):  # else the weights are an output, and the intervals lie in them
@@ -97,7 +98,7 @@ def run_check(*, submission: Path, data: Path, outdir: Path, split: str, **setti
     """checking.check_submission, recorded in outdir."""
     from ariel_lib.evaluation.physics_check import check_submission
 
-    with recorded("check", outdir) as run:
+    with record_run("check", outdir) as run:
         result = check_submission(submission, data, outdir, split=split, **settings)
         run.settings = {"split": split}
         run.inputs = {"submission": submission, "data": Archive(data).root}
@@ -112,7 +113,7 @@ def run_ablation(path: Path, overrides: Sequence[str] = (), **settings) -> dict:
 
     _, out, _ = load_grid(path, overrides)
     out.mkdir(parents=True, exist_ok=True)
-    with recorded("ablate", out) as run:
+    with record_run("ablate", out) as run:
         result = ablate(path, overrides, train=run_training, **settings)
         run.artifacts = [Path(name) for name in result["files"]]
         run.inputs = {"grid": Path(path)}
@@ -124,7 +125,7 @@ def run_diagnosis(*, outdir: Path, submission: Path, seed: int = 0, **settings) 
     """evidence.diagnose, recorded in outdir/manifest.json."""
     from ariel_lib.diagnostics.collect import diagnose
 
-    with recorded("diagnose", outdir, seed=seed, manifest="manifest.json") as run:
+    with record_run("diagnose", outdir, seed=seed, manifest="manifest.json") as run:
         result = diagnose(outdir=outdir, submission=submission, seed=seed, **settings)
         page = Path(result["html"])
         run.artifacts = [page.parent / name for name in [*result["files"], "diagnostic_summary.json"]]
@@ -139,7 +140,7 @@ def freeze(tag: str, manifest: Path, *, root: Path | None = None, check: Callabl
     """Stamp an annotated tag on the commit that made a run, with the run's manifest as its message.
 
     Asks for a clean checkout, a manifest whose files are as it says and whose commit is the one checked out, and a deep
-    self-test that passes. root: of the checkout; check: the self-test. Raises ValueError where any of it does not hold.
+    self-test that passes. root: of the checkout; check: the self-test. Raises SpectraMindError where any of it does not hold.
     """
     import subprocess
 
@@ -149,19 +150,19 @@ def freeze(tag: str, manifest: Path, *, root: Path | None = None, check: Callabl
     root = root or Path(__file__).resolve().parents[1]
     git = git_state(root)
     if git["sha"] is None:
-        raise ValueError(f"{root}: expected a git checkout, found none: a tag needs one")
+        raise SpectraMindError(f"{root}: expected a git checkout, found none: a tag needs one")
     if git["dirty"]:
-        raise ValueError(f"{root}: expected a clean tree, found changes: commit or remove them")
+        raise SpectraMindError(f"{root}: expected a clean tree, found changes: commit or remove them")
     if changes := verify_run(manifest):
-        raise ValueError(f"{manifest}: {len(changes)} changes since the run: {'; '.join(changes[:3])}")
+        raise SpectraMindError(f"{manifest}: {len(changes)} changes since the run: {'; '.join(changes[:3])}")
     made = json.loads(manifest.read_bytes()).get("git")
     if made != git:
-        raise ValueError(f"{manifest}: expected a run of this commit, {git['sha']}, from a clean tree, found {made}. Run it again.")
+        raise SpectraMindError(f"{manifest}: expected a run of this commit, {git['sha']}, from a clean tree, found {made}. Run it again.")
     result = (check or run_checks)(deep=True)
     if not result["ok"]:
-        raise ValueError(f"the deep self-test failed: {result['checks']}")
+        raise SpectraMindError(f"the deep self-test failed: {result['checks']}")
     command = ["git", "-C", str(root), "tag", "--annotate", tag, "--cleanup=verbatim", "--file", str(manifest.resolve())]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ValueError(f"git tag {tag}: {done.stderr.strip()}")
+        raise SpectraMindError(f"git tag {tag}: {done.stderr.strip()}")
     return {"tag": tag, "commit": git["sha"], "manifest": str(manifest)}

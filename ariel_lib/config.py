@@ -13,16 +13,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 
+from ariel_lib.errors import SpectraMindError
+
 TOY_ROOT = "build/toy/data"  # where `make toy` puts its data, relative to the working directory
 SPLITS = ("train", "test", "toy")
 OPERATORS = ("rgcn", "gatv2", "nnconv")
 RELATIONS = ("neighbour", "white", "molecule", "region")
-ORIGINS = ("memory", "fit", "white")
+INITIAL_ESTIMATES = ("library", "fit", "white")
 SWITCH = "enabled"  # the setting that `group=true` and `group=false` mean
 OPTIMIZERS = ("adamw", "adam", "sgd")
 
 
-class ConfigError(ValueError):
+class ConfigError(SpectraMindError):
     """A setting is unknown, of the wrong type or out of range: one sentence that names the key."""
 
 
@@ -72,8 +74,8 @@ class ModelConfig:
     """V50's sizes and parts.
 
     bin_width     FGS1 samples averaged before the encoder, 0 chooses by the length of the visit
-    origin        what the network corrects: the memory's answer, the transit fit without any prior, or one white depth
-    scale_height  whether the memory expects features to be as large as the planet's scale height lets them be
+    initial_estimate        what the network corrects: the library's answer, the transit fit without any prior, or one white depth
+    scale_height  whether the library expects features to be as large as the planet's scale height lets them be
     """
 
     name: str = "v50"
@@ -85,12 +87,12 @@ class ModelConfig:
     operator: str = "rgcn"
     relations: tuple[str, ...] = RELATIONS
     bin_width: int = 0
-    origin: str = "memory"
+    initial_estimate: str = "library"
     scale_height: bool = True
 
     def __post_init__(self):
         _require_choice("model.name", self.name, ("v50",))
-        _require_choice("model.origin", self.origin, ORIGINS)
+        _require_choice("model.initial_estimate", self.initial_estimate, INITIAL_ESTIMATES)
         _require_choice("model.operator", self.operator, OPERATORS)
         for relation in self.relations:
             _require_choice("model.relations", relation, RELATIONS)
@@ -104,10 +106,10 @@ class ModelConfig:
 class TrainingConfig:
     """One run of the training loop.
 
-    gll          the challenge's weighted likelihood as loss
+    challenge_loss  the challenge's weighted likelihood as loss
     folds        networks that answer together; each holds out its share of the planets, one alone validation_fraction
     max_hours    end cleanly after that time, or None
-    start        weights.safetensors of another run to begin with, such as one on simulated data, or None
+    initial_weights  weights.safetensors of another run to begin with, such as one on simulated data, or None
     recompute    the encoder's steps are computed again on the way back, not kept: less memory, more time
     precision    float32, or bfloat16: mixed, on a GPU that computes in it; elsewhere float32 all the same
     threads      of torch and BLAS. One gives the same bytes on any number of cores, and does not stall on a busy machine
@@ -119,12 +121,12 @@ class TrainingConfig:
     learning_rate: float = 1e-3
     optimizer: str = "adamw"
     weight_decay: float = 1e-2
-    gll: bool = True
+    challenge_loss: bool = True
     validation_fraction: float = 0.2
     folds: int = 1
     patience: int = 10
     max_hours: float | None = None
-    start: str | None = None
+    initial_weights: str | None = None
     recompute: bool = _volatile(False)
     precision: str = "float32"
     threads: int = 1
@@ -181,10 +183,10 @@ class SymbolicConfig:
     """The rules of ariel_lib/symbolic, by name. All are off by default: what they are worth in training is not measured yet."""
 
     smoothness: RuleConfig = field(default_factory=RuleConfig)
-    nonneg: RuleConfig = field(default_factory=RuleConfig)
-    fft: RuleConfig = field(default_factory=RuleConfig)
-    rt: RuleConfig = field(default_factory=RuleConfig)
-    microlens: RuleConfig = field(default_factory=RuleConfig)
+    nonnegativity: RuleConfig = field(default_factory=RuleConfig)
+    resolution: RuleConfig = field(default_factory=RuleConfig)
+    molecular_bands: RuleConfig = field(default_factory=RuleConfig)
+    lensing_bump: RuleConfig = field(default_factory=RuleConfig)
 
     @property
     def weights(self) -> dict[str, float]:
@@ -214,6 +216,36 @@ def load_config(path: Path | str | None = None, overrides: Iterable[str] = ()) -
     return from_dict(_compose(Path(path) if path is not None else None, list(overrides)))
 
 
+ALIASES = {  # earlier names of settings, which keep working
+    "model.origin": "model.initial_estimate",
+    "training.start": "training.initial_weights",
+    "training.gll": "training.challenge_loss",
+    "symbolic.nonneg": "symbolic.nonnegativity",
+    "symbolic.fft": "symbolic.resolution",
+    "symbolic.rt": "symbolic.molecular_bands",
+    "symbolic.microlens": "symbolic.lensing_bump",
+}
+VALUE_ALIASES = {("model.initial_estimate", "memory"): "library"}
+
+
+def _with_current_names(values: Mapping) -> dict:
+    """The same settings under their present names. Raises ConfigError where one is given under both."""
+    found = {section: dict(keys) if isinstance(keys, Mapping) else keys for section, keys in values.items()}
+    for old, new in ALIASES.items():
+        section, _, name = old.partition(".")
+        keys = found.get(section)
+        if isinstance(keys, dict) and name in keys:
+            present = new.partition(".")[2]
+            if present in keys:
+                raise ConfigError(f"{old} is the earlier name of {new}: give one of them, not both.")
+            keys[present] = keys.pop(name)
+    for (key, old), new in VALUE_ALIASES.items():
+        section, _, name = key.partition(".")
+        if isinstance(found.get(section), dict) and found[section].get(name) == old:
+            found[section][name] = new
+    return found
+
+
 def to_dict(config: Config) -> dict:
     """Plain dict of plain values, ready for JSON."""
     return json.loads(json.dumps(asdict(config)))
@@ -221,7 +253,7 @@ def to_dict(config: Config) -> dict:
 
 def from_dict(values: Mapping) -> Config:
     """The reverse of to_dict; missing keys take their defaults. Raises ConfigError for unknown keys and wrong types."""
-    return _build(Config, values, "")
+    return _build(Config, _with_current_names(values) if isinstance(values, Mapping) else values, "")
 
 
 def config_hash(config: Config) -> str:

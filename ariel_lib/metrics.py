@@ -11,6 +11,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from ariel_lib.errors import SpectraMindError
 from ariel_lib.instrument import FGS1_WAVELENGTH_WEIGHT
 
 Array = np.ndarray
@@ -73,7 +74,7 @@ def reference_gain(truth: Array, *, naive_mean: float, naive_sigma: float, year:
     truth = _require_finite("truth", truth)
     best = perfect_sigma(truth.shape[1], year)
     if not (np.isfinite(naive_mean) and np.isfinite(naive_sigma) and naive_sigma > best.max()):
-        raise ValueError(
+        raise SpectraMindError(
             f"the naive answer must be finite, with a sigma above the perfect one ({best.max():g}); found mean "
             f"{naive_mean} and sigma {naive_sigma}. Take both from naive_statistics(training labels)"
         )
@@ -90,7 +91,7 @@ def gll_gain(
     """
     truth, mean, sigma = _require_prediction(truth, mean, sigma)
     if mean.min() < 0:
-        raise ValueError(f"the challenge refuses negative spectra; found a mean of {mean.min():g}")
+        raise SpectraMindError(f"the challenge refuses negative spectra; found a mean of {mean.min():g}")
     reference = reference_gain(truth, naive_mean=naive_mean, naive_sigma=naive_sigma, year=year)
     return (log_likelihood(truth, mean, sigma) - log_likelihood(truth, naive_mean, naive_sigma)) / reference
 
@@ -138,7 +139,7 @@ def rmse_ppm(truth: Array, mean: Array) -> float:
 def coverage(truth: Array, mean: Array, sigma: Array, level: float) -> float:
     """Fraction of elements inside the central Gaussian interval of probability `level`."""
     if not 0 < level < 1:
-        raise ValueError(f"a coverage level lies between 0 and 1; found {level}")
+        raise SpectraMindError(f"a coverage level lies between 0 and 1; found {level}")
     truth, mean, sigma = _require_prediction(truth, mean, sigma)
     half_width = NormalDist().inv_cdf(0.5 * (1 + level))
     return float(np.mean(np.abs(truth - mean) <= half_width * sigma))
@@ -194,26 +195,26 @@ def bootstrap_error(values: Array) -> float:
 
 def _rule(year: int) -> ScoreRule:
     if year not in RULES:
-        raise ValueError(f"no score rule for the year {year}; choose one of {sorted(RULES)}")
+        raise SpectraMindError(f"no score rule for the year {year}; choose one of {sorted(RULES)}")
     return RULES[year]
 
 
 def _require_finite(name: str, values: Array) -> Array:
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 2 or values.shape[0] < 1 or values.shape[1] < 2:
-        raise ValueError(
+        raise SpectraMindError(
             f"{name} must be (planet, wavelength) FGS1 and at least one AIRS wavelength; found shape {values.shape}"
         )
     if not np.isfinite(values).all():
         planet, wavelength = np.argwhere(~np.isfinite(values))[0]
-        raise ValueError(f"{name} must be finite; found {values[planet, wavelength]} at [{planet}, {wavelength}]")
+        raise SpectraMindError(f"{name} must be finite; found {values[planet, wavelength]} at [{planet}, {wavelength}]")
     return values
 
 
 def _require_pair(truth: Array, mean: Array) -> tuple[Array, Array]:
     truth, mean = _require_finite("truth", truth), _require_finite("mean", mean)
     if truth.shape != mean.shape:
-        raise ValueError(f"truth and mean must have one shape; found {truth.shape} and {mean.shape}")
+        raise SpectraMindError(f"truth and mean must have one shape; found {truth.shape} and {mean.shape}")
     return truth, mean
 
 
@@ -221,7 +222,7 @@ def _require_prediction(truth: Array, mean: Array, sigma: Array) -> tuple[Array,
     truth, mean = _require_pair(truth, mean)
     sigma = _require_finite("sigma", sigma)
     if sigma.shape != mean.shape:
-        raise ValueError(f"mean and sigma must have one shape; found {mean.shape} and {sigma.shape}")
+        raise SpectraMindError(f"mean and sigma must have one shape; found {mean.shape} and {sigma.shape}")
     if sigma.min() <= 0:
-        raise ValueError(f"sigma must be positive; found {sigma.min():g}")
+        raise SpectraMindError(f"sigma must be positive; found {sigma.min():g}")
     return truth, mean, sigma

@@ -19,12 +19,13 @@ from pathlib import Path
 import numpy as np
 
 import ariel_lib
+from ariel_lib.errors import SpectraMindError
 
 DEEP_PLANETS, DEEP_TEST_PLANETS, DEEP_EPOCHS, DEEP_BIN_WIDTH = 8, 2, 2, 20
 SIMULATOR_NEEDS = "batman"  # the one import that an installation without the extra [simulator] lacks
 
 
-class SelfTestError(ValueError):
+class SelfTestError(SpectraMindError):
     """A check of the installation did not hold: says what was expected and what was found."""
 
 

@@ -3,7 +3,7 @@
     python benchmarks/costs.py train  --data DIR [--epochs 2] [KEY=VALUE …]
     python benchmarks/costs.py answer --data DIR --weights FILE [--workers 2 --scale-to 1100]
 
-train   two epochs after the fits, which are kept under --out for the next run: seconds an epoch, planets a second, peak memory
+train   two epochs after the fits, which are kept under --out for the next run: seconds an epoch, planets a second, peak library
 answer  `spectramind predict` of the test planets from their light curves, fits included, nothing kept: seconds, and what
         another number of planets would take: the start once, the rest in proportion
 """
@@ -21,7 +21,7 @@ from ariel_lib.training.loop import train
 
 
 def cost_training(options: argparse.Namespace) -> dict:
-    """Time between the log lines of two epochs; memory is the whole process's, the planets' light curves among it."""
+    """Time between the log lines of two epochs; library is the whole process's, the planets' light curves among it."""
     stamps = []
 
     def log(line: str) -> None:
@@ -32,10 +32,10 @@ def cost_training(options: argparse.Namespace) -> dict:
     began = time.monotonic()
     result = train(load_config(None, settings), log=log)
     epoch = (stamps[-1] - stamps[0]) / (len(stamps) - 1)
-    learned = result["planets"] - result["held_out"]
+    corrections = result["planets"] - result["held_out"]
     return {
-        "training_planets": learned, "before_the_first_epoch_s": round(stamps[0] - began, 1), "epoch_s": round(epoch, 1),
-        "planets_a_second": round(learned / epoch, 1), "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "training_planets": corrections, "before_the_first_epoch_s": round(stamps[0] - began, 1), "epoch_s": round(epoch, 1),
+        "planets_a_second": round(corrections / epoch, 1), "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "parameters": result["parameters"],
     }  # fmt: skip
 

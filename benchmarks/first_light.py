@@ -5,7 +5,7 @@
 constant    one white-light depth for all wavelengths, one sigma (the public notebooks' kind)
 likelihood  the transit fit alone: every wavelength states what its own photons say
 physical    the physical estimate: that likelihood met with the spectral prior, in closed form
-memory      the likelihood met with the training spectra themselves (models/memory.py): what the network starts from
+library      the likelihood met with the training spectra themselves (models/library.py): what the network starts from
 v50         the network on top, with its temperature
 
 Errors, of scores and of the leads between answers, are from a bootstrap over the test planets.
@@ -67,14 +67,14 @@ def score_answers(out: Path) -> dict[str, dict]:
         raise SystemExit("a planet had no usable data: this comparison needs all of them")
     kept = sorted((out / "model" / "estimates" / "train").glob("*.safetensors"))
     estimates = [load_estimate(path) for path in kept]
-    white = np.array([white_depth(e.depth, e.independent) for e in estimates])
-    rival = ConstantSpectrum.fit(white, labels.of([e.planet_id for e in estimates]))
+    white = np.array([white_depth(e.depth, e.sigma_uncorrelated) for e in estimates])
+    baseline = ConstantSpectrum.fit(white, labels.of([e.planet_id for e in estimates]))
     test = [load_estimate(out / "estimates" / "test" / f"{planet}.safetensors") for planet in planets]
     answers = {
-        "constant": rival.predict(np.array([white_depth(e.depth, e.independent) for e in test]), truth.shape[1]),
+        "constant": baseline.predict(np.array([white_depth(e.depth, e.sigma_uncorrelated) for e in test]), truth.shape[1]),
         "likelihood": (np.maximum(extras["depth"], 0.0), extras["depth_sigma"]),
-        "physical": (np.maximum(extras["posterior_mean"], 0.0), extras["posterior_sigma"]),
-        "memory": (np.maximum(extras["memory_mean"], 0.0), extras["memory_sigma"]),
+        "physical": (np.maximum(extras["gaussian_mean"], 0.0), extras["gaussian_sigma"]),
+        "library": (np.maximum(extras["initial_mean"], 0.0), extras["initial_sigma"]),
         "v50": (mean, sigma),
     }
     return compare(truth, answers, naive)
@@ -83,7 +83,7 @@ def score_answers(out: Path) -> dict[str, dict]:
 def compare(truth: np.ndarray, answers: dict[str, tuple[np.ndarray, np.ndarray]], naive: dict[str, float]) -> dict[str, dict]:
     """Figures of each answer with the lead that V50 has over it, and the other leads that matter, with their errors."""
     gain = planet_scores(truth, answers, naive)
-    leads = [("memory", "physical"), ("physical", "constant"), ("physical", "likelihood")]
+    leads = [("library", "physical"), ("physical", "constant"), ("physical", "likelihood")]
     result = tabulate(truth, answers, naive)
     result["leads"] = {
         f"{a} over {b}": {"score": float(np.mean(gain[a] - gain[b])), "error": bootstrap_error(gain[a] - gain[b])} for a, b in leads

@@ -18,7 +18,7 @@ from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.io.archive import Archive
 from ariel_lib.io.light_curves import save_light_curves
 from ariel_lib.pipeline.checkpoint import Checkpoint
-from ariel_lib.pipeline.planet_fits import Observation
+from ariel_lib.pipeline.planet_fits import PlanetFit
 from ariel_lib.prediction.predict import answer
 from ariel_lib.simulator.dataset import simulate_dataset
 from ariel_lib.transit.estimate import estimate_depths
@@ -47,7 +47,7 @@ def measure(archive: Archive, weights: Path, scratch: Path) -> dict[str, float]:
     star = archive.star("train", planet)
     estimate, fit = second(lambda: estimate_depths([curves], star, archive.wavelengths()))
     checkpoint = Checkpoint.load(weights)
-    _, network = second(lambda: answer(Observation(estimate, star, (path,)), checkpoint))
+    _, network = second(lambda: answer(PlanetFit(estimate, star, (path,)), checkpoint))
     return {"calibrate a visit": calibrate, "fit a planet": fit, "answer a planet": network}
 
 

@@ -1,10 +1,10 @@
 """How close the transit fit comes to what the photons allow, on simulated planets.
 
-    python benchmarks/limit.py --labels LABELS.csv [--planets 200 --frames 20 --seed 4 --rivals 3]
+    python benchmarks/limit.py --labels LABELS.csv [--planets 200 --frames 20 --seed 4 --baselines 3]
 
 likelihood  the transit fit alone
-posterior   with how large drifts are and how far orbits lie from the catalogue, learned from these light curves, and the
-            spectral prior, learned from the labels that none of these planets has
+posterior   with how large drifts are and how far orbits lie from the catalogue, corrections from these light curves, and the
+            spectral prior, corrections from the labels that none of these planets has
 oracle      knows orbit, limb darkening, drift and noise exactly, measures the same light curves, and has a prior fitted on
             all labels, these planets' own among them: more than any honest method can know
 oracle_but_drift, ideal_fit  know less, as ariel_lib/evaluation/oracle.py says, and have the same prior
@@ -43,7 +43,7 @@ from ariel_lib.metrics import naive_answer, summary
 from ariel_lib.priors.gaussian import Posterior, fit_prior
 from ariel_lib.simulator.dataset import simulate_dataset
 from ariel_lib.transit.estimate import estimate_depths
-from ariel_lib.transit.population.nuisance_prior import fit_population
+from ariel_lib.transit.population.nuisance_prior import fit_nuisance_prior
 from ariel_lib.transit.result import DepthEstimate
 from ariel_lib.transit.segments import make_segments
 
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--labels", type=Path, required=True, help="csv of spectra to draw from")
     parser.add_argument("--planets", type=int, default=200, help="light curves of full length")
     parser.add_argument("--frames", type=int, default=20, help="raw toy frames; 0: none")
-    parser.add_argument("--rivals", type=int, default=3, help="planets fitted by batman and scipy too, for the time")
+    parser.add_argument("--baselines", type=int, default=3, help="planets fitted by batman and scipy too, for the time")
     parser.add_argument("--seed", type=int, default=4)
     parser.add_argument("--out", type=Path, default=Path("build/limit"))
     options = parser.parse_args()
@@ -78,8 +78,8 @@ def main() -> None:
                 data, n_planets=count, n_test=count, seed=options.seed, size=size, labels=options.labels, level=level
             )
             result[name] = examine(data, level, options.labels)
-    if options.rivals and options.planets:
-        result["batman_and_scipy"] = time_rival(options.out / "light_curves", options.rivals)
+    if options.baselines and options.planets:
+        result["batman_and_scipy"] = time_rival(options.out / "light_curves", options.baselines)
     result["peak_mb"] = round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000)
     print(json.dumps(result, indent=1))
     write_atomically(options.out / "limit.json", json.dumps(result, indent=1).encode())
@@ -97,13 +97,13 @@ def examine(data: Path, level: str, labels_csv: Path) -> dict:
     wavelength = Archive(data).wavelengths()
     own = {row.tobytes() for row in np.round(truth, 12)}
     others = np.array([row for row in labels if np.round(row, 12).tobytes() not in own])
-    learned, full = fit_prior(others, wavelength), fit_prior(labels, wavelength)
+    corrections, full = fit_prior(others, wavelength), fit_prior(labels, wavelength)
     estimates = [m.estimate for m in measured]
-    population = fit_population(estimates)
+    population = fit_nuisance_prior(estimates)
     given = [population.condition(e) for e in estimates]
     answers = {
         "likelihood": [(e.depth, e.sigma) for e in estimates],
-        "posterior": [_both(learned.posterior(e.depth, e.covariance)) for e in given],
+        "posterior": [_both(corrections.posterior(e.depth, e.covariance)) for e in given],
     } | {name: [_both(full.posterior(*m.oracles[name])) for m in measured] for name in ORACLES}
     naive = naive_answer(others)
     figures = {}
@@ -134,7 +134,7 @@ def honesty(estimates: list[DepthEstimate], truth: np.ndarray) -> dict:
     distance = [(e.depth - t) @ np.linalg.solve(e.covariance, e.depth - t) for e, t in zip(estimates, truth)]
     white = []
     for e, t in zip(estimates, truth):
-        share = e.independent[1:] ** -2 / np.sum(e.independent[1:] ** -2)
+        share = e.sigma_uncorrelated[1:] ** -2 / np.sum(e.sigma_uncorrelated[1:] ** -2)
         white.append(share @ (e.depth - t)[1:] / np.sqrt(share @ e.covariance[1:, 1:] @ share))
     n = len(z)
     return {
@@ -157,9 +157,9 @@ def measure(data: Path, planet: str) -> Measured:
         visits = [load_light_curves(path) for path in paths]
         estimate = estimate_depths(visits, star, wavelength)
         seconds = (time.perf_counter() - start) / len(visits)
-        problem, believed, common = true_problem(visits, star, wavelength, truth[planet])
+        problem, catalogue_mean, common = true_problem(visits, star, wavelength, truth[planet])
         nuisances = read_nuisances(archive, "test", truth)
-        return Measured(estimate, *limits(problem, believed, common, np.array(truth[planet]["depth"]), nuisances), seconds)
+        return Measured(estimate, *limits(problem, catalogue_mean, common, np.array(truth[planet]["depth"]), nuisances), seconds)
 
 
 def time_rival(data: Path, planets: int) -> dict:

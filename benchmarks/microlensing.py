@@ -2,7 +2,7 @@
 
     python benchmarks/microlensing.py --labels LABELS.csv [--planets 200 --seed 6 --magnitudes 6 11]
 
-Simulated visits of full length. Every planet is guarded as it is, with an achromatic bump of 100 ppm anywhere in
+Simulated visits of full length. Every planet is detections as it is, with an achromatic bump of 100 ppm anywhere in
 the visit, and with a spot crossing inside the transit (Planck contrast of a spot 1000 K cooler than the star, 400 ppm at
 2.4 micron, and once more 400 ppm at FGS1); each without and with red noise (an Ornstein–Uhlenbeck process common to all
 wavelengths, memory 0.5 h). Standard deviations of bumps: 0.04 to 0.12 transit durations. Prints one JSON, by noise: the
@@ -43,7 +43,7 @@ from ariel_lib.io.storage import write_atomically
 from ariel_lib.simulator import dataset, optics
 from ariel_lib.simulator.visit import INTEGRATION_TIMES
 from ariel_lib.transit.bumps.bump import COLOURED, EXISTS, find_bump
-from ariel_lib.transit.bumps.fit import AIRS_BANDS, fit_bands, guard_planet, light_near_fit
+from ariel_lib.transit.bumps.fit import AIRS_BANDS, detect_bumps, fit_bands, light_near_fit
 from ariel_lib.transit.bumps.search import Band
 from ariel_lib.transit.estimate import UNKNOWN_TEMPERATURE
 from ariel_lib.transit.orbit import transit_duration
@@ -143,7 +143,7 @@ def try_planet(data: Path, seed: int, planet: str, truth: dict, number: int) -> 
             colour = amplitudes(case, wavelength, temperature)
             for red in RED_PPM:
                 changed = inject(curves, place, width, colour, 1e-6 * red, rng)
-                bump = guard_planet([changed], star, wavelength)[0].bump
+                bump = detect_bumps([changed], star, wavelength)[0].bump
                 said[f"{case}/{red}"] = [bump.exists, bump.achromatic]
         in_bands = np.array([band.wavelength for band in bands])
         for red in RED_PPM:

@@ -1,4 +1,4 @@
-"""The transit fit on light that this project did not make: a real transit of the 2025 data, and an ExoSim observation.
+"""The transit fit on light that this project did not make: a real transit of the 2025 data, and an ExoSim planet_fit.
 
     python benchmarks/real_transit.py --data DIR      DIR holds adc2025/ and exosim/
 
@@ -19,7 +19,7 @@ from ariel_lib.io.archive import Archive
 from ariel_lib.io.light_curves import LightCurve, LightCurves
 from ariel_lib.io.storage import write_atomically
 from ariel_lib.plots.figures import draw_light_curve, render_png
-from ariel_lib.transit.bumps.fit import guard_planet
+from ariel_lib.transit.bumps.fit import detect_bumps
 from ariel_lib.transit.estimate import estimate_depths
 from ariel_lib.transit.result import DepthEstimate
 
@@ -51,7 +51,7 @@ def _hidden(curve: LightCurve) -> LightCurve:
 
 def compare(estimate: DepthEstimate, truth: np.ndarray) -> dict:
     """FGS1, AIRS white, equal bins: deviation in ppm and in stated sigmas; white scatter over the expected."""
-    error, own = estimate.depth - truth, estimate.independent**-2.0
+    error, own = estimate.depth - truth, estimate.sigma_uncorrelated**-2.0
     groups = np.array_split(np.arange(1, len(truth)), BANDS)
     bands = [_average(error, estimate.covariance, own, group) for group in groups]
     _, white_sigma = _average(error, estimate.covariance, own, np.arange(1, len(truth)))
@@ -92,7 +92,7 @@ def main() -> None:
     exosim_truth = simulated.labels("train").of([EXOSIM])[0]
     result = {f"real {PLANET}": compare(real, truth), f"exosim {EXOSIM}": compare(exosim, exosim_truth)}
     for row, observed, folder in zip(result.values(), (visits, [curves]), (archive, simulated)):
-        found = guard_planet(observed, folder.star("train", observed[0].planet_id), folder.wavelengths())
+        found = detect_bumps(observed, folder.star("train", observed[0].planet_id), folder.wavelengths())
         row["guard"] = {f"visit {g.visit}": {"gain": g.bump.gain, "exists": g.bump.exists} for g in found}
     print(json.dumps(result, indent=1))
     write_atomically(options.out / "fit.json", json.dumps(result, indent=1).encode())

@@ -77,7 +77,7 @@ def scan_associative(x, dt, A, B, C):
 
 
 def check_associative() -> None:
-    """It must be the same scan to be a rival."""
+    """It must be the same scan to be a baseline."""
     import torch
 
     from ariel_lib.models import ssm

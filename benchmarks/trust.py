@@ -3,7 +3,7 @@
     python benchmarks/trust.py --labels LABELS.csv [--planets 1100 --visits 110]
 
 Spectra are labels with noise, half of the planets calibrate. Light curves of full length are simulated for the first --visits
-planets and stand under the names of the others too, so each is guarded several times; the guard looks for every transit itself.
+planets and stand under the names of the others too, so each is detections several times; the guard looks for every transit itself.
 Prints one JSON of seconds by the clock: each method of calibration, fitted on half of the planets and applied to all; COREL
 applied, its training apart; and what `spectramind check --workers 2` does: reading, guard, rules, logs.
 """
@@ -137,8 +137,8 @@ def checking_seconds(options, drawn: list[Planet]) -> float:
     start = time.perf_counter()
     summary = check_submission(path, options.out / "data", options.out / "check", workers=WORKERS)
     taken = time.perf_counter() - start
-    if summary["guarded"] != options.planets:
-        raise SystemExit(f"only {summary['guarded']} of {options.planets} planets were guarded")
+    if summary["detections"] != options.planets:
+        raise SystemExit(f"only {summary['detections']} of {options.planets} planets were detections")
     return taken
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/uncertainty.py --labels LABELS.csv [--exosim FOLDER --planets 500 --splits 10 --seed 6]
 
-Means and sigmas: V50's closed form, the transit fit with its memory of the labels that no planet has, on simulated visits of
+Means and sigmas: V50's closed form, the transit fit with its library of the labels that no planet has, on simulated visits of
 full length, K 6 to 11. A split takes half of the planets to calibrate, the other half to judge.
 Score: intervals at 80 % become sigmas, then the temperature of the same calibration planets. Coverage: marginal = bins,
 joint = whole spectra inside. Errors: standard deviation over the splits; splits share planets, so the error of one split is
@@ -29,11 +29,11 @@ from ariel_lib.io.storage import StorageError, load_arrays, save_arrays, write_a
 from ariel_lib.io.tables import read_spectra
 from ariel_lib.metrics import naive_answer, unclipped_score
 from ariel_lib.models.features import scale_of
-from ariel_lib.pipeline.planet_fits import Observation, survey_planets
+from ariel_lib.pipeline.planet_fits import PlanetFit, fit_planets
 from ariel_lib.priors.scale_height import scale_height_depth
-from ariel_lib.priors.spectral_library import Memory, memorise
+from ariel_lib.priors.spectral_library import SpectralLibrary, fit_spectral_library
 from ariel_lib.simulator.dataset import read_labels, simulate_dataset
-from ariel_lib.transit.population.nuisance_prior import Population, fit_population
+from ariel_lib.transit.population.nuisance_prior import NuisancePrior, fit_nuisance_prior
 from ariel_lib.uncertainty import conformal
 from ariel_lib.uncertainty.conformal import Intervals, coverage_table, gaussian_intervals, sigma_of
 from ariel_lib.uncertainty.corel import corel_features, halves, pinball_loss, train_corel
@@ -41,7 +41,7 @@ from ariel_lib.uncertainty.isotonic import fit_isotonic
 from ariel_lib.uncertainty.temperature import choose_temperature, fit_temperature, noise_level
 
 LEVELS = (0.80, 0.90)
-FIELDS = ("mean", "sigma", "truth", "depth", "depth_sigma", "independent")
+FIELDS = ("mean", "sigma", "truth", "depth", "depth_sigma", "sigma_uncorrelated")
 CLASSES = 3  # of brightness, by the planet's median AIRS sigma
 RIDGE = 30.0
 
@@ -58,7 +58,7 @@ class Planets:
 
     @property
     def features(self) -> np.ndarray:
-        return corel_features(*(self.arrays[n] for n in ("mean", "sigma", "depth", "depth_sigma", "independent")))
+        return corel_features(*(self.arrays[n] for n in ("mean", "sigma", "depth", "depth_sigma", "sigma_uncorrelated")))
 
     def take(self, rows: np.ndarray) -> "Planets":
         return Planets({name: array[rows] for name, array in self.arrays.items()}, self.groups[rows])
@@ -94,42 +94,42 @@ def main() -> None:
     write_atomically(options.out / "uncertainty.json", json.dumps(result, indent=1).encode())
 
 
-def make_planets(options) -> tuple[Planets, dict, Population]:
-    """Simulate and fit unless it is done; the memory and the naive answer come from labels that no planet has."""
+def make_planets(options) -> tuple[Planets, dict, NuisancePrior]:
+    """Simulate and fit unless it is done; the library and the naive answer come from labels that no planet has."""
     data, kept = options.out / "data", options.out / "planets.safetensors"
     try:
         arrays, text = load_arrays(kept)
     except StorageError:
         n = options.planets
         simulate_dataset(data, n_planets=n, n_test=n, seed=options.seed, size="full", labels=options.labels, level="lightcurves")
-        survey = survey_planets(Archive(data), "test", scratch=options.out, workers=2)
-        population = fit_population([o.estimate for o in survey.observations.values()])
-        observations = survey.given(population).observations
-        truth, (others, memory) = read_spectra(data / "test.csv").of(observations), other_labels(options)
-        arrays = {"truth": truth, "population": population.variance} | answer(list(observations.values()), memory)
+        planet_fits = fit_planets(Archive(data), "test", scratch=options.out, workers=2)
+        population = fit_nuisance_prior([o.estimate for o in planet_fits.fits.values()])
+        fits = planet_fits.conditioned_on(population).fits
+        truth, (others, library) = read_spectra(data / "test.csv").of(fits), other_labels(options)
+        arrays = {"truth": truth, "population": population.variance} | answer(list(fits.values()), library)
         text = {"naive": json.dumps(naive_answer(others))}
         save_arrays(kept, arrays, text)
-    population = Population(arrays.pop("population"))
+    population = NuisancePrior(arrays.pop("population"))
     return Planets(arrays, classes_of(arrays["sigma"], arrays["sigma"])), json.loads(text["naive"]), population
 
 
-def other_labels(options) -> tuple[np.ndarray, Memory]:
-    """The labels that no simulated planet has, (planet, wavelength), and the memory of them."""
+def other_labels(options) -> tuple[np.ndarray, SpectralLibrary]:
+    """The labels that no simulated planet has, (planet, wavelength), and the library of them."""
     own = {row.tobytes() for row in np.round(read_spectra(options.out / "data" / "test.csv").depth, 12)}
     labels = read_labels(options.labels)
     rows = [n for n, row in enumerate(np.round(labels.spectra.depth, 12)) if row.tobytes() not in own]
     depth = labels.spectra.depth[rows]
     scale = np.array([scale_height_depth(labels.stars[n], white) for n, white in zip(rows, depth[:, 1:].mean(axis=1))])
-    return depth, memorise(depth, Archive(options.out / "data").wavelengths(), scale)
+    return depth, fit_spectral_library(depth, Archive(options.out / "data").wavelengths(), scale)
 
 
-def answer(observations: list[Observation], memory: Memory) -> dict[str, np.ndarray]:
+def answer(fits: list[PlanetFit], library: SpectralLibrary) -> dict[str, np.ndarray]:
     found = {name: [] for name in FIELDS if name != "truth"}
-    for observation in observations:
-        estimate = observation.estimate
-        recalled = memory.given(estimate.covariance, scale_of(observation.star, estimate)).moments(estimate.depth[None])
+    for planet_fit in fits:
+        estimate = planet_fit.estimate
+        recalled = library.conditioned_on(estimate.covariance, scale_of(planet_fit.star, estimate)).moments(estimate.depth[None])
         mean, sigma = np.maximum(recalled[0][0], 0.0), recalled[1][0]
-        for name, row in zip(found, (mean, sigma, estimate.depth, estimate.sigma, estimate.independent)):
+        for name, row in zip(found, (mean, sigma, estimate.depth, estimate.sigma, estimate.sigma_uncorrelated)):
             found[name].append(row)
     return {name: np.array(rows) for name, rows in found.items()}
 
@@ -259,12 +259,12 @@ def judge(said: Answer, new: Planets, naive: dict) -> dict[str, float]:
     return row
 
 
-def judge_exosim(options, planets: Planets, naive: dict, population: Population, covered: dict) -> dict:
+def judge_exosim(options, planets: Planets, naive: dict, population: NuisancePrior, covered: dict) -> dict:
     """All simulated planets calibrate, the ExoSim planet is judged: coverage of its bins, and its rank among simulated ones."""
     archive = Archive(options.exosim)
-    observations = survey_planets(archive, "train", scratch=options.out / "exosim", workers=1).given(population).observations
-    truth = read_spectra(options.exosim / "train.csv").of(observations)
-    arrays = answer(list(observations.values()), other_labels(options)[1])
+    fits = fit_planets(archive, "train", scratch=options.out / "exosim", workers=1).conditioned_on(population).fits
+    truth = read_spectra(options.exosim / "train.csv").of(fits)
+    arrays = answer(list(fits.values()), other_labels(options)[1])
     new, table = Planets({"truth": truth} | arrays, classes_of(arrays["sigma"], planets.sigma)), {}
     for name, method in METHODS.items():
         table[name] = judge(method(planets, new, naive), new, naive)

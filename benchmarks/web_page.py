@@ -211,9 +211,9 @@ def use_dashboard(page, base, run, planets) -> str:
     page.wait_for_selector("iframe")
     frame = next(frame for frame in page.frames if frame != page.main_frame)
     frame.wait_for_load_state()
-    origin = frame.evaluate("window.origin")
-    assert origin == "null", origin
-    return f"{frame.title()!r} shown in a sandbox, origin {origin}"
+    source = frame.evaluate("window.source")
+    assert source == "null", source
+    return f"{frame.title()!r} shown in a sandbox, source {source}"
 
 
 def shoot(page, base, run, planet, shots: Path) -> None:
@@ -236,9 +236,9 @@ def look_at_hostile(browser) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / HOSTILE
         place.mkdir()
-        said = {"verb": HOSTILE, "metrics": {HOSTILE: HOSTILE}, "settings": {HOSTILE: HOSTILE}, "artifacts": {HOSTILE: {"sha256": HOSTILE}}}
+        said = {"command": HOSTILE, "metrics": {HOSTILE: HOSTILE}, "settings": {HOSTILE: HOSTILE}, "artifacts": {HOSTILE: {"sha256": HOSTILE}}}
         (place / "manifest_train.json").write_text(json.dumps(said))
-        (place / "running.json").write_text(json.dumps({"verb": HOSTILE, "lines": [HOSTILE]}))
+        (place / "running.json").write_text(json.dumps({"command": HOSTILE, "lines": [HOSTILE]}))
         (place / "comparison.csv").write_text(f"answer,score\n{HOSTILE},1\n")
         (place / "page.html").write_text("<script>parent.alert(1); top.location='http://127.0.0.1:9/'; fetch('/api/runs')</script>")
         with serving(folder, ()) as (base, _):

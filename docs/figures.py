@@ -127,7 +127,7 @@ def draw_rules(wavelength: np.ndarray) -> Figure:
     found = find_violations(mu, make_context(mu, torch.full_like(mu, 5e-5), grid))
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     panel = figure.subplots()
-    for name, colour in (("smoothness", BLUE), ("fft", ORANGE), ("rt", "#009E73")):
+    for name, colour in (("smoothness", BLUE), ("resolution", ORANGE), ("molecular_bands", "#009E73")):
         panel.plot(wavelength[1:], found[name].sigmas[0, 1:], color=colour, label=name)
     panel.set(xlabel="wavelength (micron)", ylabel="deviation (scales of the rule)")
     panel.legend()

@@ -113,4 +113,4 @@ budget.attempt(
         out, report, labels_csv=truth, wavelengths=archive.wavelengths(), title="Recovered spectra"
     ),
 )
-print(f"done; {budget}; given up: {budget.shed or 'nothing'}")
+print(f"done; {budget}; given up: {budget.skipped or 'nothing'}")

@@ -57,10 +57,10 @@ from ariel_lib.config import CalibrationConfig, Config, DataConfig, ModelConfig,
 from ariel_lib.io.archive import Archive
 from ariel_lib.io.kaggle_inputs import find_input, take_up_session
 from ariel_lib.pipeline.checkpoint import Checkpoint
-from ariel_lib.pipeline.planet_fits import survey_planets
+from ariel_lib.pipeline.planet_fits import fit_planets
 from ariel_lib.plots.figures import draw_history, draw_spectra, render_png
 from ariel_lib.prediction.predict import answer
-from ariel_lib.priors.scale_height import Labelled
+from ariel_lib.priors.scale_height import LabelledSpectra
 
 config = Config(
     data=DataConfig(root=str(data or find_input("train.csv", under=inputs)), light_curves=light_curves),
@@ -95,10 +95,10 @@ Image(render_png(draw_history(history)))
 
 # %%
 checkpoint, archive = Checkpoint.load(result["weights"]), Archive(config.data.root)
-judges = checkpoint.as_held_out(Labelled.read(archive, config.data.folder))
-where = {"scratch": out, "light_curves": light_curves, "planets": list(judges)[:3]}
-seen = survey_planets(archive, config.data.folder, **where).given(checkpoint).observations
-answers = [answer(observation, judges[planet]) for planet, observation in seen.items()]
+held_out_checkpoints = checkpoint.as_held_out(LabelledSpectra.read(archive, config.data.folder))
+where = {"scratch": out, "light_curves": light_curves, "planets": list(held_out_checkpoints)[:3]}
+seen = fit_planets(archive, config.data.folder, **where).conditioned_on(checkpoint).fits
+answers = [answer(planet_fit, held_out_checkpoints[planet]) for planet, planet_fit in seen.items()]
 mean, sigma = (np.stack([getattr(found, name) for found in answers]) for name in ("mean", "sigma"))
 labels = archive.labels(config.data.folder).of(seen)
 Image(render_png(draw_spectra(list(seen), mean, sigma, truth=labels, wavelengths=archive.wavelengths())))

@@ -26,7 +26,7 @@ def test_the_shipped_file_holds_no_more_than_defaults():
 
 def test_the_documented_override_line_sets_what_it_names():
     line = "+model=v50 +data=ariel_nominal +training.seed=1337 +training.batch_size=16 +training.optimizer=adamw"
-    line += " +training.gll=true +calibration.temperature=false data.root=/some/where"
+    line += " +training.challenge_loss=true +calibration.temperature=false data.root=/some/where"
     config = load_config(TRAIN, line.split())
     assert (config.training.seed, config.training.batch_size, config.calibration.temperature) == (1337, 16, False)
     assert (config.data.root, config.data.split) == ("/some/where", "train")
@@ -80,7 +80,7 @@ def test_every_shipped_file_composes():
         ("training.seed=abc", "training.seed: expected a whole number, found 'abc'"),
         ("training.seed=1.5", "training.seed: expected a whole number"),
         ("training.seed=true", "training.seed: expected a whole number"),
-        ("training.gll=1", "training.gll: expected true or false"),
+        ("training.challenge_loss=1", "training.challenge_loss: expected true or false"),
         ("training.learning_rate=fast", "training.learning_rate: expected a number"),
         ("training.learning_rate=0", "training.learning_rate: expected more than 0"),
         ("training.validation_fraction=1", "training.validation_fraction: expected between 0 and 1"),
@@ -142,7 +142,7 @@ def test_a_group_with_a_switch_is_turned_on_and_set(overrides):
 def test_a_file_spells_the_switch_out(tmp_path):
     path = write_yaml(tmp_path / "mine.yaml", "uncertainty: {corel: {enabled: true}}\nsymbolic: {fft: {weight: 0.1}}\n")
     config = load_config(path)
-    assert config.uncertainty.corel.enabled and config.symbolic.weights == {"fft": 0.1}
+    assert config.uncertainty.corel.enabled and config.symbolic.weights == {"resolution": 0.1}
     assert load_config(path, ["uncertainty.corel=false"]).uncertainty.corel.enabled is False
     with pytest.raises(ConfigError, match=r"uncertainty\.corel: expected keys and values, found True"):
         load_config(write_yaml(tmp_path / "short.yaml", "uncertainty: {corel: true}\n"))
@@ -158,6 +158,6 @@ def test_weights_of_rules_are_set_by_name_and_checked():
     with pytest.raises(ConfigError, match=r"Did you mean symbolic\.smoothness\?"):
         load_config(TRAIN, ["symbolic.smoothnes.weight=0.3"])
     with pytest.raises(ConfigError, match="0 or more"):
-        load_config(TRAIN, ["symbolic.rt.weight=-1"])
+        load_config(TRAIN, ["symbolic.molecular_bands.weight=-1"])
     with pytest.raises(ConfigError, match="between 0 and 1"):
         load_config(TRAIN, ["uncertainty.corel.q=80"])

@@ -47,7 +47,7 @@ def test_commands_that_a_page_shows_have_the_verbs_and_options_of_the_command_li
         command = root.commands.get(words[0])
         if command is None and words[0] in ("and",):  # the folder of `git clone`, in prose
             continue
-        assert command is not None, f"no verb {words[0]} in: spectramind {line}"
+        assert command is not None, f"no command {words[0]} in: spectramind {line}"
         if hasattr(command, "commands") and len(words) > 1:
             command = command.commands[words[1]]
         options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}

@@ -15,8 +15,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 NOMINAL = (
     "spectramind train --config configs/train.yaml +model=v50 +data=ariel_nominal +training.seed=1337 +training.batch_size=32 "
-    "+training.optimizer=adamw +training.gll=true +calibration.temperature=true +symbolic.smoothness.weight=0.10 "
-    "+symbolic.nonneg.weight=0.05 +symbolic.fft.weight=0.05 +symbolic.microlens.weight=0.05 +uncertainty.corel=false"
+    "+training.optimizer=adamw +training.challenge_loss=true +calibration.temperature=true +symbolic.smoothness.weight=0.10 "
+    "+symbolic.nonnegativity.weight=0.05 +symbolic.resolution.weight=0.05 +symbolic.lensing_bump.weight=0.05 +uncertainty.corel=false"
 )
 TOY_DATA = "spectramind simulate --out build/toy/data --planets 32 --test-planets 8 --seed 1"  # as the Makefile has it
 DASHBOARD = "spectramind diagnose dashboard --outdir outputs/diagnostics --html outputs/diagnostics/v50_report_v1.html"

@@ -26,8 +26,8 @@ def test_every_stage_is_a_command_with_options_that_exist():
     root = typer.main.get_command(app)
     assert list(stages()) == ["simulate", "calibrate", "train", "predict", "score"]
     for stage in stages().values():
-        program, verb, *words = stage["cmd"].split()
-        options = {option for parameter in root.commands[verb].params for option in parameter.opts}
+        program, command, *words = stage["cmd"].split()
+        options = {option for parameter in root.commands[command].params for option in parameter.opts}
         assert program == "spectramind" and {word for word in words if word.startswith("--")} <= options
 
 

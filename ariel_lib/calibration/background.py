@@ -3,7 +3,7 @@
 Most of what these pixels see is the star's own diffraction wings (all but about 2 electrons a sample on planet 9000001,
 whose first row is vignetted). That does no harm as long as the level follows the star in time: the wings take the same
 small fraction from every sample. Hence the level is measured sample by sample and smoothed over a 200th of the visit
-only, short against an ingress; without smoothing its noise, common to all wavelengths, would rival a faint star's.
+only, short against an ingress; without smoothing its noise, common to all wavelengths, would baseline a faint star's.
 """
 
 from dataclasses import dataclass, replace
@@ -12,6 +12,7 @@ import numpy as np
 
 from ariel_lib.calibration.extraction import ExtractionPlan
 from ariel_lib.calibration.frames import Frames
+from ariel_lib.errors import SpectraMindError
 from ariel_lib.instrument import Instrument
 from ariel_lib.io.light_curves import LightCurve
 
@@ -74,7 +75,7 @@ def plan_background(variance: np.ndarray, bad: np.ndarray, instrument: Instrumen
     basis[:, columns] = np.polynomial.legendre.legvander(across, degree).T
     beside = background_pixels(instrument) & ~bad
     if not beside.any():
-        raise ValueError(f"{instrument.name}: expected good pixels in rows {instrument.background_rows}, found none")
+        raise SpectraMindError(f"{instrument.name}: expected good pixels in rows {instrument.background_rows}, found none")
     design = np.broadcast_to(basis[:, None, :], (degree + 1, *bad.shape))[:, beside]
     weights = np.zeros((degree + 1, *bad.shape))
     weights[:, beside] = np.linalg.pinv(design).T

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ariel_lib.errors import SpectraMindError
 from ariel_lib.io.light_curves import LightCurve
 
 
@@ -15,7 +16,7 @@ def bin_light_curve(curve: LightCurve, width: int) -> LightCurve:
         return curve
     bins = len(curve.time) // width
     if bins == 0:
-        raise ValueError(f"bin width: expected at most the {len(curve.time)} samples of the light curve, found {width}")
+        raise SpectraMindError(f"bin width: expected at most the {len(curve.time)} samples of the light curve, found {width}")
 
     def folded(values: np.ndarray) -> np.ndarray:
         return values[: bins * width].reshape(bins, width, *values.shape[1:])

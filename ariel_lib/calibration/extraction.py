@@ -13,6 +13,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from ariel_lib.calibration.frames import Frames
+from ariel_lib.errors import SpectraMindError
 from ariel_lib.instrument import Instrument
 from ariel_lib.io.light_curves import LightCurve
 
@@ -60,7 +61,7 @@ def plan_extraction(mean: np.ndarray, variance: np.ndarray, bad: np.ndarray, ins
     kept = np.where(good, profile, 0).sum(None if instrument.crop is None else 0)
     usable = np.broadcast_to((total > 0) & (kept > MIN_LIGHT), instrument.columns)
     if not usable.any():
-        raise ValueError(f"{instrument.name}: expected starlight in rows {instrument.trace_rows}, found none")
+        raise SpectraMindError(f"{instrument.name}: expected starlight in rows {instrument.trace_rows}, found none")
     inverse = np.divide(1, variance, out=np.zeros_like(mean, float), where=good & usable)
     slopes = [_slope(image, axis, instrument) for axis in (0, 1)]
     weights = _optimal_weights(profile, slopes[:1] if instrument.crop else slopes, inverse, instrument)

@@ -14,7 +14,7 @@ from ariel_lib import __version__
 from ariel_lib.calibration.fused import calibrate_visit
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.errors import ArchiveError
-from ariel_lib.execution.workers import Crew, run_tasks
+from ariel_lib.execution.workers import WorkerPool, run_tasks
 from ariel_lib.io.archive import Archive
 from ariel_lib.io.layout import light_curves_path
 from ariel_lib.io.light_curves import load_provenance, save_light_curves
@@ -72,14 +72,14 @@ def calibrate_split(
     out: Path | str,
     settings: CalibrationSettings,
     *,
-    workers: int | Crew = 1,
+    workers: int | WorkerPool = 1,
     planets: Sequence[str] | None = None,
     most_visits: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> CalibrationReport:
     """Calibrate every visit of a split into {out}/{split}/, and write {out}/{split}/calibration_report.json.
 
-    workers   processes, 1 being this one; or the crew of a cluster
+    workers   processes, 1 being this one; or the pool of a cluster
     planets   only these; None: all planets of the split
     most_visits  only so many of each planet, the first ones; None: all
     progress  called with the number of visits settled and their total

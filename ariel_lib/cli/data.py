@@ -71,11 +71,11 @@ def calibrate(
     A second run does only what is missing or out of date. Exit code 1: some visits failed, the others are done.
     """
     from ariel_lib.commands import run_calibration
-    from ariel_lib.execution.dask_cluster import open_crew
+    from ariel_lib.execution.dask_cluster import open_pool
 
-    crew = open_crew(scheduler, data.resolve(), out.resolve()) if scheduler else nullcontext(workers)
+    pool = open_pool(scheduler, data.resolve(), out.resolve()) if scheduler else nullcontext(workers)
     with progress_bar("Calibrating visits") as progress:
-        result, failed = run_calibration(data=data, split=split.value, out=out, hands=crew, progress=progress)
+        result, failed = run_calibration(data=data, split=split.value, out=out, workers=pool, progress=progress)
     print_json(result)
     if failed:
         raise typer.Exit(1)

@@ -40,7 +40,7 @@ def compare(
     config: Annotated[Path | None, typer.Option(help="YAML file of differences from the defaults.")] = None,
     workers: Workers = 1,
 ) -> None:
-    """Train V50 and its rivals on one split; print their scores on the test split, with errors."""
+    """Train V50 and its baselines on one split; print their scores on the test split, with errors."""
     from ariel_lib.config import load_config
 
     settings = load_config(config, overrides or ())
@@ -68,11 +68,11 @@ def ablate(
     Exit code 1: some points failed, the others are ranked.
     """
     from ariel_lib.commands import run_ablation
-    from ariel_lib.execution.dask_cluster import open_crew
+    from ariel_lib.execution.dask_cluster import open_pool
 
-    crew = open_crew(scheduler) if scheduler else nullcontext(workers)
-    with crew as hands, progress_bar("Points") as progress:
-        result = run_ablation(config, overrides or (), truth=truth, workers=hands, progress=progress, log=print_line)
+    pool = open_pool(scheduler) if scheduler else nullcontext(workers)
+    with pool as workers, progress_bar("Points") as progress:
+        result = run_ablation(config, overrides or (), truth=truth, workers=workers, progress=progress, log=print_line)
     print_json(result)
     if result["failed"]:
         raise typer.Exit(1)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ariel_lib.cli.shared import app, print_json, print_line
+from ariel_lib.errors import SpectraMindError
 
 
 @app.command(epilog="Example: spectramind verify outputs/v50/manifest_train.json")
@@ -53,7 +54,7 @@ def serve(
     from importlib.util import find_spec
 
     if find_spec("fastapi") is None or find_spec("uvicorn") is None:
-        raise ValueError("the web page needs FastAPI: pip install 'spectramind[gui]' adds it")
+        raise SpectraMindError("the web page needs FastAPI: pip install 'spectramind[gui]' adds it")
     from ariel_lib.server.app import serve as run
 
     run(root=root, host=host, port=port, also=data or (), names=name or (), log=print_line)

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ariel_lib.errors import SpectraMindError
 from ariel_lib.io.archive import Archive
 from ariel_lib.io.storage import save_arrays
 from ariel_lib.models.decoder import EXPERTS
 from ariel_lib.models.inputs import Inputs
 from ariel_lib.pipeline.checkpoint import Checkpoint
-from ariel_lib.pipeline.planet_fits import survey_planets
+from ariel_lib.pipeline.planet_fits import fit_planets
 from ariel_lib.prediction.predict import planet_inputs
 
 BANDS = 6  # means over so many equal stretches of AIRS are explained
@@ -165,14 +166,14 @@ def explain_submission(
 ) -> Path:
     """Write `explain`'s arrays for the planets of a split, safetensors with their ids; fits kept in scratch are used again."""
     checkpoint = Checkpoint.load(weights)
-    survey = survey_planets(
+    planet_fits = fit_planets(
         Archive(data), split, scratch=scratch, light_curves=light_curves, planets=planets, workers=workers, progress=progress
     )
-    observations = survey.given(checkpoint).observations
-    if not observations:
-        raise ValueError(f"{data}: expected light curves of the submission's planets under {split}, found none")
-    inputs = [planet_inputs(observation, checkpoint) for observation in observations.values()]
+    fits = planet_fits.conditioned_on(checkpoint).fits
+    if not fits:
+        raise SpectraMindError(f"{data}: expected light curves of the submission's planets under {split}, found none")
+    inputs = [planet_inputs(planet_fit, checkpoint) for planet_fit in fits.values()]
     network = checkpoint.network.members[0]  # of several the first speaks for all
     arrays = explain(network, inputs, explained, seed)
-    text = {"planet_ids": list(observations), "relations": network.gnn.graph.relations, "experts": EXPERTS}
+    text = {"planet_ids": list(fits), "relations": network.gnn.graph.relations, "experts": EXPERTS}
     return save_arrays(out, arrays, {name: json.dumps(words) for name, words in text.items()})

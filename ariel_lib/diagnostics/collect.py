@@ -14,9 +14,9 @@ import pandas as pd
 
 from ariel_lib.diagnostics.attribution import explain_submission
 from ariel_lib.diagnostics.calibration_quality import summarise_visits
-from ariel_lib.diagnostics.dashboard import Evidence, draw_dashboard
-from ariel_lib.errors import ArchiveError
-from ariel_lib.evaluation.physics_check import guard_planets, guarded_context
+from ariel_lib.diagnostics.dashboard import DashboardData, draw_dashboard
+from ariel_lib.errors import ArchiveError, SpectraMindError
+from ariel_lib.evaluation.physics_check import detect_bumps_in_planets, make_rule_context
 from ariel_lib.io.archive import Archive
 from ariel_lib.io.checksums import sha256
 from ariel_lib.io.storage import StorageError, load_arrays, load_metadata
@@ -28,8 +28,8 @@ from ariel_lib.symbolic.rules import RULES, find_violations, penalty_gradient
 
 EXPLANATION = "explanation.safetensors"
 STAR_COLUMNS = ("Ts", "Rs", "P")
-HOUSEKEEPING_PLANETS = 100
-GUARDED = "microlens"  # the rule that reads light curves
+CALIBRATION_PLANETS = 100
+LIGHT_CURVE_RULE = "lensing_bump"  # the rule that reads light curves
 
 
 def diagnose(
@@ -54,16 +54,16 @@ def diagnose(
     weights   default: model/weights.safetensors beside the submission. They must be those that made it
     explained planets whose attributions are computed
     An explanation.safetensors beside the submission is taken instead of made.
-    Raises ValueError where the files do not belong together, or without the extra [diagnostics].
+    Raises SpectraMindError where the files do not belong together, or without the extra [diagnostics].
     """
     if importlib.util.find_spec("bokeh") is None:
-        raise ValueError("the dashboard needs Bokeh: pip install 'spectramind[diagnostics]' adds it")
+        raise SpectraMindError("the dashboard needs Bokeh: pip install 'spectramind[diagnostics]' adds it")
     submission, outdir = Path(submission), Path(outdir)
     page, started = Path(html) if html else outdir / "v50_report_v1.html", time.monotonic()
     planets, mean, sigma = read_submission(submission)
     record = _record(submission)
-    origin, missing = record.get("origin", {}), {}
-    archive = Archive(_data_folder(submission, data, origin))
+    source, missing = record.get("source", {}), {}
+    archive = Archive(_data_folder(submission, data, source))
     truth = Path(truth) if truth else archive.root / f"{split}.csv"
     labels, naive = _labels(archive, truth)
     known = None if labels is None else labels.of(planets)
@@ -71,20 +71,20 @@ def diagnose(
     seconds = read_seconds([folder / SUMMARY for folder in (archive.root, weights.parent, submission.parent)])
     clock = time.monotonic()
     explanation, who = _explanation(
-        submission, outdir, weights, origin, missing, data=archive.root, split=split, planets=planets,
+        submission, outdir, weights, source, missing, data=archive.root, split=split, planets=planets,
         light_curves=light_curves, explained=explained, seed=seed, workers=workers, progress=progress,
     )  # fmt: skip
     if explanation and not (submission.parent / EXPLANATION).is_file():
         seconds["explain"] = time.monotonic() - clock
     curves = _light_curves(archive, submission, split, light_curves, missing)
-    guarded = _guard(archive, submission, split, planets, curves, workers)
-    if guarded is not None and None in guarded:
-        missing[GUARDED] = f"{guarded.count(None)} of {len(planets)} planets have no light curves; their rows are blank"
-    deviations, limits, gradients = _rules(mean, sigma, archive.wavelengths(), guarded)
-    evidence = Evidence(
+    detections = _detect_bumps(archive, submission, split, planets, curves, workers)
+    if detections is not None and None in detections:
+        missing[LIGHT_CURVE_RULE] = f"{detections.count(None)} of {len(planets)} planets have no light curves; their rows are blank"
+    deviations, limits, gradients = _rules(mean, sigma, archive.wavelengths(), detections)
+    evidence = DashboardData(
         planets, archive.wavelengths(), mean, sigma, known, naive, _configuration(weights, submission, archive.root),
         _stars(archive, split, planets), explanation, who, deviations, limits, gradients,
-        None if curves is None else summarise_visits(curves, split, planets[:HOUSEKEEPING_PLANETS], archive), seconds, missing,
+        None if curves is None else summarise_visits(curves, split, planets[:CALIBRATION_PLANETS], archive), seconds, missing,
     )  # fmt: skip
     summary = draw_dashboard(page, evidence, seed=seed)
     return {
@@ -98,10 +98,10 @@ def _record(submission: Path) -> dict:
     return json.loads(path.read_bytes()) if path.is_file() else {}
 
 
-def _data_folder(submission: Path, data, origin: dict) -> Path:
-    if data is None and "data" not in origin:
+def _data_folder(submission: Path, data, source: dict) -> Path:
+    if data is None and "data" not in source:
         raise ArchiveError(submission.with_suffix(".json"), "a record that names the data", "none", "Give --data FOLDER.")
-    return Path(data or origin["data"])
+    return Path(data or source["data"])
 
 
 def _labels(archive: Archive, truth: Path):
@@ -112,19 +112,19 @@ def _labels(archive: Archive, truth: Path):
     return labels, {} if known is None else naive_answer(known.depth)
 
 
-def _explanation(submission: Path, outdir: Path, weights: Path, origin: dict, missing: dict, **how) -> tuple[dict, list[str]]:
+def _explanation(submission: Path, outdir: Path, weights: Path, source: dict, missing: dict, **how) -> tuple[dict, list[str]]:
     path = submission.parent / EXPLANATION
     if not path.is_file():
         if not weights.is_file():
             missing["explanation"] = f"{weights}: no such file; --weights names the weights that made the submission"
             return {}, []
-        if origin.get("weights", sha256(weights)) != sha256(weights):
-            raise ValueError(f"{weights}: expected the weights that made {submission}, found others. Predict again, or give --weights.")
+        if source.get("weights", sha256(weights)) != sha256(weights):
+            raise SpectraMindError(f"{weights}: expected the weights that made {submission}, found others. Predict again, or give --weights.")
         path = explain_submission(weights=weights, out=outdir / path.name, scratch=submission.parent, **how)
     arrays, text = load_arrays(path)
     who = json.loads(text["planet_ids"])
     if unknown := set(who) - set(how["planets"]):
-        raise ValueError(f"{path}: expected planets of {submission} only, found {len(unknown)} others. Remove it: it is of another run.")
+        raise SpectraMindError(f"{path}: expected planets of {submission} only, found {len(unknown)} others. Remove it: it is of another run.")
     return arrays, who
 
 
@@ -134,27 +134,27 @@ def _light_curves(archive: Archive, submission: Path, split: str, light_curves, 
     folder = next((folder for folder in folders if (folder / split).is_dir()), None)
     if folder is None:
         why = f"no light curves under {' or '.join(map(str, folders))}"
-        missing |= {GUARDED: f"not computed: {why}", "housekeeping": why}
+        missing |= {LIGHT_CURVE_RULE: f"not computed: {why}", "calibration_quality": why}
     return folder
 
 
-def _guard(archive: Archive, submission: Path, split: str, planets, curves: Path | None, workers: int) -> list | None:
+def _detect_bumps(archive: Archive, submission: Path, split: str, planets, curves: Path | None, workers: int) -> list | None:
     """What the microlensing guard saw of each planet, None where it saw none; None altogether without light curves."""
     if curves is None:
         return None
-    found = guard_planets(archive, split, curves, submission.parent / "estimates" / split, planets, workers)
+    found = detect_bumps_in_planets(archive, split, curves, submission.parent / "estimates" / split, planets, workers)
     return [found.get(planet) for planet in planets]
 
 
-def _rules(mean: np.ndarray, sigma: np.ndarray, wavelength: np.ndarray, guarded: list | None) -> tuple[dict, dict, dict]:
+def _rules(mean: np.ndarray, sigma: np.ndarray, wavelength: np.ndarray, detections: list | None) -> tuple[dict, dict, dict]:
     """Deviations, limits and ∂L/∂μ by rule; the guard's only where there are light curves, NaN for planets without."""
-    seen = [None] * len(mean) if guarded is None else guarded
-    mu, context = guarded_context(mean, sigma, wavelength, [one or () for one in seen])
-    names = [name for name in RULES if name != GUARDED or guarded is not None]
+    seen = [None] * len(mean) if detections is None else detections
+    mu, context = make_rule_context(mean, sigma, wavelength, [one or () for one in seen])
+    names = [name for name in RULES if name != LIGHT_CURVE_RULE or detections is not None]
     found = find_violations(mu, context)
     deviations = {name: found[name].sigmas.numpy() for name in names}
-    if guarded is not None:
-        deviations[GUARDED][[one is None for one in seen]] = np.nan
+    if detections is not None:
+        deviations[LIGHT_CURVE_RULE][[one is None for one in seen]] = np.nan
     gradients = {name: penalty_gradient(name, mu, context).numpy() for name in names}
     return deviations, {name: RULES[name].limit for name in names}, gradients
 

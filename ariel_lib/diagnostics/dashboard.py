@@ -29,7 +29,7 @@ HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
-class Evidence:
+class DashboardData:
     """What is known of one submission. mean, sigma, truth (planet, wavelength); wavelength (wavelength,) micron, FGS1 first.
 
     truth          None where it is not known; naive as metrics.summary takes it
@@ -53,17 +53,17 @@ class Evidence:
     deviations: Mapping[str, Array] = field(default_factory=dict)
     limits: Mapping[str, float] = field(default_factory=dict)
     gradients: Mapping[str, Array] = field(default_factory=dict)
-    housekeeping: pd.DataFrame | None = None
+    calibration_quality: pd.DataFrame | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
-def draw_dashboard(page: Path | str, evidence: Evidence, *, title: str = "SpectraMind V50", seed: int = 0) -> dict:
+def draw_dashboard(page: Path | str, shown: DashboardData, *, title: str = "SpectraMind V50", seed: int = 0) -> dict:
     """Write the page, its PNG and CSV files and diagnostic_summary.json beside it; returns the summary, JSON-able."""
-    page, missing = Path(page), dict(evidence.missing)
-    planets = _planet_table(evidence)
+    page, missing = Path(page), dict(shown.missing)
+    planets = _planet_table(shown)
     order = planets.index.to_numpy()
-    drawn = _charts(evidence, order, planets, missing, seed)
+    drawn = _charts(shown, order, planets, missing, seed)
     pictures = {chart.name: {kind: _png(chart, kind) for kind in ("light", "dark")} for chart in drawn}
     names = []
     for chart in drawn:
@@ -77,45 +77,45 @@ def draw_dashboard(page: Path | str, evidence: Evidence, *, title: str = "Spectr
         plot = interactive.embedding_plot(kind, chart.table, colours[0])
         write_atomically(page.parent / f"{kind}.html", interactive.alone(plot, chart.title).encode())
         names.append(f"{kind}.html")
-    write_atomically(page, _render(title, evidence, planets, drawn, moving, pictures, colours, missing).encode())
+    write_atomically(page, _render(title, shown, planets, drawn, moving, pictures, colours, missing).encode())
     summary = {
-        "planets": len(evidence.planets), "metrics": _metrics(evidence), "files": sorted([*names, "planets.csv", page.name]),
-        "missing": missing, "seconds": dict(evidence.seconds),
+        "planets": len(shown.planets), "metrics": _metrics(shown), "files": sorted([*names, "planets.csv", page.name]),
+        "missing": missing, "seconds": dict(shown.seconds),
     }  # fmt: skip
-    if "ig_error" in evidence.explanation:
-        summary["completeness_error_ppm"] = {m: float(evidence.explanation[f"{m}_error"].max()) for m in explanation_charts.METHODS}
+    if "ig_error" in shown.explanation:
+        summary["completeness_error_ppm"] = {m: float(shown.explanation[f"{m}_error"].max()) for m in explanation_charts.METHODS}
     write_atomically(page.parent / "diagnostic_summary.json", (json.dumps(summary, indent=1) + "\n").encode())
     return summary
 
 
-def _metrics(evidence: Evidence) -> dict[str, float]:
-    if evidence.truth is None:
-        return {"median_sigma_ppm": float(1e6 * np.median(evidence.sigma))}
-    return scoring.summary(evidence.truth, evidence.mean, evidence.sigma, **evidence.naive)
+def _metrics(shown: DashboardData) -> dict[str, float]:
+    if shown.truth is None:
+        return {"median_sigma_ppm": float(1e6 * np.median(shown.sigma))}
+    return scoring.summary(shown.truth, shown.mean, shown.sigma, **shown.naive)
 
 
-def _planet_table(evidence: Evidence) -> pd.DataFrame:
-    """A row a planet, worst first (or widest sigma first); its index says where the planet stands in the evidence."""
-    table = pd.DataFrame({"planet": list(evidence.planets)})
-    if evidence.truth is not None:
-        gain = scoring.gll_gain(evidence.truth, evidence.mean, evidence.sigma, **evidence.naive)
+def _planet_table(shown: DashboardData) -> pd.DataFrame:
+    """A row a planet, worst first (or widest sigma first); its index says where the planet stands in the shown."""
+    table = pd.DataFrame({"planet": list(shown.planets)})
+    if shown.truth is not None:
+        gain = scoring.gll_gain(shown.truth, shown.mean, shown.sigma, **shown.naive)
         table["score"] = np.average(gain, axis=1, weights=scoring.column_weights(gain.shape[1]))
-        table["rmse_ppm"] = 1e6 * np.sqrt(np.mean((evidence.mean - evidence.truth) ** 2, axis=1))
-    table["depth_ppm"] = 1e6 * evidence.mean.mean(axis=1)
-    table["sigma_ppm"] = 1e6 * np.median(evidence.sigma, axis=1)
-    if evidence.stars is not None:
-        table = table.merge(evidence.stars, on="planet", how="left")
-    first, rising = ("score", True) if evidence.truth is not None else ("sigma_ppm", False)
+        table["rmse_ppm"] = 1e6 * np.sqrt(np.mean((shown.mean - shown.truth) ** 2, axis=1))
+    table["depth_ppm"] = 1e6 * shown.mean.mean(axis=1)
+    table["sigma_ppm"] = 1e6 * np.median(shown.sigma, axis=1)
+    if shown.stars is not None:
+        table = table.merge(shown.stars, on="planet", how="left")
+    first, rising = ("score", True) if shown.truth is not None else ("sigma_ppm", False)
     return table.sort_values(first, ascending=rising, kind="stable")
 
 
-def _charts(evidence: Evidence, order: Array, planets: pd.DataFrame, missing: dict, seed: int) -> list[Chart]:
-    """Whatever the evidence allows, in the order of the page; why not goes to missing."""
-    found, wavelength = [], evidence.wavelength
-    mean, sigma = evidence.mean[order], evidence.sigma[order]
-    if evidence.truth is not None:
-        truth = evidence.truth[order]
-        gain = scoring.gll_gain(truth, mean, sigma, **evidence.naive)
+def _charts(shown: DashboardData, order: Array, planets: pd.DataFrame, missing: dict, seed: int) -> list[Chart]:
+    """Whatever the shown allows, in the order of the page; why not goes to missing."""
+    found, wavelength = [], shown.wavelength
+    mean, sigma = shown.mean[order], shown.sigma[order]
+    if shown.truth is not None:
+        truth = shown.truth[order]
+        gain = scoring.gll_gain(truth, mean, sigma, **shown.naive)
         found += [
             charts.gain_heatmap(list(planets["planet"]), gain, wavelength),
             charts.residual_spectrum(mean - truth, sigma, wavelength), charts.fft_residuals(mean - truth, sigma),
@@ -123,22 +123,22 @@ def _charts(evidence: Evidence, order: Array, planets: pd.DataFrame, missing: di
         ]  # fmt: skip
     else:
         missing["errors"] = "the truth is not known"
-    if evidence.explanation:
-        found += _explanation_charts(evidence, planets, mean.mean(axis=0), missing, seed)
-    if evidence.deviations:
-        sorted_maps = {rule: map_[order] for rule, map_ in evidence.deviations.items()}
-        found.append(explanation_charts.symbolic_maps(sorted_maps, evidence.limits, wavelength))
-        found.append(explanation_charts.symbolic_gradients(evidence.gradients, mean.mean(axis=0), wavelength))
-    if evidence.housekeeping is not None and len(evidence.housekeeping):
-        found.append(explanation_charts.calibration_housekeeping(evidence.housekeeping))
-    if evidence.seconds:
-        found.append(explanation_charts.stage_timing(evidence.seconds))
+    if shown.explanation:
+        found += _explanation_charts(shown, planets, mean.mean(axis=0), missing, seed)
+    if shown.deviations:
+        sorted_maps = {rule: map_[order] for rule, map_ in shown.deviations.items()}
+        found.append(explanation_charts.symbolic_maps(sorted_maps, shown.limits, wavelength))
+        found.append(explanation_charts.symbolic_gradients(shown.gradients, mean.mean(axis=0), wavelength))
+    if shown.calibration_quality is not None and len(shown.calibration_quality):
+        found.append(explanation_charts.calibration_quality(shown.calibration_quality))
+    if shown.seconds:
+        found.append(explanation_charts.stage_timing(shown.seconds))
     return found
 
 
-def _explanation_charts(evidence: Evidence, planets: pd.DataFrame, mean: Array, missing: dict, seed: int) -> list[Chart]:
-    arrays, found = evidence.explanation, []
-    rows = planets.set_index("planet").loc[list(evidence.explained)].reset_index()
+def _explanation_charts(shown: DashboardData, planets: pd.DataFrame, mean: Array, missing: dict, seed: int) -> list[Chart]:
+    arrays, found = shown.explanation, []
+    rows = planets.set_index("planet").loc[list(shown.explained)].reset_index()
     for kind in MOVING:
         try:
             points = project(kind, arrays["embedding"], seed)
@@ -147,8 +147,8 @@ def _explanation_charts(evidence: Evidence, planets: pd.DataFrame, mean: Array, 
             missing[kind] = str(error)
     for method in explanation_charts.METHODS:
         given = arrays[method], arrays[f"{method}_error"], arrays["correction"]
-        found.append(explanation_charts.attribution_overlay(method, *given, mean, evidence.wavelength))
-    return [*found, explanation_charts.gate_traces(arrays["gates"], evidence.wavelength)]
+        found.append(explanation_charts.attribution_overlay(method, *given, mean, shown.wavelength))
+    return [*found, explanation_charts.gate_traces(arrays["gates"], shown.wavelength)]
 
 
 def _png(chart: Chart, kind: str) -> bytes:
@@ -162,11 +162,11 @@ def _png(chart: Chart, kind: str) -> bytes:
     return small.getvalue()
 
 
-def _render(title, evidence: Evidence, planets, drawn, moving, pictures, colours, missing) -> str:
+def _render(title, shown: DashboardData, planets, drawn, moving, pictures, colours, missing) -> str:
     order = planets.index.to_numpy()
-    arrays = [x[order] for x in (evidence.mean, evidence.sigma, evidence.truth) if x is not None]
-    first = [x[0] for x in arrays] if evidence.truth is not None else [arrays[0][0], arrays[1][0], None]
-    items = [interactive.spectrum_plot(evidence.wavelength, *first)]
+    arrays = [x[order] for x in (shown.mean, shown.sigma, shown.truth) if x is not None]
+    first = [x[0] for x in arrays] if shown.truth is not None else [arrays[0][0], arrays[1][0], None]
+    items = [interactive.spectrum_plot(shown.wavelength, *first)]
     items += [interactive.embedding_plot(kind, chart.table, colours[0]) for kind, chart in moving.items()]
     items = interactive.as_json(items)
     for item in items[1:]:
@@ -175,16 +175,16 @@ def _render(title, evidence: Evidence, planets, drawn, moving, pictures, colours
     names = list(planets["planet"])
     data = {
         "planets": names, "labels": [f"{p}  {v:.3g}" for p, v in zip(names, planets[colours[0]])], "said": said,
-        "wavelength": evidence.wavelength.tolist(), "arrays": ["mean", "sigma", "truth"][: len(arrays)],
+        "wavelength": shown.wavelength.tolist(), "arrays": ["mean", "sigma", "truth"][: len(arrays)],
         "packed": interactive.pack(arrays), "items": items,
     }  # fmt: skip
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     page = environment.from_string((HERE / "dashboard.html").read_text(encoding="utf-8"))
-    metrics = [(name, f"{value:.6g}", GOALS.get(name, "")) for name, value in _metrics(evidence).items()]
-    order_said = "Worst first, by the score of the planet." if evidence.truth is not None else "Widest sigma first: no truth."
+    metrics = [(name, f"{value:.6g}", GOALS.get(name, "")) for name, value in _metrics(shown).items()]
+    order_said = "Worst first, by the score of the planet." if shown.truth is not None else "Widest sigma first: no truth."
     return page.render(
-        title=title, notes=[f"{len(names)} planets, {evidence.mean.shape[1]} wavelengths."], charts=drawn, moving=moving,
-        colours=colours, metrics=metrics, configuration=json.dumps(evidence.configuration, indent=1, ensure_ascii=False),
+        title=title, notes=[f"{len(names)} planets, {shown.mean.shape[1]} wavelengths."], charts=drawn, moving=moving,
+        colours=colours, metrics=metrics, configuration=json.dumps(shown.configuration, indent=1, ensure_ascii=False),
         pictures={n: {k: b64encode(png).decode() for k, png in both.items()} for n, both in pictures.items() if n not in moving},
         packed=True, order=order_said, missing=missing.items(), bokeh=Markup(interactive.bokeh_script()),
         data=Markup(htmlsafe_json_dumps(data)), script=Markup((HERE / "dashboard.js").read_text(encoding="utf-8")),

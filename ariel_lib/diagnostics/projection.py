@@ -7,10 +7,12 @@ import warnings
 
 import numpy as np
 
+from ariel_lib.errors import SpectraMindError
+
 FEWEST = 5  # planets below which a neighbourhood is no structure
 
 
-class ProjectionError(ValueError):
+class ProjectionError(SpectraMindError):
     """The embeddings cannot be laid out: too few of them, or a library is missing."""
 
 

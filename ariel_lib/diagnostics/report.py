@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ariel_lib import metrics as scoring
+from ariel_lib.errors import SpectraMindError
 from ariel_lib.io.layout import Spectra
 from ariel_lib.io.submission import read_submission
 from ariel_lib.io.tables import read_spectra
@@ -35,7 +36,7 @@ def report_from_artifacts(
     """
     planet_ids, mean, sigma = read_submission(submission_csv)
     if wavelengths is not None and np.shape(wavelengths) != (mean.shape[1],):
-        raise ValueError(
+        raise SpectraMindError(
             f"{submission_csv} has {mean.shape[1]} wavelengths, the axis given has shape {np.shape(wavelengths)}"
         )
     notes = [f"{len(planet_ids)} planets, {mean.shape[1]} wavelengths, from {Path(submission_csv).name}."]
@@ -61,11 +62,11 @@ def report_from_artifacts(
 
 def _match_labels(planet_ids: Sequence[str], n_wavelengths: int, labels: Spectra, labels_csv: Path | str) -> list[int]:
     if labels.depth.shape[1] != n_wavelengths:
-        raise ValueError(f"{labels_csv} has {labels.depth.shape[1]} wavelengths, the submission {n_wavelengths}")
+        raise SpectraMindError(f"{labels_csv} has {labels.depth.shape[1]} wavelengths, the submission {n_wavelengths}")
     labelled = set(labels.planet_ids)
     rows = [row for row, planet in enumerate(planet_ids) if planet in labelled]
     if not rows:
-        raise ValueError(f"no planet of the submission is in {labels_csv}; give the labels of its planets")
+        raise SpectraMindError(f"no planet of the submission is in {labels_csv}; give the labels of its planets")
     return rows
 
 

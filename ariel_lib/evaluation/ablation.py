@@ -24,17 +24,17 @@ import yaml
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.config import Config, ConfigError, config_hash, load_config
 from ariel_lib.evaluation.leaderboard import ranked, weights_sentence
-from ariel_lib.execution.workers import Crew, processes, run_tasks
+from ariel_lib.execution.workers import WorkerPool, local_pool, run_tasks
 from ariel_lib.io.archive import Archive
 from ariel_lib.io.checksums import sha256
 from ariel_lib.io.storage import write_atomically
 from ariel_lib.io.tables import read_spectra
 from ariel_lib.metrics import bootstrap_error, naive_answer, planet_scores
 from ariel_lib.pipeline.checkpoint import Checkpoint
-from ariel_lib.pipeline.planet_fits import survey_planets
+from ariel_lib.pipeline.planet_fits import fit_planets
 from ariel_lib.plots.page import write_report
 from ariel_lib.prediction.predict import answer
-from ariel_lib.priors.scale_height import Labelled
+from ariel_lib.priors.scale_height import LabelledSpectra
 from ariel_lib.provenance.record import fingerprint
 from ariel_lib.symbolic.context import make_context
 from ariel_lib.symbolic.rules import find_violations
@@ -105,7 +105,7 @@ def _points(grid: Mapping[str, list], base: list[str], out: Path) -> Iterator[Po
 
 
 def ablate(
-    path: Path | str, overrides: list[str] | tuple = (), *, train: Train, truth: Path | str | None = None, workers: int | Crew = 1,
+    path: Path | str, overrides: list[str] | tuple = (), *, train: Train, truth: Path | str | None = None, workers: int | WorkerPool = 1,
     progress: Callable[[int, int], None] | None = None, log: Callable[[str], None] = print,
 ) -> dict:  # fmt: skip
     """Run what is not done of the grid and write leaderboard.csv, .md, .html and winner.zip; returns winner, counts, failed, and
@@ -113,7 +113,7 @@ def ablate(
 
     train    trains one point and returns what training.loop.train does, such as commands.run_training; a function of a module
     truth    labels of the test planets: every point is scored on them too, and compared with the first of the grid
-    workers  points side by side, or the crew of a cluster
+    workers  points side by side, or the pool of a cluster
     Raises ConfigError where no point at all could be run.
     """
     points, out, public = load_grid(path, overrides)
@@ -123,10 +123,10 @@ def ablate(
     log(f"{len(points)} points, {len(points) - len(waiting)} of them finished before")
     for point in {(p.config.calibration.airs_samples, p.config.data.root): p for p in waiting}.values():
         for split in (point.config.data.folder, "test")[: 1 + (truth is not None)]:
-            _survey(point.config, split, _shared(point), None)
+            _fit_planets(point.config, split, _shared(point), None)
     failed, kept = {}, len(points) - len(waiting)
-    with nullcontext(workers) if isinstance(workers, Crew) else processes(workers, patience=None) as crew:
-        for done, (point, reason) in enumerate(run_tasks(waiting, partial(run_point, train=train), crew), kept + 1):
+    with nullcontext(workers) if isinstance(workers, WorkerPool) else local_pool(workers, patience=None) as pool:
+        for done, (point, reason) in enumerate(run_tasks(waiting, partial(run_point, train=train), pool), kept + 1):
             log(f"point {done} of {len(points)}: {point.name}: {reason or 'done'}")
             failed |= {point.name: reason} if reason else {}
             if progress:
@@ -212,8 +212,8 @@ def _share_fits(point: Point) -> None:
             link.symlink_to(_shared(point) / name, target_is_directory=True)
 
 
-def _survey(config: Config, split: str, scratch: Path, planets, workers: int | None = None):
-    return survey_planets(
+def _fit_planets(config: Config, split: str, scratch: Path, planets, workers: int | None = None):
+    return fit_planets(
         Archive(config.data.root), split, scratch=scratch, light_curves=config.data.light_curves, planets=planets,
         settings=CalibrationSettings(airs_samples=config.calibration.airs_samples), workers=workers or config.calibration.workers,
     )  # fmt: skip
@@ -222,25 +222,25 @@ def _survey(config: Config, split: str, scratch: Path, planets, workers: int | N
 def violated_share(point: Point) -> float:
     """Share of the bins of held-out planets that break a rule of physics (any but the microlensing guard)."""
     checkpoint = Checkpoint.load(point.folder / "weights.safetensors")
-    judges = checkpoint.as_held_out(Labelled.read(Archive(point.config.data.root), point.config.data.folder))
-    survey = _survey(point.config, point.config.data.folder, point.folder, list(judges), 1).given(checkpoint)
-    answers = [answer(observation, judges[planet]) for planet, observation in survey.observations.items()]
+    held_out_checkpoints = checkpoint.as_held_out(LabelledSpectra.read(Archive(point.config.data.root), point.config.data.folder))
+    planet_fits = _fit_planets(point.config, point.config.data.folder, point.folder, list(held_out_checkpoints), 1).conditioned_on(checkpoint)
+    answers = [answer(planet_fit, held_out_checkpoints[planet]) for planet, planet_fit in planet_fits.fits.items()]
     mean, sigma = (torch.tensor(np.stack([getattr(a, name) for a in answers])) for name in ("mean", "sigma"))
     found = find_violations(mean, make_context(mean, sigma, torch.tensor(checkpoint.wavelength)))
-    broken = torch.stack([violations.flagged for name, violations in found.items() if name != "microlens"])
+    broken = torch.stack([violations.flagged for name, violations in found.items() if name != "lensing_bump"])
     return float(broken.any(dim=0).double().mean())
 
 
 def shares_on_test(point: Point) -> dict[str, float]:
     """Share of the 2025 score by test planet: their mean is the score. Planets without an estimate are left out."""
     checkpoint, archive = Checkpoint.load(point.folder / "weights.safetensors"), Archive(point.config.data.root)
-    survey = _survey(point.config, "test", point.folder, None, 1).given(checkpoint)
-    answers = [answer(observation, checkpoint) for observation in survey.observations.values()]
+    planet_fits = _fit_planets(point.config, "test", point.folder, None, 1).conditioned_on(checkpoint)
+    answers = [answer(planet_fit, checkpoint) for planet_fit in planet_fits.fits.values()]
     mean, sigma = (np.stack([getattr(a, name) for a in answers]) for name in ("mean", "sigma"))
     labels = archive.labels(point.config.data.folder)
     naive = naive_answer(labels.depth)
-    shares = planet_scores(read_spectra(point.truth).of(survey.observations), {"v50": (mean, sigma)}, naive)["v50"]
-    return dict(zip(survey.observations, shares.tolist()))
+    shares = planet_scores(read_spectra(point.truth).of(planet_fits.fits), {"v50": (mean, sigma)}, naive)["v50"]
+    return dict(zip(planet_fits.fits, shares.tolist()))
 
 
 def with_differences(figures: list[dict]) -> list[dict]:

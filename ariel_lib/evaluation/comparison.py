@@ -1,6 +1,6 @@
 """V50 beside what it must beat, on one split: trained on the same planets, scored on the same others, errors by bootstrap.
 
-Composes training, inference and the rivals; knows no model's insides.
+Composes training, inference and the baselines; knows no model's insides.
 """
 
 import csv
@@ -14,19 +14,20 @@ from pathlib import Path
 import numpy as np
 
 from ariel_lib.config import Config, ConfigError
+from ariel_lib.errors import SpectraMindError
 from ariel_lib.evaluation.oracle import ORACLES, oracle_answers, read_truth
 from ariel_lib.io.archive import Archive
 from ariel_lib.io.storage import load_arrays, write_atomically
 from ariel_lib.io.submission import read_submission
 from ariel_lib.io.tables import read_spectra
 from ariel_lib.metrics import bootstrap_error, naive_answer, planet_scores, summary
-from ariel_lib.models.baselines import RIVALS, ConstantSpectrum, answer_of, white_depth
+from ariel_lib.models.baselines import BASELINES, ConstantSpectrum, answer_of, white_depth
 from ariel_lib.models.features import star_features
 from ariel_lib.pipeline.checkpoint import Checkpoint
-from ariel_lib.pipeline.planet_fits import Observation, survey_planets
+from ariel_lib.pipeline.planet_fits import PlanetFit, fit_planets
 from ariel_lib.plots.figures import draw_comparison, render_png
 from ariel_lib.prediction.predict import predict
-from ariel_lib.training.loop import train
+from ariel_lib.training.loop import INITIAL_NAMES, train
 
 COLUMNS = ("score", "score_error", "v50_lead", "v50_lead_error", "nll", "mae", "rmse_ppm", "coverage_80", "z_rms")
 COLUMNS += ("parameters", "train_s", "answer_s")
@@ -39,7 +40,7 @@ def compare(
     config: Config, truth: Path | str, *, workers: int = 1, progress: Callable[[int, int], None] | None = None,
     log: Callable[[str], None] = print,
 ) -> dict:  # fmt: skip
-    """Train V50 and every rival on the training planets of config.data.root, answer for its test split, score against `truth`.
+    """Train V50 and every baseline on the training planets of config.data.root, answer for its test split, score against `truth`.
 
     Writes comparison.csv, .md, .json and .png under config.training.out; returns the table, JSON-able:
     {"planets", "table": {answer: figures}}. `v50_lead` is V50's score minus the answer's, with its paired error. What V50 contains
@@ -52,7 +53,7 @@ def compare(
     out, archive = Path(config.training.out), Archive(config.data.root)
     submission, curves = out / "submission.csv", config.data.light_curves
     seen, asked = (
-        survey_planets(archive, split, scratch=out, light_curves=curves, workers=workers, progress=progress)
+        fit_planets(archive, split, scratch=out, light_curves=curves, workers=workers, progress=progress)
         for split in (config.data.folder, "test")
     )  # fitted once, before any clock runs
     clock = time.monotonic()
@@ -67,24 +68,24 @@ def compare(
         }
     }  # fmt: skip
     if predicted["fallbacks"]:
-        raise ValueError(f"compare: expected an estimate of every test planet, found none of {sorted(predicted['fallbacks'])[:5]}")
+        raise SpectraMindError(f"compare: expected an estimate of every test planet, found none of {sorted(predicted['fallbacks'])[:5]}")
     planets, mean, sigma = read_submission(submission)
     expected = read_spectra(truth).of(planets)
     labels = archive.labels(config.data.folder)
     naive = naive_answer(labels.depth)
     extras, _ = load_arrays(submission.with_suffix(".safetensors"))
     answers = {
-        "physical": (np.maximum(extras["posterior_mean"], 0.0), extras["posterior_sigma"]),
-        "memory": (np.maximum(extras["memory_mean"], 0.0), extras["memory_sigma"]),
+        "gaussian_posterior": (np.maximum(extras["gaussian_mean"], 0.0), extras["gaussian_sigma"]),
+        INITIAL_NAMES[config.model.initial_estimate]: (np.maximum(extras["initial_mean"], 0.0), extras["initial_sigma"]),
         "v50": (mean, sigma),
     }
     if read_truth(archive.root, "test"):
         answers |= oracle_answers(archive, "test", planets, curves or archive.root / "lightcurves", labels.depth)
     checkpoint = Checkpoint.load(trained["weights"])
-    seen, asked = (survey.given(checkpoint).observations for survey in (seen, asked))
+    seen, asked = (planet_fits.conditioned_on(checkpoint).fits for planet_fits in (seen, asked))
     seen = {planet: seen[planet] for planet in labels.planet_ids if planet in seen}
-    rivals, spent = answer_rivals(list(seen.values()), labels.of(seen), [asked[planet] for planet in planets], log)
-    table = tabulate(expected, rivals | answers, naive)
+    baselines, spent = answer_baselines(list(seen.values()), labels.of(seen), [asked[planet] for planet in planets], log)
+    table = tabulate(expected, baselines | answers, naive)
     for name, cost in (costs | spent).items():
         table[name] |= cost
     result = {"planets": {"training": len(seen), "test": len(planets)}, "table": table}
@@ -95,34 +96,34 @@ def compare(
     return result
 
 
-def answer_rivals(
-    seen: list[Observation], truth: np.ndarray, asked: list[Observation], log: Callable[[str], None]
+def answer_baselines(
+    seen: list[PlanetFit], truth: np.ndarray, asked: list[PlanetFit], log: Callable[[str], None]
 ) -> tuple[Answers, dict[str, dict]]:
-    """Every rival's answer for the observations asked, and what it cost; seen: training planets, truth (planet, wavelength)."""
+    """Every baseline's answer for the fits asked, and what it cost; seen: training planets, truth (planet, wavelength)."""
     white, white_asked = (
-        np.array([white_depth(o.estimate.depth, o.estimate.independent) for o in observations]) for observations in (seen, asked)
+        np.array([white_depth(o.estimate.depth, o.estimate.sigma_uncorrelated) for o in fits]) for fits in (seen, asked)
     )
-    features, features_asked = (np.array([rival_features(o) for o in observations]) for observations in (seen, asked))
+    features, features_asked = (np.array([baseline_features(o) for o in fits]) for fits in (seen, asked))
     answers = {"constant": ConstantSpectrum.fit(white, truth).predict(white_asked, truth.shape[1])}
     costs = {"constant": {"parameters": 1}}
-    for name, rival in RIVALS.items():
-        found = answer_of(rival, features, white, truth, features_asked, white_asked)
+    for name, baseline in BASELINES.items():
+        found = answer_of(baseline, features, white, truth, features_asked, white_asked)
         answers[name] = found.mean, found.sigma
         costs[name] = {"parameters": found.parameters, "train_s": round(found.train_s, 1), "answer_s": round(found.answer_s, 2)}
         log(f"{name}: {found.train_s:.0f} s")
     return answers, costs
 
 
-def rival_features(observation: Observation) -> np.ndarray:
-    """What a rival sees of a planet: depths relative to white light in groups of bins, their noise, star and fit, (feature,)."""
-    estimate = observation.estimate
-    white = white_depth(estimate.depth, estimate.independent)
+def baseline_features(planet_fit: PlanetFit) -> np.ndarray:
+    """What a baseline sees of a planet: depths relative to white light in groups of bins, their noise, star and fit, (feature,)."""
+    estimate = planet_fit.estimate
+    white = white_depth(estimate.depth, estimate.sigma_uncorrelated)
     groups = np.array_split(np.arange(1, len(estimate.depth)), min(47, len(estimate.depth) - 1))
-    weights = estimate.independent**-2
+    weights = estimate.sigma_uncorrelated**-2
     bands = np.array([np.average(estimate.depth[g] - white, weights=weights[g]) for g in groups])
     noise = np.array([np.sum(weights[g]) ** -0.5 for g in groups])
     relative = np.concatenate([[estimate.depth[0] - white], bands])
-    star = star_features(observation.star, estimate, float(np.std(bands)) + 1e-7)
+    star = star_features(planet_fit.star, estimate, float(np.std(bands)) + 1e-7)
     return np.concatenate([np.arcsinh(relative / DEPTH_SCALE), np.log10(noise / DEPTH_SCALE), star])
 
 

@@ -22,9 +22,9 @@ from ariel_lib.io.checksums import write_manifest
 from ariel_lib.io.storage import save_arrays, write_atomically
 from ariel_lib.metrics import coverage, naive_answer, unclipped_score, z_statistics
 from ariel_lib.pipeline.checkpoint import Checkpoint
-from ariel_lib.pipeline.planet_fits import survey_planets
+from ariel_lib.pipeline.planet_fits import fit_planets
 from ariel_lib.prediction.predict import answer
-from ariel_lib.priors.scale_height import Labelled
+from ariel_lib.priors.scale_height import LabelledSpectra
 from ariel_lib.uncertainty.conformal import (
     JOINT,
     MARGINAL,
@@ -123,27 +123,27 @@ def _held_out(checkpoint: Checkpoint, weights: Path, data, workers: int, progres
     archive = Archive(root)
     folder = "test" if settings["split"] == "test" else "train"
     planets = sum(checkpoint.held_out, ())
-    survey = survey_planets(
+    planet_fits = fit_planets(
         archive, folder, scratch=weights.parent, light_curves=settings["light_curves"], planets=planets, workers=workers,
         progress=progress,
     )  # fmt: skip
-    known = Labelled.read(archive, folder)
-    observations = survey.given(checkpoint).observations
-    if not observations:
+    known = LabelledSpectra.read(archive, folder)
+    fits = planet_fits.conditioned_on(checkpoint).fits
+    if not fits:
         raise ConfigError(f"{weights} held out {len(planets)} planets, of which {root} has none.")
-    if len(observations) < MIN_HELD_OUT:
-        raise ConfigError(f"{weights}: expected at least {MIN_HELD_OUT} held-out planets, found {len(observations)}.")
-    judges = checkpoint.as_held_out(known)
+    if len(fits) < MIN_HELD_OUT:
+        raise ConfigError(f"{weights}: expected at least {MIN_HELD_OUT} held-out planets, found {len(fits)}.")
+    held_out_checkpoints = checkpoint.as_held_out(known)
     answers = [
-        answer(observation, replace(judges[planet], temperature=Temperature(), corel=None))
-        for planet, observation in observations.items()
+        answer(planet_fit, replace(held_out_checkpoints[planet], temperature=Temperature(), corel=None))
+        for planet, planet_fit in fits.items()
     ]
     mean, sigma, depth, depth_sigma = (
         np.stack([getattr(found, name) for found in answers]) for name in ("mean", "sigma", "depth", "depth_sigma")
     )
-    features = corel_features(mean, sigma, depth, depth_sigma, np.stack([o.estimate.independent for o in observations.values()]))
+    features = corel_features(mean, sigma, depth, depth_sigma, np.stack([o.estimate.sigma_uncorrelated for o in fits.values()]))
     naive = naive_answer(known.labels.depth)
-    return HeldOut(tuple(observations), features, mean, sigma, known.labels.of(observations)), naive
+    return HeldOut(tuple(fits), features, mean, sigma, known.labels.of(fits)), naive
 
 
 def _cross_fit(held_out: HeldOut, q: float, naive: dict) -> tuple[dict[str, Intervals], dict[str, float], dict[str, dict]]:

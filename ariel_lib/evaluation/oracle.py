@@ -54,8 +54,8 @@ def oracle_answers(
     visits = list_light_curves(light_curves, split)
     for planet in planets:
         curves = [load_light_curves(light_curves_path(light_curves, split, planet, visit)) for visit in visits[planet]]
-        problem, believed, common = true_problem(curves, archive.star(split, planet), wavelength, truth[planet])
-        _, measured = limits(problem, believed, common, np.array(truth[planet]["depth"]), nuisances)
+        problem, catalogue_mean, common = true_problem(curves, archive.star(split, planet), wavelength, truth[planet])
+        _, measured = limits(problem, catalogue_mean, common, np.array(truth[planet]["depth"]), nuisances)
         for name, (depth, covariance) in measured.items():
             posterior = prior.posterior(depth, covariance)
             found[name][0].append(np.maximum(posterior.mean, 0.0))
@@ -144,11 +144,11 @@ def drift_covariance(problem: Problem, drifts: Sequence[dict]) -> np.ndarray:
 
 
 def limits(
-    problem: Problem, believed: np.ndarray, common: Sequence[float], depth: np.ndarray, nuisances: Nuisances
+    problem: Problem, catalogue_mean: np.ndarray, common: Sequence[float], depth: np.ndarray, nuisances: Nuisances
 ) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, np.ndarray]]]:
     """Cramér–Rao's sigma (wavelength,), and the depth and covariance of each of ORACLES.
 
-    problem, believed, common  as from true_problem; depth (wavelength,), the truth; nuisances: how what is free is distributed
+    problem, catalogue_mean, common  as from true_problem; depth (wavelength,), the truth; nuisances: how what is free is distributed
 
     Noise common to the channels is a parameter of its own at every time with a Gaussian prior, marginalised exactly.
     """
@@ -164,8 +164,8 @@ def limits(
         coupling = np.zeros((n + q, by_channel.shape[-1]))
         coupling[segment.channels] = by_channel[:, 0]
         coupling[n + near.where] = by_channel[:, 1:].sum(axis=0)
-        weighted = near.own * segment.weight[:, None]
-        root = np.linalg.cholesky(np.matmul(weighted, near.own.transpose(0, 2, 1)))
+        weighted = near.linear_basis * segment.weight[:, None]
+        root = np.linalg.cholesky(np.matmul(weighted, near.linear_basis.transpose(0, 2, 1)))
         own = np.linalg.solve(root, weighted).reshape(-1, coupling.shape[1])
         within = np.diag(segment.weight.sum(axis=0) + 1 / variance) - own.T @ own
         solved = np.linalg.solve(within, np.column_stack([coupling.T, (segment.weight * near.residual).sum(axis=0)]))
@@ -173,7 +173,7 @@ def limits(
         pull = pull - coupling @ solved[:, -1]
     bound = np.sqrt(np.diag(np.linalg.inv(information))[:n])
     physical, drift = slice(n, n + N_PHYSICAL), slice(n + N_PHYSICAL + len(common), n + q)
-    precision, towards = problem.prior_sigma**-2, believed - problem.prior_mean
+    precision, towards = problem.prior_sigma**-2, catalogue_mean - problem.prior_mean
     sharper = precision.copy()
     sharper[[LOG_A, B_SQUARED]] /= nuisances.orbit
     information[n:, n:] += np.diag(sharper - precision)

@@ -23,19 +23,19 @@ from ariel_lib.io.submission import read_submission
 from ariel_lib.symbolic.context import Context, make_context
 from ariel_lib.symbolic.molecular_bands import molecule_shares
 from ariel_lib.symbolic.rules import RULES, Violations, find_violations
-from ariel_lib.transit.bumps.fit import Guarded, guard_planet, known_candidate, total_shift
+from ariel_lib.transit.bumps.fit import BumpDetection, detect_bumps, known_candidate, total_depth_bias
 
 
-def guarded_context(
-    mean: np.ndarray, sigma: np.ndarray, wavelength: np.ndarray, guarded: Sequence[Sequence[Guarded]]
+def make_rule_context(
+    mean: np.ndarray, sigma: np.ndarray, wavelength: np.ndarray, detections: Sequence[Sequence[BumpDetection]]
 ) -> tuple[torch.Tensor, Context]:
-    """The spectra (planet, wavelength) as a tensor, and all that the rules may know of them; guarded: a row a planet.
+    """The spectra (planet, wavelength) as a tensor, and all that the rules may know of them; detections: a row a planet.
 
     Where an achromatic bump was found, the spectrum is held against the guard's own fit without the bump: as far as it
     follows what the bump feigns, it is violated.
     """
-    shift = np.stack([total_shift(found, len(wavelength)) for found in guarded])
-    share = [found[0].followed(m, s, moved) if moved.any() else 0.0 for found, m, s, moved in zip(guarded, mean, sigma, shift)]
+    shift = np.stack([total_depth_bias(found, len(wavelength)) for found in detections])
+    share = [found[0].followed(m, s, moved) if moved.any() else 0.0 for found, m, s, moved in zip(detections, mean, sigma, shift)]
     clean = mean - np.array(share)[:, None] * shift
     mu, stated, grid, moved, reference = (torch.tensor(x, dtype=torch.float64) for x in (mean, sigma, wavelength, shift, clean))
     return mu, make_context(mu, stated, grid, moved, reference)
@@ -63,13 +63,13 @@ def check_submission(
     folders = [archive.root / "lightcurves", Path(submission).parent / "lightcurves"]
     folder = Path(light_curves) if light_curves is not None else next((f for f in folders if f.is_dir()), folders[0])
     kept = Path(submission).parent / "estimates" / split
-    guarded = guard_planets(archive, split, folder, kept, planets, workers, progress)
-    mu, context = guarded_context(mean, sigma, wavelength, [guarded.get(planet, ()) for planet in planets])
+    detections = detect_bumps_in_planets(archive, split, folder, kept, planets, workers, progress)
+    mu, context = make_rule_context(mean, sigma, wavelength, [detections.get(planet, ()) for planet in planets])
     found = find_violations(mu, context)
     shares = molecule_shares(mu, context)
-    lines = list(_log_lines(planets, wavelength, found, guarded, shares))
+    lines = list(_log_lines(planets, wavelength, found, detections, shares))
     write_atomically(outdir / "violations.jsonl", ("\n".join(json.dumps(line) for line in lines) + "\n").encode())
-    summary = {"planets": len(planets), "guarded": len(guarded), "rules": summarise(planets, found)}
+    summary = {"planets": len(planets), "detections": len(detections), "rules": summarise(planets, found)}
     write_atomically(outdir / "summary.json", json.dumps(summary, indent=1).encode())
     return summary
 
@@ -87,7 +87,7 @@ def summarise(planets: Sequence[str], found: dict[str, Violations]) -> list[dict
     return rows
 
 
-def _log_lines(planets, wavelength, found: dict[str, Violations], guarded, shares):
+def _log_lines(planets, wavelength, found: dict[str, Violations], detections, shares):
     for row, planet in enumerate(planets):
         for name, violations in found.items():
             for bin_ in violations.flagged[row].nonzero().flatten().tolist():
@@ -101,16 +101,16 @@ def _log_lines(planets, wavelength, found: dict[str, Violations], guarded, share
             "molecules": {name: round(float(share[row]), 4) for name, share in shares.items()},
             "bumps": [
                 {"visit": g.visit, "kind": "achromatic" if g.bump.achromatic else "chromatic", **asdict(g.bump)}
-                for g in guarded.get(planet, ())
+                for g in detections.get(planet, ())
                 if g.bump.exists
             ],
         }
 
 
-def guard_planets(
+def detect_bumps_in_planets(
     archive: Archive, split: str, folder: Path, kept: Path, planets: Sequence[str], workers: int = 1, progress=None
-) -> dict[str, list[Guarded]]:
-    """guard_planet for every planet with light curves under folder, side by side; kept: folder of estimates, used if there."""
+) -> dict[str, list[BumpDetection]]:
+    """detect_bumps for every planet with light curves under folder, side by side; kept: folder of estimates, used if there."""
     present, found = list_light_curves(folder, split), {}
     tasks = [
         (
@@ -122,15 +122,15 @@ def guard_planets(
         if planet in present
     ]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        results = pool.map(partial(_guard_task, archive.wavelengths()), tasks, chunksize=4)
-        for done, (planet, guarded) in enumerate(zip((p for p in planets if p in present), results), 1):
-            found[planet] = guarded
+        results = pool.map(partial(_detect_task, archive.wavelengths()), tasks, chunksize=4)
+        for done, (planet, detections) in enumerate(zip((p for p in planets if p in present), results), 1):
+            found[planet] = detections
             if progress:
                 progress(done, len(tasks))
     return found
 
 
-def _guard_task(wavelength: np.ndarray, task: tuple[list[Path], Star | None, Path]) -> list[Guarded]:
+def _detect_task(wavelength: np.ndarray, task: tuple[list[Path], Star | None, Path]) -> list[BumpDetection]:
     paths, star, kept = task
     with threadpool_limits(1):
-        return guard_planet([load_light_curves(path) for path in paths], star, wavelength, known_candidate(kept))
+        return detect_bumps([load_light_curves(path) for path in paths], star, wavelength, known_candidate(kept))

@@ -1,4 +1,4 @@
-"""A Dask cluster as the crew that calibrates: met with a look at what is installed there, as a package that a worker lacks
+"""A Dask cluster as the pool that calibrates: met with a look at what is installed there, as a package that a worker lacks
 would leave its tasks waiting for ever.
 
 Needs the extra [dask], imported only here and only when a cluster is asked for. Knows nothing of what a task is.
@@ -11,7 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ariel_lib.execution.workers import Crew
+from ariel_lib.errors import SpectraMindError
+from ariel_lib.execution.workers import WorkerPool
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -27,12 +28,12 @@ _VERSIONS = f"""{{
 }}"""
 
 
-class ClusterError(ValueError):
+class ClusterError(SpectraMindError):
     """A cluster that cannot be used: says what was expected there and what was found."""
 
 
 @contextmanager
-def open_crew(address: str, *folders: Path) -> Iterator[Crew]:
+def open_pool(address: str, *folders: Path) -> Iterator[WorkerPool]:
     """The workers of the scheduler at tcp://host:port, once all of them have been found fit.
 
     folders  that every worker must see under the same path
@@ -49,8 +50,8 @@ def open_crew(address: str, *folders: Path) -> Iterator[Crew]:
     with client:
         threads = check_cluster(client, address, folders)
         try:
-            with Crew(AHEAD * threads, lambda: client.get_executor(pure=False), KilledWorker) as crew:
-                yield crew
+            with WorkerPool(AHEAD * threads, lambda: client.get_executor(pure=False), KilledWorker) as pool:
+                yield pool
         except CancelledError as error:
             raise ClusterError(
                 f"{address}: expected the scheduler to stay, found it gone. What is done is kept: run the same command again."

@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from ariel_lib.errors import SpectraMindError
+
 T = TypeVar("T")
 
-SHED_ORDER = ("second visits", "ensemble members", "COREL", "report")  # the first is given up first
+SKIP_ORDER = ("second visits", "ensemble members", "COREL", "report")  # the first is given up first
 RESERVE = 0.02  # of the limit, kept for what nobody measured: the last write, a figure, the end of the notebook
 LEAST_RESERVE = 3.0  # s
 
@@ -28,18 +30,18 @@ class Budget:
 
     limit    s, None: no limit
     started  a reading of `clock`; default: now
-    shed     what was given up so far → why
+    skipped     what was given up so far → why
     """
 
     def __init__(
         self, limit: float | None, *, started: float | None = None, clock: Callable[[], float] = time.monotonic
     ):
         if limit is not None and not limit > 0:
-            raise ValueError(f"the limit of a budget is a number of seconds above 0 or None, found {limit!r}")
+            raise SpectraMindError(f"the limit of a budget is a number of seconds above 0 or None, found {limit!r}")
         self.limit = math.inf if limit is None else float(limit)
         self.clock, self.started = clock, clock() if started is None else started
         self.rates: dict[str, float] = {}
-        self.shed: dict[str, str] = {}
+        self.skipped: dict[str, str] = {}
 
     @property
     def spent(self) -> float:
@@ -52,9 +54,9 @@ class Budget:
         return self.limit - reserve - self.spent
 
     def share(self, fraction: float) -> "Budget":
-        """A stage's own budget: it ends when that fraction of what is left is used. Rates and what is shed are shared."""
+        """A stage's own budget: it ends when that fraction of what is left is used. Rates and what is skipped are shared."""
         stage = Budget(None, started=self.started, clock=self.clock)
-        stage.rates, stage.shed = self.rates, self.shed
+        stage.rates, stage.skipped = self.rates, self.skipped
         stage.limit = self.spent + fraction * self.left
         return stage
 
@@ -68,12 +70,12 @@ class Budget:
         return self.rates.get(stage, 0.0) * pieces
 
     def choose(self, essential: float, optional: Mapping[str, float]) -> tuple[str, ...]:
-        """Which of the optional things (name of SHED_ORDER → s) the time left is too short for, the first named first."""
-        return choose_shed(self.left, essential, optional)
+        """Which of the optional things (name of SKIP_ORDER → s) the time left is too short for, the first named first."""
+        return choose_skipped(self.left, essential, optional)
 
-    def give_up(self, what: str, why: str) -> None:
+    def skip(self, what: str, why: str) -> None:
         """Put on record that something was left undone."""
-        self.shed[what] = why
+        self.skipped[what] = why
 
     def within(self, work: Callable[[], T]) -> T:
         """The result of `work`, or OutOfTimeError when it is not there once the time left has passed.
@@ -103,12 +105,12 @@ class Budget:
     def attempt(self, what: str, seconds: float, work: Callable[[], T]) -> T | None:
         """Do optional work that should take so many seconds; None, and a record of it, where time or disk run out."""
         if seconds > self.left:
-            self.give_up(what, f"{max(self.left, 0.0):.0f} s were left")
+            self.skip(what, f"{max(self.left, 0.0):.0f} s were left")
             return None
         try:
             return self.within(work)
         except OPTIONAL_ERRORS as error:
-            self.give_up(what, f"{type(error).__name__}: {error}")
+            self.skip(what, f"{type(error).__name__}: {error}")
             return None
 
     def __str__(self) -> str:
@@ -116,19 +118,19 @@ class Budget:
         return f"{format_seconds(self.spent)} {limit}"
 
 
-def choose_shed(left: float, essential: float, optional: Mapping[str, float]) -> tuple[str, ...]:
-    """What to give up, in SHED_ORDER, until the essential and the rest of the optional (name → s) fit into `left`."""
-    unknown = sorted(set(optional) - set(SHED_ORDER))
+def choose_skipped(left: float, essential: float, optional: Mapping[str, float]) -> tuple[str, ...]:
+    """What to give up, in SKIP_ORDER, until the essential and the rest of the optional (name → s) fit into `left`."""
+    unknown = sorted(set(optional) - set(SKIP_ORDER))
     if unknown:
-        raise ValueError(f"only {', '.join(SHED_ORDER)} can be given up, found {', '.join(unknown)}")
-    need, shed = essential + sum(optional.values()), []
-    for name in SHED_ORDER:
+        raise SpectraMindError(f"only {', '.join(SKIP_ORDER)} can be given up, found {', '.join(unknown)}")
+    need, skipped = essential + sum(optional.values()), []
+    for name in SKIP_ORDER:
         if need <= left:
             break
         if optional.get(name, 0.0) > 0:
-            shed.append(name)
+            skipped.append(name)
             need -= optional[name]
-    return tuple(shed)
+    return tuple(skipped)
 
 
 def format_seconds(seconds: float) -> str:

@@ -1,6 +1,6 @@
 """Tasks on workers: one loop that submits, survives a worker's death, and gives up only the task that causes it.
 
-The workers are processes of this machine or those of a cluster (cluster.py): a crew, kept from one set of tasks to the
+The workers are processes of this machine or those of a cluster (cluster.py): a pool, kept from one set of tasks to the
 next. Knows nothing of what a task is.
 """
 
@@ -26,10 +26,10 @@ ORPHANED = 70  # exit code of a worker whose main process is gone
 
 
 class WorkerDiedError(RuntimeError):
-    """A worker process ended in the middle of a task, or the crew was closed meanwhile."""
+    """A worker process ended in the middle of a task, or the pool was closed meanwhile."""
 
 
-class Crew:
+class WorkerPool:
     """Who does the work: `size` executors, each with one task at a time, replaced when it dies. Closing it ends them all.
 
     death     what a future raises whose worker died on it
@@ -47,9 +47,9 @@ class Crew:
         self._idle += [self._open_executor() for _ in range(self.size - len(self._idle) - len(self._busy))]
 
     def take(self) -> Executor:
-        """A worker without a task. Raises WorkerDiedError once the crew is closed."""
+        """A worker without a task. Raises WorkerDiedError once the pool is closed."""
         if self.closed:
-            raise WorkerDiedError("the crew was closed")
+            raise WorkerDiedError("the pool was closed")
         self._busy.append(self._idle.pop() if self._idle else self._open_executor())
         return self._busy[-1]
 
@@ -60,7 +60,7 @@ class Crew:
         else:
             executor.shutdown(wait=False)
 
-    def __enter__(self) -> "Crew":
+    def __enter__(self) -> "WorkerPool":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -74,43 +74,43 @@ class Crew:
         self._idle.clear()
 
 
-def processes(number: int, *, imports: Iterable[str] = (), patience: float = PATIENCE) -> Crew:
+def local_pool(number: int, *, imports: Iterable[str] = (), patience: float = PATIENCE) -> WorkerPool:
     """Processes of this machine, 1 being this one.
 
     imports  modules that a worker loads as soon as it starts, before its first task
     """
     if number == 1:
-        return Crew(1, Here, WorkerDiedError)
-    return Crew(number, lambda: Process(tuple(imports)), WorkerDiedError, patience)
+        return WorkerPool(1, InProcess, WorkerDiedError)
+    return WorkerPool(number, lambda: WorkerProcess(tuple(imports)), WorkerDiedError, patience)
 
 
-def as_crew(workers: int | Crew) -> AbstractContextManager[Crew]:
-    """The crew, which stays open afterwards, or so many processes, which do not."""
-    return nullcontext(workers) if isinstance(workers, Crew) else processes(workers)
+def as_pool(workers: int | WorkerPool) -> AbstractContextManager[WorkerPool]:
+    """The pool, which stays open afterwards, or so many processes, which do not."""
+    return nullcontext(workers) if isinstance(workers, WorkerPool) else local_pool(workers)
 
 
 def run_tasks(
-    tasks: Iterable[T], work: Callable[[T], str | None], workers: int | Crew
+    tasks: Iterable[T], work: Callable[[T], str | None], workers: int | WorkerPool
 ) -> Iterator[tuple[T, str | None]]:
     """Yield each task with what work(task) returned (None: done; text: why not) as it settles, in whatever order.
 
     A task whose worker died, or hung and was ended, is tried once more, alone, when the others are settled: on a cluster a
     death is blamed on all tasks that the worker had. An exception of `work` is a defect and is raised.
 
-    workers  a number of processes, 1 being this one, or a crew
+    workers  a number of processes, 1 being this one, or a pool
     """
     waiting, suspects, deaths = deque(tasks), deque(), Counter()
     running: dict[Future, tuple[T, Executor, float]] = {}
-    with as_crew(workers) as crew:
+    with as_pool(workers) as pool:
         try:
             while waiting or running or suspects:
-                while len(running) < crew.size and (waiting or (suspects and not running)):
-                    task, executor = (waiting or suspects).popleft(), crew.take()
+                while len(running) < pool.size and (waiting or (suspects and not running)):
+                    task, executor = (waiting or suspects).popleft(), pool.take()
                     running[executor.submit(work, task)] = task, executor, time.monotonic()
-                for future in wait(running, timeout=crew.patience, return_when=FIRST_COMPLETED).done:
+                for future in wait(running, timeout=pool.patience, return_when=FIRST_COMPLETED).done:
                     task, executor, _ = running.pop(future)
-                    died = isinstance(future.exception(), crew.death)
-                    crew.give_back(executor, alive=not died)
+                    died = isinstance(future.exception(), pool.death)
+                    pool.give_back(executor, alive=not died)
                     if not died:
                         yield task, future.result()
                         continue
@@ -120,15 +120,15 @@ def run_tasks(
                     else:
                         yield task, f"a worker died each time this task was tried (out of memory?): {future.exception()}"
                 for _, executor, began in running.values():
-                    if crew.patience and time.monotonic() - began > crew.patience:
+                    if pool.patience and time.monotonic() - began > pool.patience:
                         executor.shutdown(wait=False)
         finally:
             for future, (_, executor, _) in running.items():
                 future.cancel()
-                crew.give_back(executor, alive=False)
+                pool.give_back(executor, alive=False)
 
 
-class Here(Executor):
+class InProcess(Executor):
     """This process: a task is done when it is submitted."""
 
     def submit(self, work: Callable, /, *arguments: object) -> Future:
@@ -140,7 +140,7 @@ class Here(Executor):
         return future
 
 
-class Process(Executor):
+class WorkerProcess(Executor):
     """A process of its own, with one task at a time, that can be ended whatever it is doing.
 
     concurrent.futures waits at exit for its processes, and so for ever for one that hangs; this one ends with its parent.

@@ -20,18 +20,20 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
 from urllib.request import Request, urlopen
 
+from ariel_lib.errors import SpectraMindError
+
 ENDPOINT = "LAKECTL_SERVER_ENDPOINT_URL"
 KEYS = ("LAKECTL_CREDENTIALS_ACCESS_KEY_ID", "LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY")
 COPIES = "SPECTRAMIND_LAKEFS"  # environment variable: folder of the copies
 DEFAULT_COPIES = "outputs/lakefs"
-ORIGIN = "lakefs.json"  # in a copy: what it is a copy of; written last, so it marks a complete one
+SOURCE = "lakefs.json"  # in a copy: what it is a copy of; written last, so it marks a complete one
 PATIENCE = 60  # s until a server must answer
 PAGE = 1000  # objects a listing
 # One slash or two: pathlib makes one of them. Names as lakeFS allows them.
 _PATTERN = re.compile(r"lakefs:/{1,2}([a-z0-9][a-z0-9-]{2,62})/([\w.~^-]+)(?:/(.*))?")
 
 
-class LineageError(ValueError):
+class LakeFSError(SpectraMindError):
     """A reference cannot be read: says what was expected, what was found and what to do."""
 
 
@@ -52,21 +54,21 @@ def is_reference(text: object) -> bool:
 
 
 def parse_reference(text: object) -> Reference:
-    """Raises LineageError for what is not lakefs://REPOSITORY/REF/PATH."""
+    """Raises LakeFSError for what is not lakefs://REPOSITORY/REF/PATH."""
     found = _PATTERN.fullmatch(str(text))
     if found is None or ".." in PurePosixPath(found[3] or "").parts:
-        raise LineageError(f"{text}: expected lakefs://REPOSITORY/REF/PATH, with a folder as PATH")
+        raise LakeFSError(f"{text}: expected lakefs://REPOSITORY/REF/PATH, with a folder as PATH")
     return Reference(found[1], found[2], (found[3] or "").strip("/"))
 
 
 def local_folder(root: Path | str) -> Path:
-    """The folder itself, or a local copy of what a lakeFS reference means now. Raises LineageError."""
+    """The folder itself, or a local copy of what a lakeFS reference means now. Raises LakeFSError."""
     return copy_of(parse_reference(root)) if is_reference(root) else Path(root)
 
 
-def origin_of(folder: Path | str) -> dict | None:
+def source_of(folder: Path | str) -> dict | None:
     """repository, ref, path and commit of a copy; None for any other folder."""
-    path = Path(folder) / ORIGIN
+    path = Path(folder) / SOURCE
     return json.loads(path.read_bytes()) if path.is_file() else None
 
 
@@ -74,13 +76,13 @@ def origin_of(folder: Path | str) -> dict | None:
 def copy_of(reference: Reference) -> Path:
     """A complete copy of the commit, made when there is none. What a branch means is asked once: a run sees one commit."""
     if not os.environ.get(ENDPOINT):
-        raise LineageError(
+        raise LakeFSError(
             f"{reference}: expected a lakeFS endpoint, found none configured. Set {ENDPOINT}, {KEYS[0]} and {KEYS[1]}, or give a folder."
         )
     commit = _commit(reference)
     name = hashlib.sha256(reference.path.encode()).hexdigest()[:12] if reference.path else "all"
     target = Path(os.environ.get(COPIES, DEFAULT_COPIES)) / reference.repository / commit / name
-    if (target / ORIGIN).is_file():
+    if (target / SOURCE).is_file():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".copying-") as scratch:
@@ -90,8 +92,8 @@ def copy_of(reference: Reference) -> Path:
         for path in _objects(reference.repository, commit, prefix):
             _download(reference.repository, commit, path, copying, path.removeprefix(prefix))
         if not any(copying.iterdir()):
-            raise LineageError(f"{reference}: expected files there, found none in commit {commit}")
-        (copying / ORIGIN).write_text(json.dumps(asdict(reference) | {"commit": commit}, indent=1, sort_keys=True) + "\n")
+            raise LakeFSError(f"{reference}: expected files there, found none in commit {commit}")
+        (copying / SOURCE).write_text(json.dumps(asdict(reference) | {"commit": commit}, indent=1, sort_keys=True) + "\n")
         shutil.rmtree(target, ignore_errors=True)  # a copy without its mark is not complete
         os.replace(copying, target)
     return target
@@ -100,7 +102,7 @@ def copy_of(reference: Reference) -> Path:
 def _commit(reference: Reference) -> str:
     found = _get_json(f"repositories/{reference.repository}/refs/{quote(reference.ref, safe='')}/commits", amount=1)
     if not found.get("results"):
-        raise LineageError(f"{reference}: expected a commit, found none under {reference.ref}")
+        raise LakeFSError(f"{reference}: expected a commit, found none under {reference.ref}")
     return str(found["results"][0]["id"])
 
 
@@ -117,7 +119,7 @@ def _objects(repository: str, commit: str, prefix: str) -> Iterator[str]:
 def _download(repository: str, commit: str, path: str, folder: Path, name: str) -> None:
     target = (folder / name).resolve()
     if not target.is_relative_to(folder.resolve()) or target == folder.resolve():
-        raise LineageError(f"lakefs://{repository}/{commit}/{path}: expected a name inside its folder")
+        raise LakeFSError(f"lakefs://{repository}/{commit}/{path}: expected a name inside its folder")
     target.parent.mkdir(parents=True, exist_ok=True)
     with _open(f"repositories/{repository}/refs/{commit}/objects", path=path) as answer, target.open("wb") as file:
         shutil.copyfileobj(answer, file)
@@ -131,12 +133,12 @@ def _get_json(where: str, **query: object) -> dict:
 def _open(where: str, **query: object):
     endpoint = os.environ[ENDPOINT].rstrip("/").removesuffix("/api/v1")
     if not endpoint.startswith(("http://", "https://")):
-        raise LineageError(f"{ENDPOINT}: expected http(s)://HOST, found {endpoint!r}")
+        raise LakeFSError(f"{ENDPOINT}: expected http(s)://HOST, found {endpoint!r}")
     user = ":".join(os.environ.get(key, "") for key in KEYS)
     headers = {"Authorization": "Basic " + base64.b64encode(user.encode()).decode()}
     try:
         return urlopen(Request(f"{endpoint}/api/v1/{where}?{urlencode(query)}", headers=headers), timeout=PATIENCE)
     except HTTPError as error:
-        raise LineageError(f"{endpoint}: expected {where}, found HTTP {error.code} {error.reason}") from error
+        raise LakeFSError(f"{endpoint}: expected {where}, found HTTP {error.code} {error.reason}") from error
     except URLError as error:
-        raise LineageError(f"{endpoint}: expected a lakeFS server, found {error.reason}") from error
+        raise LakeFSError(f"{endpoint}: expected a lakeFS server, found {error.reason}") from error

@@ -1,4 +1,4 @@
-"""Light curves: what calibration hands to everything after it, one file a visit, saved and loaded losslessly.
+"""Light curves: what calibration workers to everything after it, one file a visit, saved and loaded losslessly.
 
 Files are safetensors (no pickle) with planet, visit and provenance as metadata, written atomically.
 """

@@ -13,10 +13,12 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from ariel_lib.errors import SpectraMindError
+
 _TEXT = "spectramind"
 
 
-class StorageError(ValueError):
+class StorageError(SpectraMindError):
     """A file of the project's own is missing or damaged."""
 
 

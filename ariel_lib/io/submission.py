@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ariel_lib.errors import SpectraMindError
 from ariel_lib.io.layout import normalise_planet_id
 from ariel_lib.io.storage import write_atomically
 
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 SIGMA_FLOOR = 1e-6  # the smaller of the two standard deviations that the 2025 score calls perfect
 
 
-class SubmissionError(ValueError):
+class SubmissionError(SpectraMindError):
     """A submission that would not be scored: names the file, what was expected, what was found and what to do."""
 
     def __init__(self, path: Path | str, expected: str, found: str, remedy: str):

@@ -29,9 +29,9 @@ class ConstantSpectrum:
         return mean, np.full_like(mean, self.sigma)
 
 
-def white_depth(depth: np.ndarray, independent: np.ndarray) -> float:
-    """One depth for a whole spectrum: depth and independent sigma (wavelength,), weighted mean over AIRS."""
-    return float(np.average(depth[1:], weights=independent[1:] ** -2))
+def white_depth(depth: np.ndarray, sigma_uncorrelated: np.ndarray) -> float:
+    """One depth for a whole spectrum: depth and sigma_uncorrelated sigma (wavelength,), weighted mean over AIRS."""
+    return float(np.average(depth[1:], weights=sigma_uncorrelated[1:] ** -2))
 
 
 class ResidualMLP(nn.Module):
@@ -84,7 +84,7 @@ class Standard:
 
 
 @dataclass(frozen=True)
-class NetworkRival:
+class NetworkBaseline:
     """A residual MLP trained on squared error at several learning rates; planets set aside (a fifth) say where each stops and which
     is kept. Inputs and targets are standardised by the training planets."""
 
@@ -141,11 +141,11 @@ class NetworkRival:
 
 
 @dataclass(frozen=True)
-class RidgeRival:
+class RidgeBaseline:
     """A linear multi-output regression of the whole spectrum; the penalty by leave-one-out cross-validation (scikit-learn)."""
 
     def fit(self, features: np.ndarray, targets: np.ndarray) -> Fitted:
-        """As NetworkRival.fit."""
+        """As NetworkBaseline.fit."""
         from sklearn.linear_model import RidgeCV
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
@@ -154,10 +154,10 @@ class RidgeRival:
         return Fitted(model.predict, (features.shape[1] + 1) * targets.shape[1])
 
 
-RIVALS = {
-    "ridge": RidgeRival(),
-    "mlp": NetworkRival(4, 256),
-    "deep_mlp": NetworkRival(80, 128, epochs=100, learning_rates=(1e-4, 3e-4, 1e-3)),
+BASELINES = {
+    "ridge": RidgeBaseline(),
+    "mlp": NetworkBaseline(4, 256),
+    "deep_mlp": NetworkBaseline(80, 128, epochs=100, learning_rates=(1e-4, 3e-4, 1e-3)),
 }
 FOLDS = 3
 
@@ -174,9 +174,9 @@ class Answered:
 
 
 def answer_of(
-    rival, features: np.ndarray, white: np.ndarray, truth: np.ndarray, others: np.ndarray, white_others: np.ndarray
+    baseline, features: np.ndarray, white: np.ndarray, truth: np.ndarray, others: np.ndarray, white_others: np.ndarray
 ) -> Answered:
-    """What the rival says of `others`. It predicts what a spectrum adds to its white depth; its sigma is the best constant of each
+    """What the baseline says of `others`. It predicts what a spectrum adds to its white depth; its sigma is the best constant of each
     wavelength, the root mean square of what it leaves over on training planets it was not fitted on.
 
     features (planet, feature), white (planet,), truth (planet, wavelength); others and white_others likewise
@@ -185,8 +185,8 @@ def answer_of(
     targets, left = truth - white[:, None], np.empty_like(truth)
     for fold in np.array_split(np.random.default_rng(0).permutation(len(truth)), FOLDS):
         rest = np.setdiff1d(np.arange(len(truth)), fold)
-        left[fold] = targets[fold] - rival.fit(features[rest], targets[rest]).predict(features[fold])
-    fitted, trained = rival.fit(features, targets), time.monotonic()
+        left[fold] = targets[fold] - baseline.fit(features[rest], targets[rest]).predict(features[fold])
+    fitted, trained = baseline.fit(features, targets), time.monotonic()
     mean = np.maximum(white_others[:, None] + fitted.predict(others), 0.0)
     sigma = np.tile(np.sqrt(np.mean(left**2, axis=0)), (len(mean), 1))
     return Answered(mean, sigma, fitted.parameters, trained - clock, time.monotonic() - trained)

@@ -11,7 +11,7 @@ from ariel_lib.io.layout import Star
 from ariel_lib.io.light_curves import LightCurves
 from ariel_lib.models.inputs import Inputs
 from ariel_lib.priors.scale_height import scale_height_depth
-from ariel_lib.priors.spectral_library import Recollection
+from ariel_lib.priors.spectral_library import LibraryPosterior
 from ariel_lib.transit.result import DepthEstimate
 
 FGS1_CHANNELS = (
@@ -29,19 +29,19 @@ TYPICAL_AMPLITUDE = 6e-5  # of the features of the challenge's labels, median
 FLAT_SIGMA = 2e-4  # of a spectrum about its white depth, between the labels' median and their rms
 
 
-def origin_answer(
-    origin: str, depth: np.ndarray, estimate: DepthEstimate, recollection: Recollection
+def make_initial_estimate(
+    initial_estimate: str, depth: np.ndarray, estimate: DepthEstimate, library_posterior: LibraryPosterior
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """What the network starts from: mean, sigma (wavelength,), and the amplitude that the planet's features are thought to have.
 
-    origin  memory; fit: what each wavelength's own photons say; white: one depth for all
+    initial_estimate  library; fit: what each wavelength's own photons say; white: one depth for all
     """
-    if origin == "memory":
-        mean, sigma, weights = (x[0] for x in recollection.moments(depth[None]))
-        return mean, sigma, float(weights @ recollection.amplitudes)
-    if origin == "fit":
+    if initial_estimate == "library":
+        mean, sigma, weights = (x[0] for x in library_posterior.moments(depth[None]))
+        return mean, sigma, float(weights @ library_posterior.amplitudes)
+    if initial_estimate == "fit":
         return depth, estimate.sigma, TYPICAL_AMPLITUDE
-    white = np.average(depth, weights=estimate.independent**-2)
+    white = np.average(depth, weights=estimate.sigma_uncorrelated**-2)
     return np.full_like(depth, white), np.full_like(depth, FLAT_SIGMA), TYPICAL_AMPLITUDE
 
 
@@ -55,7 +55,7 @@ def fgs1_channels(estimate: DepthEstimate, visits: list[LightCurves]) -> tuple[n
             continue
         flux, variance = curve.flux.ravel().astype(float), curve.variance.ravel().astype(float)
         mask = curve.mask.ravel() | ~(variance > 0) | ~np.isfinite(flux) | ~np.isfinite(curve.centroid).all(axis=1)
-        expected = np.median(flux[~mask]) * np.interp(curve.time, fit.time, fit.smooth)
+        expected = np.median(flux[~mask]) * np.interp(curve.time, fit.time, fit.transit_model)
         sigma = np.sqrt(np.where(mask, 1.0, variance))
         columns = [
             np.clip((flux - expected) / sigma, -8, 8),
@@ -78,12 +78,12 @@ def node_features(depth: np.ndarray, estimate: DepthEstimate, mean: np.ndarray, 
     slope = np.concatenate([[0.0], np.gradient(mean[1:])])
     return np.stack(
         [
-            np.clip((depth - mean) / estimate.independent, -5, 5),
+            np.clip((depth - mean) / estimate.sigma_uncorrelated, -5, 5),
             np.arcsinh((depth - white) / DEPTH_SCALE),
             np.arcsinh((mean - white) / DEPTH_SCALE),
             np.arcsinh(slope / (0.1 * DEPTH_SCALE)),
             np.log10(sigma / DEPTH_SCALE),
-            np.log10(estimate.independent / DEPTH_SCALE),
+            np.log10(estimate.sigma_uncorrelated / DEPTH_SCALE),
             np.where(np.isfinite(brightness), brightness, -2.0),
         ],
         axis=-1,
@@ -109,7 +109,7 @@ def star_features(star: Star | None, estimate: DepthEstimate, amplitude: float) 
         np.log10(_white_depth(estimate) / 0.0147),
         np.log10(amplitude / TYPICAL_AMPLITUDE),
         estimate.orbit[1],
-        np.log10(np.median(estimate.independent) / DEPTH_SCALE),
+        np.log10(np.median(estimate.sigma_uncorrelated) / DEPTH_SCALE),
     ]
     height = np.log10(scale / DEPTH_SCALE) if np.isfinite(scale) else 0.0
     return np.concatenate([catalogue, fit, [np.log10(np.median(estimate.excess)), height]])
@@ -122,7 +122,7 @@ def scale_of(star: Star | None, estimate: DepthEstimate) -> float:
 
 def _white_depth(estimate: DepthEstimate) -> float:
     """Weighted mean over all wavelengths; never below 10 ppm."""
-    return max(float(np.average(estimate.depth, weights=estimate.independent**-2)), 1e-5)
+    return max(float(np.average(estimate.depth, weights=estimate.sigma_uncorrelated**-2)), 1e-5)
 
 
 def make_inputs(

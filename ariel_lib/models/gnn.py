@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch_geometric.nn import GATv2Conv, NNConv, SimpleConv
 from torch_geometric.utils import degree
 
+from ariel_lib.errors import SpectraMindError
 from ariel_lib.models.graph import WavelengthGraph
 
 GATV2_HEADS = 4
@@ -77,7 +78,7 @@ class Gatv2(nn.Module):
     def __init__(self, hidden: int, relations: int):
         super().__init__()
         if hidden % GATV2_HEADS:
-            raise ValueError(f"hidden is {hidden}; gatv2 needs a multiple of its {GATV2_HEADS} heads")
+            raise SpectraMindError(f"hidden is {hidden}; gatv2 needs a multiple of its {GATV2_HEADS} heads")
         self.root = nn.Linear(hidden, hidden)
         self.convs = nn.ModuleList(
             GATv2Conv(hidden, hidden // GATV2_HEADS, GATV2_HEADS, add_self_loops=False, bias=False)
@@ -132,7 +133,7 @@ class SpectralGNN(nn.Module):
     def __init__(self, graph: WavelengthGraph, hidden: int, layers: int, operator: str = "rgcn"):
         super().__init__()
         if operator not in OPERATORS:
-            raise ValueError(f"operator is {operator!r}; expected one of {sorted(OPERATORS)}")
+            raise SpectraMindError(f"operator is {operator!r}; expected one of {sorted(OPERATORS)}")
         self.graph = graph
         self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in range(layers))
         self.operators = nn.ModuleList(OPERATORS[operator](hidden, len(graph.relations)) for _ in range(layers))

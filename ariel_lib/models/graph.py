@@ -16,6 +16,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from ariel_lib.errors import SpectraMindError
+
 RELATIONS = ("neighbour", "white", "molecule", "region")
 
 # molecule: windows in micron
@@ -58,13 +60,13 @@ def wavelength_graph(wavelength: Sequence[float] | Tensor, relations: Iterable[s
     """
     wavelength = torch.tensor([float(value) for value in wavelength])
     if len(wavelength) == 0 or not bool((wavelength.isfinite() & (wavelength > 0)).all()):
-        raise ValueError(f"wavelength is {wavelength}; expected one positive finite value a node, in micron")
+        raise SpectraMindError(f"wavelength is {wavelength}; expected one positive finite value a node, in micron")
     if bool((wavelength[1:].diff() <= 0).any()):
-        raise ValueError("AIRS wavelengths (all but the first) must ascend; reverse them before building the graph")
+        raise SpectraMindError("AIRS wavelengths (all but the first) must ascend; reverse them before building the graph")
     relations = tuple(relations)
     unknown = set(relations) - set(RELATIONS)
     if unknown or len(set(relations)) < len(relations):
-        raise ValueError(f"relations are {relations}; expected different names out of {RELATIONS}")
+        raise SpectraMindError(f"relations are {relations}; expected different names out of {RELATIONS}")
     pairs = {
         "neighbour": neighbour_pairs,
         "white": white_pairs,

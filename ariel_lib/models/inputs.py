@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from ariel_lib.errors import SpectraMindError
+
 AXES = {
     "fgs1": ("planet", "time", "channel"),
     "fgs1_mask": ("planet", "time"),
@@ -44,12 +46,12 @@ class Inputs:
         for name, axes in AXES.items():
             shape = tuple(getattr(self, name).shape)
             if len(shape) != len(axes):
-                raise ValueError(f"Inputs.{name} has shape {shape}; expected the axes {axes}")
+                raise SpectraMindError(f"Inputs.{name} has shape {shape}; expected the axes {axes}")
             for axis, size in zip(axes, shape, strict=True):
                 if sizes.setdefault(axis, size) != size:
-                    raise ValueError(f"Inputs.{name} has {size} along {axis}, earlier fields have {sizes[axis]}")
+                    raise SpectraMindError(f"Inputs.{name} has {size} along {axis}, earlier fields have {sizes[axis]}")
         if self.fgs1_mask.dtype != torch.bool:
-            raise ValueError(f"Inputs.fgs1_mask is {self.fgs1_mask.dtype}; expected bool, True where unusable")
+            raise SpectraMindError(f"Inputs.fgs1_mask is {self.fgs1_mask.dtype}; expected bool, True where unusable")
 
     def __len__(self) -> int:
         return len(self.mean)
@@ -67,7 +69,7 @@ class Inputs:
     def stack(planets: list[Inputs]) -> Inputs:
         """One batch of many; the light curves are padded at their end to the longest, and masked there."""
         if not planets:
-            raise ValueError("Inputs.stack needs at least one planet, found none")
+            raise SpectraMindError("Inputs.stack needs at least one planet, found none")
         longest = max(planet.fgs1.shape[1] for planet in planets)
         padded = [pad_time(planet, longest) for planet in planets]
         return Inputs(*(torch.cat([getattr(planet, field.name) for planet in padded]) for field in fields(Inputs)))

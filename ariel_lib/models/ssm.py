@@ -29,6 +29,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from ariel_lib.errors import SpectraMindError
+
 CHUNK = 64
 SEGMENT = 4096  # steps that are computed together: their temporaries, some 10 MB, fit into a cache and are allocated once
 
@@ -49,7 +51,7 @@ def scan_chunked(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk: 
     """The same sums ordered by chunks (section 6 of the paper): a masked matrix product inside each chunk, and a
     recurrence over the states at the chunk borders. Cost is linear in time; any length will do.
 
-    Long sequences go through in segments. At once, their temporaries are so large that the allocator hands each back to the
+    Long sequences go through in segments. At once, their temporaries are so large that the allocator workers each back to the
     system, and most of the time goes into fresh pages: twice the cost a step at 135000 steps.
     """
     steps = chunk * max(1, SEGMENT // (chunk * len(x)))
@@ -185,7 +187,7 @@ class Mamba2(nn.Module):
         super().__init__()
         d_inner = expand * d_model
         if d_inner % headdim:
-            raise ValueError(
+            raise SpectraMindError(
                 f"expand × d_model = {d_inner} is not a multiple of headdim = {headdim}; change one of them"
             )
         heads = d_inner // headdim
@@ -230,7 +232,7 @@ class FGS1Encoder(nn.Module):
     ):
         super().__init__()
         if bin_width < 1:
-            raise ValueError(f"bin_width is {bin_width}; expected at least 1 sample")
+            raise SpectraMindError(f"bin_width is {bin_width}; expected at least 1 sample")
         self.bin_width = bin_width
         self.lift = nn.Linear(channels, d_model)
         self.norms = nn.ModuleList(nn.RMSNorm(d_model, eps=1e-5) for _ in range(depth))

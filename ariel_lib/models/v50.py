@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ariel_lib.errors import SpectraMindError
 from ariel_lib.models.decoder import Decoder
 from ariel_lib.models.gnn import SpectralGNN
 from ariel_lib.models.graph import RELATIONS, wavelength_graph
@@ -83,7 +84,7 @@ class V50(nn.Module):
     def forward(self, inputs: Inputs) -> Prediction:
         planets, nodes = inputs.mean.shape
         if nodes != len(self.position):
-            raise ValueError(f"Inputs have {nodes} wavelengths; this network was built for {len(self.position)}")
+            raise SpectraMindError(f"Inputs have {nodes} wavelengths; this network was built for {len(self.position)}")
         embedding = self.encoder(inputs.fgs1, inputs.fgs1_mask)
         position = self.position.expand(planets, -1, -1)
         states = self.gnn(self.lift(torch.cat([inputs.nodes, position], -1)))

@@ -1,4 +1,4 @@
-"""What training leaves and prediction needs, in one safetensors file: network, spectral prior, memory, temperature, configuration.
+"""What training leaves and prediction needs, in one safetensors file: network, spectral prior, library, temperature, configuration.
 
 Never a pickle. Knows the network's class, not how it was trained.
 """
@@ -15,14 +15,14 @@ from ariel_lib.io.storage import StorageError, load_arrays, part, save_arrays
 from ariel_lib.models.ensemble import Ensemble
 from ariel_lib.models.v50 import V50
 from ariel_lib.priors.gaussian import SpectralPrior, fit_prior
-from ariel_lib.priors.scale_height import Labelled
-from ariel_lib.priors.spectral_library import Memory, memorise
-from ariel_lib.transit.population.corrections import Learned
+from ariel_lib.priors.scale_height import LabelledSpectra
+from ariel_lib.priors.spectral_library import SpectralLibrary, fit_spectral_library
+from ariel_lib.transit.population.corrections import PopulationCorrections
 from ariel_lib.transit.result import DepthEstimate
 from ariel_lib.uncertainty.corel import Corel
 from ariel_lib.uncertainty.temperature import Temperature
 
-FORMAT = "spectramind-v50-6"
+FORMAT = "spectramind-v50-7"
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Checkpoint:
 
     network: Ensemble
     prior: SpectralPrior
-    memory: Memory
-    learned: Learned
+    library: SpectralLibrary
+    corrections: PopulationCorrections
     temperature: Temperature
     wavelength: np.ndarray
     fallback_mean: np.ndarray
@@ -44,12 +44,12 @@ class Checkpoint:
     corel: Corel | None = None
 
     @property
-    def origin(self) -> str:
-        """model.origin of the run."""
-        return self.config.get("model", {}).get("origin", "memory")
+    def initial_estimate(self) -> str:
+        """model.initial_estimate of the run."""
+        return self.config.get("model", {}).get("initial_estimate", "library")
 
-    def as_held_out(self, known: Labelled) -> dict[str, "Checkpoint"]:
-        """By planet, the checkpoint as its held-out planets may meet it: the member that has not seen it, and prior and memory of
+    def as_held_out(self, known: LabelledSpectra) -> dict[str, "Checkpoint"]:
+        """By planet, the checkpoint as its held-out planets may meet it: the member that has not seen it, and prior and library of
         the other labels only. A planet whose own spectrum is remembered is answered better than a new one.
 
         known  the training set, all of it
@@ -59,21 +59,21 @@ class Checkpoint:
             known = known.unscaled()
         for member, planets in zip(self.network.members, self.held_out):
             others = known.without(planets)
-            memory = memorise(others.labels.depth, self.wavelength, others.scale)
+            library = fit_spectral_library(others.labels.depth, self.wavelength, others.scale)
             prior = fit_prior(others.labels.depth, self.wavelength)
-            alone = replace(self, network=Ensemble([member]), prior=prior, memory=memory, held_out=(planets,))
+            alone = replace(self, network=Ensemble([member]), prior=prior, library=library, held_out=(planets,))
             found |= dict.fromkeys(planets, alone)
         return found
 
     def condition(self, estimate: DepthEstimate) -> DepthEstimate:
         """A new planet's estimate, given what the training planets' fits have in common."""
-        return self.learned.condition(estimate)
+        return self.corrections.condition(estimate)
 
     def save(self, path: Path | str) -> Path:
         arrays = {
             f"network.{name}": tensor.detach().cpu().numpy() for name, tensor in self.network.state_dict().items()
         }
-        for name in ("prior", "memory", "learned"):
+        for name in ("prior", "library", "corrections"):
             arrays |= {f"{name}.{key}": array for key, array in getattr(self, name).to_arrays().items()}
         arrays |= {
             "wavelength": self.wavelength,
@@ -102,7 +102,7 @@ class Checkpoint:
             )
         network = Ensemble([V50(**sizes) for sizes in json.loads(text["hyperparameters"])])
         network.load_state_dict({name: torch.from_numpy(array) for name, array in part(arrays, "network").items()})
-        kinds = {"prior": SpectralPrior, "memory": Memory, "learned": Learned}
+        kinds = {"prior": SpectralPrior, "library": SpectralLibrary, "corrections": PopulationCorrections}
         known = (kind.from_arrays(part(arrays, name)) for name, kind in kinds.items())
         temperature = Temperature.from_dict(json.loads(text["temperature"]))
         rest = (arrays[name] for name in ("wavelength", "fallback_mean", "fallback_sigma"))

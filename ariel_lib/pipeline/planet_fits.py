@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.calibration.visits import calibrate_split
 from ariel_lib.errors import ArchiveError
-from ariel_lib.execution.workers import Crew, as_crew, run_tasks
+from ariel_lib.execution.workers import WorkerPool, as_pool, run_tasks
 from ariel_lib.io.archive import Archive
 from ariel_lib.io.layout import Star, light_curves_path, list_light_curves
 from ariel_lib.io.light_curves import LightCurves, load_light_curves, load_provenance
@@ -25,12 +25,12 @@ from ariel_lib.io.storage import StorageError, load_metadata
 from ariel_lib.transit.estimate import estimate_depths
 from ariel_lib.transit.result import DepthEstimate, load_estimate, save_estimate
 
-ESTIMATE_VERSION = 6  # raise it when the fit changes, so that kept estimates are made anew
+ESTIMATE_VERSION = 7  # raise it when the fit changes, so that kept estimates are made anew
 DATA_ERRORS = (ValueError, ArithmeticError, LookupError, OSError, MemoryError)  # of one planet; it is listed
 
 
 @dataclass(frozen=True)
-class Observation:
+class PlanetFit:
     """One planet's physical estimate, the star it was fitted with (None in 2024) and where its light curves lie."""
 
     estimate: DepthEstimate
@@ -41,27 +41,27 @@ class Observation:
         return [load_light_curves(path) for path in self.paths]
 
 
-class Conditioner(Protocol):
-    """What is known of all planets alike: a Population, a Response, or what has both."""
+class Correction(Protocol):
+    """What is known of all planets alike: a NuisancePrior, a MultiplicativeBias, or what has both."""
 
     def condition(self, estimate: DepthEstimate) -> DepthEstimate: ...
 
 
 @dataclass(frozen=True)
-class Survey:
-    """Observations by planet id, the reason for every planet that has none, and what is amiss with some that have one."""
+class PlanetFits:
+    """Fits by planet id, the reason for every planet that has none, and what is amiss with some that have one."""
 
-    observations: dict[str, Observation]
+    fits: dict[str, PlanetFit]
     failures: dict[str, str]
     notes: dict[str, str] = field(default_factory=dict)
 
-    def given(self, known: Conditioner) -> "Survey":
-        """The same survey, every estimate conditioned on what is known of all planets."""
-        observations = {
-            planet: replace(observation, estimate=known.condition(observation.estimate))
-            for planet, observation in self.observations.items()
+    def conditioned_on(self, known: Correction) -> "PlanetFits":
+        """The same fits, every estimate conditioned on what is known of all planets."""
+        fits = {
+            planet: replace(planet_fit, estimate=known.condition(planet_fit.estimate))
+            for planet, planet_fit in self.fits.items()
         }
-        return replace(self, observations=observations)
+        return replace(self, fits=fits)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Task:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def survey_planets(
+def fit_planets(
     archive: Archive,
     split: str,
     *,
@@ -92,24 +92,24 @@ def survey_planets(
     planets: Sequence[str] | None = None,
     settings: CalibrationSettings | None = None,
     most_visits: int | None = None,
-    workers: int | Crew = 1,
+    workers: int | WorkerPool = 1,
     progress: Callable[[int, int], None] | None = None,
-) -> Survey:
+) -> PlanetFits:
     """Light curves and depth estimates of a split.
 
     light_curves    folder that calibrate wrote; default: {data}/lightcurves where it exists, else {scratch}/lightcurves,
                     where missing visits are calibrated
-    workers         a number of processes, 1 being this one, or a crew that stays open
+    workers         a number of processes, 1 being this one, or a pool that stays open
     planets         which; default: all that have light curves or frames
     most_visits     only so many of each planet, the first ones; default: all
     scratch         where estimates (and light curves) are kept between runs
     """
-    with as_crew(workers) as crew:
-        return _survey(archive, split, Path(scratch), light_curves, planets, settings, most_visits, crew, progress)
+    with as_pool(workers) as pool:
+        return _fit_planets(archive, split, Path(scratch), light_curves, planets, settings, most_visits, pool, progress)
 
 
-def _survey(archive, split, scratch, light_curves, planets, settings, most_visits, crew, progress) -> Survey:
-    folder, report = _light_curve_folder(archive, split, scratch, light_curves, planets, settings, most_visits, crew)
+def _fit_planets(archive, split, scratch, light_curves, planets, settings, most_visits, pool, progress) -> PlanetFits:
+    folder, report = _light_curve_folder(archive, split, scratch, light_curves, planets, settings, most_visits, pool)
     present = list_light_curves(folder, split)
     failures = dict(report)
     for planet in planets or ():
@@ -117,23 +117,23 @@ def _survey(archive, split, scratch, light_curves, planets, settings, most_visit
             failures.setdefault(planet, f"no light curves under {folder / split}")
     wanted = [planet for planet in planets or present if planet in present]
     wavelength = tuple(archive.wavelengths().tolist())
-    tasks, observations = [], {}
+    tasks, fits = [], {}
     for planet in wanted:
         paths = tuple(light_curves_path(folder, split, planet, visit) for visit in present[planet][:most_visits])
         star, amiss = _find_star(archive, split, planet)
         if amiss:
             failures[planet] = "; ".join(filter(None, [failures.get(planet), amiss]))
         tasks.append(Task(planet, star, paths, wavelength, scratch / "estimates" / split / f"{planet}.safetensors"))
-    for done, (task, reason) in enumerate(run_tasks(tasks, estimate_task, crew), 1):
+    for done, (task, reason) in enumerate(run_tasks(tasks, estimate_task, pool), 1):
         if reason is None:
-            observations[task.planet_id] = Observation(load_estimate(task.kept), task.star, task.paths)
+            fits[task.planet_id] = PlanetFit(load_estimate(task.kept), task.star, task.paths)
         else:
             failures[task.planet_id] = reason
         if progress:
             progress(done, len(tasks))
-    observations = {planet: observations[planet] for planet in wanted if planet in observations}
-    notes = {planet: failures.pop(planet) for planet in observations if planet in failures}
-    return Survey(observations, failures, notes)
+    fits = {planet: fits[planet] for planet in wanted if planet in fits}
+    notes = {planet: failures.pop(planet) for planet in fits if planet in failures}
+    return PlanetFits(fits, failures, notes)
 
 
 def _find_star(archive: Archive, split: str, planet: str) -> tuple[Star | None, str | None]:
@@ -145,7 +145,7 @@ def _find_star(archive: Archive, split: str, planet: str) -> tuple[Star | None, 
 
 
 def _light_curve_folder(
-    archive, split, scratch, light_curves, planets, settings, most_visits, crew
+    archive, split, scratch, light_curves, planets, settings, most_visits, pool
 ) -> tuple[Path, dict[str, str]]:
     """The folder to read from, and what calibration could not do (planet → reason)."""
     if light_curves is not None:
@@ -156,7 +156,7 @@ def _light_curve_folder(
     folder = scratch / "lightcurves"
     on_disk = set(archive.planets(split))
     report = calibrate_split(
-        archive, split, folder, settings or CalibrationSettings(), workers=crew, most_visits=most_visits,
+        archive, split, folder, settings or CalibrationSettings(), workers=pool, most_visits=most_visits,
         planets=None if planets is None else [planet for planet in planets if planet in on_disk],
     )  # fmt: skip
     return folder, {failure.planet_id: failure.reason for failure in report.failed}

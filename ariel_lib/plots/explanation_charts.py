@@ -120,7 +120,7 @@ def gate_traces(gates: Array, wavelength: Array) -> Chart:
     return Chart("gates", "Decoder gates", reading, table, draw)
 
 
-def calibration_housekeeping(table: pd.DataFrame) -> Chart:
+def calibration_quality(table: pd.DataFrame) -> Chart:
     """table as housekeeping.summarise_visits gives it."""
     framed = table["bad_pixels_percent"].notna().any()
 
@@ -146,7 +146,7 @@ def calibration_housekeeping(table: pd.DataFrame) -> Chart:
 
     frames = "" if framed else " Bad pixels are not shown: there are light curves, but no frames."
     reading = f"{len(table)} light curves. Scatter of one sample should lie on the line; masked samples are outliers.{frames}"
-    return Chart("housekeeping", "Calibration", reading, table, draw)
+    return Chart("calibration_quality", "Calibration", reading, table, draw)
 
 
 def stage_timing(seconds: Mapping[str, float]) -> Chart:

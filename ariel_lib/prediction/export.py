@@ -16,23 +16,23 @@ from urllib.parse import quote
 import numpy as np
 
 from ariel_lib import __version__
-from ariel_lib.errors import ArchiveError
+from ariel_lib.errors import ArchiveError, SpectraMindError
 from ariel_lib.io.archive import Archive
 from ariel_lib.io.checksums import sha256
 from ariel_lib.io.layout import is_plain_name
 from ariel_lib.io.storage import StorageError, load_arrays, part, write_atomically
 from ariel_lib.io.submission import read_submission
-from ariel_lib.transit.population.corrections import Learned
+from ariel_lib.transit.population.corrections import PopulationCorrections
 from ariel_lib.transit.result import load_estimate
 
 FORMATS = ("ecsv", "fits", "csv")
 COLUMNS = {  # name: (array beside the submission, None for the submission's own; what it is)
     "transit_depth": (None, "V50's (Rp/Rs)^2"),
     "sigma": (None, "its standard deviation"),
-    "memory_depth": ("memory_mean", "what the memory of spectra answers, V50's start"),
-    "memory_sigma": ("memory_sigma", "its standard deviation"),
-    "posterior_depth": ("posterior_mean", "closed-form posterior of the transit fit under the spectral prior"),
-    "posterior_sigma": ("posterior_sigma", "its standard deviation"),
+    "initial_depth": ("initial_mean", "what the memory of spectra answers, V50's start"),
+    "initial_sigma": ("initial_sigma", "its standard deviation"),
+    "gaussian_depth": ("gaussian_mean", "closed-form posterior of the transit fit under the spectral prior"),
+    "gaussian_sigma": ("gaussian_sigma", "its standard deviation"),
     "fit_depth": ("depth", "transit fit alone, drifts and orbit conditioned on the population's"),
     "fit_sigma": ("depth_sigma", "its standard deviation, the root of the diagonal of fit_covariance"),
 }
@@ -68,31 +68,31 @@ def export(
     weights     of the run, for the covariance; default: as manifest_predict.json names them, else model/weights.safetensors
     planets     which; default: all
     covariance  write fit_covariance, 0.6 MB a planet in FITS and up to 3 MB as text
-    Raises ValueError for input that does not belong together, or without the extra [export].
+    Raises SpectraMindError for input that does not belong together, or without the extra [export].
     """
     try:
         import astropy  # noqa: F401
     except ImportError as error:
-        raise ValueError("export needs astropy: pip install 'spectramind[export]' adds it") from error
+        raise SpectraMindError("export needs astropy: pip install 'spectramind[export]' adds it") from error
     submission, out = Path(submission), Path(out)
     if out.resolve() in (submission.resolve(), *(submission.with_suffix(end).resolve() for end in (".json", ".safetensors"))):
-        raise ValueError(f"{out}: expected another file than the submission and what lies beside it")
+        raise SpectraMindError(f"{out}: expected another file than the submission and what lies beside it")
     ids, mean, sigma = read_submission(submission)
     if unknown := set(planets or ()) - set(ids):
-        raise ValueError(f"{submission}: no planet {sorted(unknown)[0]!r}; it has {len(ids)}, such as {ids[0]!r}")
+        raise SpectraMindError(f"{submission}: no planet {sorted(unknown)[0]!r}; it has {len(ids)}, such as {ids[0]!r}")
     record = _json(submission.with_suffix(".json"))
     wavelength = _wavelengths(submission, data, record, mean.shape[1])
     kept = _kept(submission)
-    learned, why = _learned(submission, weights, record) if covariance else (None, "left out on demand.")
+    corrections, why = _corrections(submission, weights, record) if covariance else (None, "left out on demand.")
     chosen = [n for n, planet in enumerate(ids) if planets is None or planet in set(planets)]
     folder = submission.parent / "estimates" / split
-    spectra = (_spectrum(ids[n], (mean[n], sigma[n]), kept, learned, folder) for n in chosen)
+    spectra = (_spectrum(ids[n], (mean[n], sigma[n]), kept, corrections, folder) for n in chosen)
     meta = {
         "creator": f"spectramind {__version__}", "submission": submission.name, "submission_sha256": sha256(submission),
-        "weights_sha256": record.get("origin", {}).get("weights"), "git": _json(submission.parent / "manifest_predict.json").get("git"),
+        "weights_sha256": record.get("source", {}).get("weights"), "git": _json(submission.parent / "manifest_predict.json").get("git"),
         "units": "wavelength in micron; depths, sigmas and covariances are dimensionless, (Rp/Rs)^2",
         "columns": {name: said for name, (_, said) in COLUMNS.items()},
-        "covariance": UNKNOWN + (f"{COVARIANCE}: of fit_depth, in the planets that have it" if learned else f"{COVARIANCE}: {why}"),
+        "covariance": UNKNOWN + (f"{COVARIANCE}: of fit_depth, in the planets that have it" if corrections else f"{COVARIANCE}: {why}"),
     }  # fmt: skip
     write = _write_fits if format == "fits" else _write_text
     with_covariance = write(out, wavelength, spectra, meta, format)
@@ -104,7 +104,7 @@ def _json(path: Path) -> dict:
 
 
 def _wavelengths(submission: Path, data, record: dict, expected: int) -> np.ndarray:
-    folder = data or record.get("origin", {}).get("data")
+    folder = data or record.get("source", {}).get("data")
     if folder is None:
         raise ArchiveError(submission.with_suffix(".json"), "a record that names the data", "none", "Give --data FOLDER.")
     wavelength = Archive(folder).wavelengths()
@@ -122,27 +122,27 @@ def _kept(submission: Path) -> dict[str, dict[str, np.ndarray]]:
     return {planet: {name: rows[n] for name, rows in arrays.items()} for n, planet in enumerate(json.loads(text["planet_ids"]))}
 
 
-def _learned(submission: Path, weights, record: dict) -> tuple[Learned | None, str]:
+def _corrections(submission: Path, weights, record: dict) -> tuple[PopulationCorrections | None, str]:
     """What the weights that made the submission know of all planets alike, or None and why they do not say."""
     named = _json(submission.parent / "manifest_predict.json").get("inputs", {}).get("weights", {}).get("path")
     path = Path(weights) if weights else submission.parent / (named or Path("model") / "weights.safetensors")
     if not path.is_file():
         return None, "the weights were not found; --weights names them."
-    if record.get("origin", {}).get("weights") != sha256(path):
+    if record.get("source", {}).get("weights") != sha256(path):
         if weights:
-            raise ValueError(f"{path}: expected the weights that made {submission}, found others")
+            raise SpectraMindError(f"{path}: expected the weights that made {submission}, found others")
         return None, "the weights beside the submission are not those that made it."
-    return Learned.from_arrays(part(load_arrays(path)[0], "learned")), ""
+    return PopulationCorrections.from_arrays(part(load_arrays(path)[0], "corrections")), ""
 
 
-def _spectrum(planet: str, answer: tuple[np.ndarray, np.ndarray], kept: dict, learned: Learned | None, folder: Path) -> Spectrum:
+def _spectrum(planet: str, answer: tuple[np.ndarray, np.ndarray], kept: dict, corrections: PopulationCorrections | None, folder: Path) -> Spectrum:
     own, nothing = kept.get(planet, {}), np.full(len(answer[0]), np.nan)
     columns = {name: own.get(source, nothing) for name, (source, _) in COLUMNS.items()}
     columns |= {"transit_depth": answer[0], "sigma": answer[1]}
     covariance = None
-    if learned and is_plain_name(planet):
+    if corrections and is_plain_name(planet):
         try:
-            estimate = learned.condition(load_estimate(folder / f"{planet}.safetensors"))
+            estimate = corrections.condition(load_estimate(folder / f"{planet}.safetensors"))
         except StorageError:
             estimate = None
         # A fit made anew since the prediction is not the one that these columns come from.

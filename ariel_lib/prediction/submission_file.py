@@ -13,27 +13,27 @@ from ariel_lib.io.storage import write_atomically
 from ariel_lib.io.submission import SubmissionError, read_submission, write_submission
 
 
-class Standing:
+class SubmissionFile:
     """One submission file and, beside it in JSON, what is known of each planet.
 
     planets   the rows, in this order
     fallback  mean and sigma, (wavelength,): the row of a planet without an answer
-    origin    says what answers are made from: a submission of another origin is replaced at once
+    source    says what answers are made from: a submission of another source is replaced at once
     """
 
     def __init__(
-        self, path: Path | str, planets: Sequence[str], fallback: tuple[np.ndarray, np.ndarray], origin: Mapping[str, str]
+        self, path: Path | str, planets: Sequence[str], fallback: tuple[np.ndarray, np.ndarray], source: Mapping[str, str]
     ):
-        self.path, self.planets, self.fallback, self.origin = Path(path), tuple(planets), fallback, dict(origin)
+        self.path, self.planets, self.fallback, self.source = Path(path), tuple(planets), fallback, dict(source)
         self.answered = self._answered_before()
         if self.answered < 0:
-            self.offer({})
+            self.update({})
 
     @property
     def record(self) -> Path:
         return self.path.with_suffix(".json")
 
-    def offer(self, rows: Mapping[str, tuple[np.ndarray, np.ndarray]], facts: Mapping[str, object] | None = None) -> bool:
+    def update(self, rows: Mapping[str, tuple[np.ndarray, np.ndarray]], facts: Mapping[str, object] | None = None) -> bool:
         """Replace the file if these rows (planet → mean, sigma) are no fewer than it holds; whether that was done."""
         if len(rows) < self.answered:
             return False
@@ -44,17 +44,17 @@ class Standing:
             self.path, self.planets, mean, sigma, fallback_mean=self.fallback[0], fallback_sigma=self.fallback[1]
         )  # fmt: skip
         self.answered = len(rows)
-        record = {"answered": self.answered, "origin": self.origin, **(facts or {})}
+        record = {"answered": self.answered, "source": self.source, **(facts or {})}
         write_atomically(self.record, json.dumps(record, indent=1).encode())
         return True
 
     def _answered_before(self) -> int:
-        """Answers in a file that an earlier run of the same origin left; -1 where there is none."""
+        """Answers in a file that an earlier run of the same source left; -1 where there is none."""
         try:
             record = json.loads(self.record.read_bytes())
             planets = read_submission(self.path)[0]
         except (OSError, ValueError, SubmissionError):
             return -1
-        if planets != self.planets or record.get("origin") != self.origin:
+        if planets != self.planets or record.get("source") != self.source:
             return -1
         return int(record.get("answered", 0))

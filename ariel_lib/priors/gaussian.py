@@ -12,6 +12,8 @@ from typing import Self
 import numpy as np
 from scipy.linalg import eigh
 
+from ariel_lib.errors import SpectraMindError
+
 N_AMPLITUDES = 9
 GP_STRENGTH = 30.0  # planets that the Gaussian process counts for beside the labels
 GP_LENGTH = 0.17  # micron: Matérn-3/2 through the autocorrelation of the 2025 labels' shapes (0.81 at 0.07, 0.58 at 0.14 micron)
@@ -94,7 +96,7 @@ class SpectralPrior(Stored):
     amplitudes: np.ndarray
     weights: np.ndarray
 
-    def given(self, noise: np.ndarray) -> Conditional:
+    def conditioned_on(self, noise: np.ndarray) -> Conditional:
         """Prepare for depths measured with covariance noise (wavelength, wavelength)."""
         values, w = eigh(self.covariance, noise + self.offset[1] ** 2)
         damping = 1 / (1 + self.amplitudes[:, None] ** 2 * np.maximum(values, 0.0))
@@ -104,16 +106,16 @@ class SpectralPrior(Stored):
 
     def posterior(self, depth: np.ndarray, noise: np.ndarray) -> Posterior:
         """Combine with a depth likelihood: depth (wavelength,), noise (wavelength, wavelength) its covariance."""
-        return self.given(noise).posterior(depth)
+        return self.conditioned_on(noise).posterior(depth)
 
 
 def fit_prior(depth: np.ndarray, wavelength: np.ndarray) -> SpectralPrior:
     """Learn the prior from labels: depth (planet, wavelength), at least two planets; wavelength micron, FGS1 first.
 
-    Raises ValueError for fewer than two planets.
+    Raises SpectraMindError for fewer than two planets.
     """
     if len(depth) < 2:
-        raise ValueError(f"spectral prior: expected labels of at least 2 planets, found {len(depth)}")
+        raise SpectraMindError(f"spectral prior: expected labels of at least 2 planets, found {len(depth)}")
     offset, amplitude, shapes = normalise(depth)
     mean = shapes.mean(axis=0)
     centred = shapes - mean

@@ -35,7 +35,7 @@ def scale_height_depth(star: Star | None, white_depth: float) -> float:
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledSpectra:
     """Labels, and what a scale height adds to the depth of each planet: scale (planet,), NaN where the star table has no usable
     row of it."""
 
@@ -43,20 +43,20 @@ class Labelled:
     scale: np.ndarray
 
     @classmethod
-    def read(cls, archive: Archive, split: str) -> "Labelled":
+    def read(cls, archive: Archive, split: str) -> "LabelledSpectra":
         """Raises ArchiveError for labels that are missing or damaged."""
         labels = archive.labels(split)
         rows = zip(labels.planet_ids, labels.depth)
         return cls(labels, np.array([scale_height_depth(_star(archive, split, planet), depth[1:].mean()) for planet, depth in rows]))
 
-    def unscaled(self) -> "Labelled":
+    def unscaled(self) -> "LabelledSpectra":
         """The same labels, no scale height known."""
-        return Labelled(self.labels, np.full_like(self.scale, np.nan))
+        return LabelledSpectra(self.labels, np.full_like(self.scale, np.nan))
 
-    def without(self, planets: Iterable[str]) -> "Labelled":
+    def without(self, planets: Iterable[str]) -> "LabelledSpectra":
         out = set(planets)
         keep = [n for n, planet in enumerate(self.labels.planet_ids) if planet not in out]
-        return Labelled(Spectra(tuple(self.labels.planet_ids[n] for n in keep), self.labels.depth[keep]), self.scale[keep])
+        return LabelledSpectra(Spectra(tuple(self.labels.planet_ids[n] for n in keep), self.labels.depth[keep]), self.scale[keep])
 
 
 def _star(archive: Archive, split: str, planet: str) -> Star | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import eigh
 
+from ariel_lib.errors import SpectraMindError
 from ariel_lib.priors.gaussian import GP_STRENGTH, Stored, gaussian_process, normalise
 
 NEIGHBOURS = 3  # whose mean stands for a label when C is learned
@@ -28,8 +29,8 @@ LOUDEST = 2.0  # median sizes: a label with no neighbour must not rule C
 
 
 @dataclass(frozen=True)
-class Recollection:
-    """The memory met with one planet's noise covariance Σ, in the modes of C against Σ' = Σ + σ_μ² 11ᵀ: Wᵀ Σ' W = 1.
+class LibraryPosterior:
+    """The library met with one planet's noise covariance Σ, in the modes of C against Σ' = Σ + σ_μ² 11ᵀ: Wᵀ Σ' W = 1.
 
     w (wavelength, mode), sigma_w (wavelength, mode) = Σ W, shapes (label, mode) = s W, damping (amplitude, width, mode) =
     1 / (1 + A² h² λ), log_weights (label, amplitude, width) without the planet's depths, variance (amplitude, width,
@@ -69,7 +70,7 @@ class Recollection:
 
 
 @dataclass(frozen=True)
-class Memory(Stored):
+class SpectralLibrary(Stored):
     """offset (2,): mean and standard deviation of μ; shapes (label, wavelength) = s; covariance (wavelength, wavelength) = C;
     log_amplitude (label,) = ln A; log_scale (label,): ln of what a scale height adds to the depth, NaN where unknown."""
 
@@ -79,7 +80,7 @@ class Memory(Stored):
     log_amplitude: np.ndarray
     log_scale: np.ndarray
 
-    def given(self, noise: np.ndarray, scale: float = np.nan) -> Recollection:
+    def conditioned_on(self, noise: np.ndarray, scale: float = np.nan) -> LibraryPosterior:
         """Prepare for depths measured with covariance noise (wavelength, wavelength) of a planet to whose depth a scale height
         adds `scale`, NaN where unknown."""
         amplitudes, prior = self.amplitudes(scale)
@@ -90,7 +91,7 @@ class Memory(Stored):
         misfit = squared[:, None] * np.tensordot(shapes**2, damping, ([1], [2]))
         log_weights = np.log(prior)[:, None] + 0.5 * np.log(damping).sum(axis=-1) - 0.5 * misfit
         variance = np.diag(noise) - damping @ (sigma_w**2).T
-        return Recollection(float(self.offset[0]), amplitudes, w, sigma_w, shapes, damping, log_weights, variance)
+        return LibraryPosterior(float(self.offset[0]), amplitudes, w, sigma_w, shapes, damping, log_weights, variance)
 
     def amplitudes(self, scale: float = np.nan) -> tuple[np.ndarray, np.ndarray]:
         """A grid of amplitudes in (Rp/Rs)² and their prior weights, (amplitude,), for a planet of that `scale`."""
@@ -102,21 +103,21 @@ class Memory(Stored):
         return np.exp(grid), weights
 
 
-def memorise(depth: np.ndarray, wavelength: np.ndarray, scale: np.ndarray | None = None) -> Memory:
+def fit_spectral_library(depth: np.ndarray, wavelength: np.ndarray, scale: np.ndarray | None = None) -> SpectralLibrary:
     """Remember labels: depth (planet, wavelength), at least two planets; wavelength micron, FGS1 first.
 
     scale  (planet,) depth that a scale height of each adds, NaN where unknown; None: nowhere known
-    Raises ValueError for fewer than two planets.
+    Raises SpectraMindError for fewer than two planets.
     """
     if len(depth) < 2:
-        raise ValueError(f"memory: expected labels of at least 2 planets, found {len(depth)}")
+        raise SpectraMindError(f"library: expected labels of at least 2 planets, found {len(depth)}")
     offset, amplitude, shapes = normalise(depth)
     left = _unexplained(shapes)
     process = gaussian_process(wavelength) * np.mean(left[:, 1:] ** 2)
     process[0, 0] = np.mean(left[:, 0] ** 2)
     covariance = (left.T @ left + GP_STRENGTH * process) / (len(left) + GP_STRENGTH)
     log_scale = np.full(len(depth), np.nan) if scale is None else np.log(scale)
-    return Memory(offset, shapes, covariance, np.log(amplitude), log_scale)
+    return SpectralLibrary(offset, shapes, covariance, np.log(amplitude), log_scale)
 
 
 def _density(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from ariel_lib.errors import SpectraMindError
 from ariel_lib.io.storage import StorageError
 
 EXPERIMENT = "spectramind"
@@ -18,7 +19,7 @@ LONGEST = 500  # letters of a parameter that MLflow takes
 ALLOW_FILES = "MLFLOW_ALLOW_FILE_STORE"  # newer MLflow keeps to databases unless this says true
 
 
-class TrackingError(ValueError):
+class TrackingError(SpectraMindError):
     """A run cannot be entered: says what is missing."""
 
 
@@ -29,9 +30,9 @@ def track(manifest: Path | str, store: Path | str) -> dict:
         raise StorageError(f"{manifest}: expected the manifest of a run, found no such file")
     try:
         found = json.loads(manifest.read_bytes())
-        artifacts, verb = dict(found["artifacts"]), str(found["verb"])
+        artifacts, command = dict(found["artifacts"]), str(found["command"])
     except (ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"{manifest}: expected the manifest that a verb wrote, found {type(error).__name__}: {error}") from error
+        raise StorageError(f"{manifest}: expected the manifest that a command wrote, found {type(error).__name__}: {error}") from error
     if importlib.util.find_spec("mlflow") is None:
         raise TrackingError("track: expected mlflow, found it missing: pip install 'spectramind[mlflow]'")
     os.environ.setdefault(ALLOW_FILES, "true")
@@ -43,8 +44,8 @@ def track(manifest: Path | str, store: Path | str) -> dict:
     metrics = {name: float(value) for name, value in flatten(found.get("metrics") or {}) if _is_number(value)}
     files = [manifest.parent / name for name in artifacts]
     kept = [path for path in files if path.is_file() and path.stat().st_size <= LARGEST]
-    with mlflow.start_run(run_name=verb) as run:
-        mlflow.set_tags({"verb": verb, "git_sha": str(found["git"]["sha"]), "git_dirty": str(found["git"]["dirty"])})
+    with mlflow.start_run(run_name=command) as run:
+        mlflow.set_tags({"command": command, "git_sha": str(found["git"]["sha"]), "git_dirty": str(found["git"]["dirty"])})
         mlflow.log_params({name: str(value)[:LONGEST] for name, value in settings.items()})
         mlflow.log_metrics(metrics)
         for path in (manifest, *kept):

@@ -22,13 +22,13 @@ Log = Callable[[str], None]
 
 
 @contextmanager
-def announced(verb: str, folder: Path | str, progress: Progress | None = None, log: Log | None = None) -> Iterator[tuple[Progress, Log]]:
+def publish_progress(command: str, folder: Path | str, progress: Progress | None = None, log: Log | None = None) -> Iterator[tuple[Progress, Log]]:
     """Inside, call the yielded progress(done, total) and log(line): they go to the given ones and to folder/running.json.
 
     Nothing is written where the folder does not exist yet, and a full disk stops no run.
     """
     path, written = Path(folder) / RUNNING, -EVERY
-    said = {"verb": verb, "pid": os.getpid(), "started": _now(), "done": None, "total": None}
+    said = {"command": command, "pid": os.getpid(), "started": _now(), "done": None, "total": None}
     lines: deque[str] = deque(maxlen=LINES)
 
     def write() -> None:

@@ -1,6 +1,6 @@
 """What a run was made of and what it made: a manifest, a line in the log, an entry in the summary of runs.
 
-A run's folder holds manifest_{verb}.json, logs/v50_debug_log.md and run_hash_summary_v50.json: always in the folder of its
+A run's folder holds manifest_{command}.json, logs/v50_debug_log.md and run_hash_summary_v50.json: always in the folder of its
 output, never in the working directory. All that depends on the clock stands under the one key "times".
 """
 
@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 
 from ariel_lib.io.checksums import sha256
-from ariel_lib.io.lakefs import origin_of
+from ariel_lib.io.lakefs import source_of
 from ariel_lib.io.storage import StorageError, write_atomically
 
 SUMMARY = "run_hash_summary_v50.json"
@@ -33,8 +33,8 @@ logger = logging.getLogger(__name__)
 class Run:
     """Filled in while a run goes on: artifacts (paths under its folder), metrics, inputs (name → file or folder)."""
 
-    def __init__(self, verb: str, folder: Path, seed: int | None, config_hash: str | None):
-        self.verb, self.folder, self.seed, self.config_hash = verb, folder, seed, config_hash
+    def __init__(self, command: str, folder: Path, seed: int | None, config_hash: str | None):
+        self.command, self.folder, self.seed, self.config_hash = command, folder, seed, config_hash
         self.artifacts: list[Path] = []
         self.metrics: dict = {}
         self.inputs: dict[str, Path] = {}
@@ -42,12 +42,12 @@ class Run:
 
 
 @contextmanager
-def recorded(
-    verb: str, folder: Path | str, *, seed: int | None = None, config_hash: str | None = None, manifest: str | None = None
+def record_run(
+    command: str, folder: Path | str, *, seed: int | None = None, config_hash: str | None = None, manifest: str | None = None
 ) -> Iterator[Run]:
-    """Record what happens inside: with recorded('train', out) as run. manifest: its file's name, manifest_{verb}.json if not
+    """Record what happens inside: with record_run('train', out) as run. manifest: its file's name, manifest_{command}.json if not
     given. A run that raises leaves a line in the log only, and none where it had not made its folder yet."""
-    run, started, clock = Run(verb, Path(folder), seed, config_hash), datetime.now(UTC), time.monotonic()
+    run, started, clock = Run(command, Path(folder), seed, config_hash), datetime.now(UTC), time.monotonic()
     try:
         yield run
     except BaseException as error:
@@ -58,7 +58,7 @@ def recorded(
     try:
         described = describe(run)
         described[TIMES] = {"started": started.isoformat(timespec="seconds"), "seconds": round(time.monotonic() - clock, 2)}
-        path = write_atomically(run.folder / (manifest or f"manifest_{verb}.json"), _json(described))
+        path = write_atomically(run.folder / (manifest or f"manifest_{command}.json"), _json(described))
         _summarise(run, described, path)
         _log(run, started, time.monotonic() - clock, f"done: {path.name}, {len(run.artifacts)} artifacts")
     except OSError as error:  # a full disk, an input gone: what the run made stands, and must not be lost for want of a record
@@ -68,7 +68,7 @@ def recorded(
 def describe(run: Run) -> dict:
     """The manifest of a run but for its times."""
     return {
-        "verb": run.verb, "git": git_state(), "config_hash": run.config_hash, "seed": run.seed, "settings": run.settings,
+        "command": run.command, "git": git_state(), "config_hash": run.config_hash, "seed": run.seed, "settings": run.settings,
         "versions": versions(), "hardware": hardware(),
         "inputs": {name: _input(p, run.folder) for name, p in sorted(run.inputs.items())},
         "artifacts": {
@@ -82,8 +82,8 @@ def describe(run: Run) -> dict:
 def _input(path: Path, folder: Path) -> dict[str, object]:
     """Where it lies and its fingerprint; for a copy from lakeFS also which commit it is a copy of."""
     found = {"path": os.path.relpath(path, folder), "fingerprint": fingerprint(path)}
-    origin = origin_of(path)
-    return found if origin is None else found | {"lakefs": origin}
+    source = source_of(path)
+    return found if source is None else found | {"lakefs": source}
 
 
 def verify_run(manifest: Path | str) -> list[str]:
@@ -169,11 +169,11 @@ def hardware() -> dict[str, object]:
 
 
 def read_seconds(summaries: Iterable[Path]) -> dict[str, float]:
-    """Seconds of the last run of each verb in these summaries, a file read once; missing ones are passed over."""
+    """Seconds of the last run of each command in these summaries, a file read once; missing ones are passed over."""
     found = {}
     for path in dict.fromkeys(Path(p) for p in summaries):
         if path.is_file():
-            found |= {entry["verb"]: entry["seconds"] for entry in json.loads(path.read_bytes())}
+            found |= {entry["command"]: entry["seconds"] for entry in json.loads(path.read_bytes())}
     return found
 
 
@@ -181,7 +181,7 @@ def _summarise(run: Run, manifest: Mapping, written: Path) -> None:
     path = run.folder / SUMMARY
     entries = json.loads(path.read_bytes()) if path.is_file() else []
     entry = {
-        "verb": run.verb, **manifest[TIMES], "git": manifest["git"], "config_hash": run.config_hash, "seed": run.seed,
+        "command": run.command, **manifest[TIMES], "git": manifest["git"], "config_hash": run.config_hash, "seed": run.seed,
         "manifest": written.name, "manifest_sha256": sha256(written),
     }  # fmt: skip
     write_atomically(path, _json([*entries, entry]))
@@ -192,7 +192,7 @@ def _log(run: Run, started: datetime, seconds: float, outcome: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     short = "none" if run.config_hash is None else run.config_hash[:12]
     with path.open("a", encoding="utf-8") as file:
-        file.write(f"- {started.isoformat(timespec='seconds')} `{run.verb}` config {short}, seed {run.seed}, {seconds:.1f} s: {outcome}\n")
+        file.write(f"- {started.isoformat(timespec='seconds')} `{run.command}` config {short}, seed {run.seed}, {seconds:.1f} s: {outcome}\n")
 
 
 def _json(value) -> bytes:

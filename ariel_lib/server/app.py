@@ -17,6 +17,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from ariel_lib import __version__
+from ariel_lib.errors import SpectraMindError
 from ariel_lib.server.guard import SANDBOX_POLICY, Guard
 from ariel_lib.server.planet import Observatory
 from ariel_lib.server.reading import BROKEN, Folders, NotServed, Unreadable, said
@@ -62,11 +63,11 @@ def make_routes(root: Path | str, also: Sequence[Path | str] = ()) -> FastAPI:
 
     @app.get("/api/runs")
     def runs(
-        q: Text = "", verb: Text = "", sort: Literal["started", "folder", "verb", "score", "seconds"] = "started",
+        q: Text = "", command: Text = "", sort: Literal["started", "folder", "command", "score", "seconds"] = "started",
         order: Order = "desc", offset: Offset = 0, limit: Limit = 100,
     ) -> Runs:  # fmt: skip
-        """Runs whose folder or verb holds the text q."""
-        return library.listed(q, verb, sort, order, offset, limit)
+        """Runs whose folder or command holds the text q."""
+        return library.listed(q, command, sort, order, offset, limit)
 
     @app.get("/api/run")
     def run(run: Id) -> RunDetail:
@@ -177,11 +178,11 @@ def serve(*, root: Path, host: str, port: int, also: Sequence[Path], names: Sequ
 
     app = make_app(root, also, [host, *names])
     if not (STATIC / "index.html").is_file():
-        raise ValueError(f"{STATIC}: expected the built page, found none. `make gui` builds it; it needs Node.")
+        raise SpectraMindError(f"{STATIC}: expected the built page, found none. `make gui` builds it; it needs Node.")
     try:
         bound = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
-        raise ValueError(f"{host}:{port}: {error.strerror}. Give another --host or --port.") from error
+        raise SpectraMindError(f"{host}:{port}: {error.strerror}. Give another --host or --port.") from error
     shown = f"[{host}]" if ":" in host else host
     log(f"http://{shown}:{bound.getsockname()[1]}/ shows {root}, read only; Ctrl-C ends it")
     uvicorn.Server(make_config(app)).run(sockets=[bound])

@@ -27,7 +27,7 @@ from ariel_lib.server.reading import (
 from ariel_lib.server.runs import Found, Library, in_order, number
 from ariel_lib.server.schemas import Band, Edge, LightCurves, Planet, PlanetDetail, Planets, Segment, Violation
 
-OTHERS = {"memory": ("memory_mean", "memory_sigma"), "posterior": ("posterior_mean", "posterior_sigma"),
+OTHERS = {"memory": ("initial_mean", "initial_sigma"), "posterior": ("gaussian_mean", "gaussian_sigma"),
           "transit fit": ("depth", "depth_sigma")}  # fmt: skip
 POINTS = 500  # of a light curve, at most
 EDGES = 12
@@ -171,9 +171,9 @@ class Observatory:
             return
         with open_arrays(path) as arrays:
             for n, about in enumerate(json.loads(arrays.text["white"])[:VISITS]):
-                time, flux, fit = (thinned(arrays.read(f"white.{n}.{name}")) for name in ("time", "flux", "smooth"))
+                time, flux, fit = (thinned(arrays.read(f"white.{n}.{name}")) for name in ("time", "flux", "transit_model"))
                 name = f"{said(about.get('instrument'), 20)}, visit {said(about.get('visit'), 5)}"
-                facts = {k: number(about.get(k)) for k in ("t0", "duration", "chi2", "red", "is_red")}
+                facts = {k: number(about.get(k)) for k in ("t0", "duration", "chi2", "red_noise", "red_noise_probability")}
                 detail.fit.append(Segment(name=name, time=time, flux=flux, fit=fit, sigma=number(about.get("sigma")), facts=facts))
 
     def _fill_explanation(self, detail: PlanetDetail, found: Found, planet: str, size: int) -> None:
@@ -224,7 +224,7 @@ class Observatory:
         weights = found.links.get("weights") and self.folders.inside(found.links["weights"])
         for other in self.library.all().values():
             link = other.links.get("weights")
-            path = self.folders.inside(other.path.parent / "intervals.csv") if other.run.verb == "corel-train" else None
+            path = self.folders.inside(other.path.parent / "intervals.csv") if other.run.command == "corel-train" else None
             if not (path and weights and link is not None and self.folders.inside(link) == weights):
                 continue
             table = self._rows(path)

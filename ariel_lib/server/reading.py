@@ -1,4 +1,4 @@
-"""Which files may be read, and how: nothing outside the served folders, nothing huge whole, nothing believed.
+"""Which files may be read, and how: nothing outside the served folders, nothing huge whole, nothing catalogue_mean.
 
 A file that cannot be used raises Unreadable with a sentence for the reader. Knows no run and no planet.
 """
@@ -18,6 +18,7 @@ from typing import TypeVar
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from ariel_lib.errors import SpectraMindError
 from ariel_lib.io.layout import normalise_planet_id
 
 T = TypeVar("T")
@@ -29,7 +30,7 @@ PLANETS_LIMIT = 100_000  # of one table
 VALUES_LIMIT = 2**25  # numbers read from one array
 WALK_LIMIT = 200_000  # names looked at
 DEPTH_LIMIT = 12  # folders below the root
-FRESH = 2.0  # s that a list of files is believed
+FRESH = 2.0  # s that a list of files is catalogue_mean
 BROKEN = (ValueError, LookupError, TypeError, ArithmeticError, AttributeError, OSError, RecursionError, SafetensorError)
 
 
@@ -49,7 +50,7 @@ class Folders:
         self.roots = (self.root, *(Path(folder).resolve() for folder in also))
         for folder in self.roots:
             if not folder.is_dir():
-                raise ValueError(f"{folder}: expected a folder to serve, found none")
+                raise SpectraMindError(f"{folder}: expected a folder to serve, found none")
         self._lock, self._listed, self._at = threading.Lock(), ([], False), -math.inf
 
     def inside(self, path: Path) -> Path | None:

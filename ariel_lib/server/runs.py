@@ -103,26 +103,26 @@ class Library:
         is_manifest = path.name.startswith("manifest")
         try:
             text = read_json(path)
-            if is_manifest and "verb" not in text:
+            if is_manifest and "command" not in text:
                 return None  # the hashes beside weights
-            if not is_manifest and not {"origin", "answered"} <= set(text):
+            if not is_manifest and not {"source", "answered"} <= set(text):
                 return None
             return self._manifest_run(path, text, about) if is_manifest else self._record_run(path, text, about)
         except Unreadable as error:
-            return Found(Run(**about, verb="?", problem=str(error)), path, "test", {}, None) if is_manifest else None
+            return Found(Run(**about, command="?", problem=str(error)), path, "test", {}, None) if is_manifest else None
         except BROKEN as error:
             problem = f"{said(path.name)}: not as this program writes it ({type(error).__name__}: {said(error, 200)})"
-            return Found(Run(**about, verb="?", problem=problem), path, "test", {}, None)
+            return Found(Run(**about, command="?", problem=problem), path, "test", {}, None)
 
     def _manifest_run(self, path: Path, text: dict, about: dict) -> Found:
         times, git, metrics = text.get("times") or {}, text.get("git") or {}, flat(text.get("metrics"))
         score = next((metrics[name] for name in ("score", "v50.score", "composite") if is_number(metrics.get(name))), None)
         links = {said(name): path.parent / str(given["path"]) for name, given in (text.get("inputs") or {}).items()}
         tables = [path.parent / name for name in text.get("artifacts") or {} if name.endswith(".csv")]
-        verb = said(text["verb"], 40)
-        submission = next((self.folders.inside(table) for table in tables), None) if verb == "predict" else None
+        command = said(text["command"], 40)
+        submission = next((self.folders.inside(table) for table in tables), None) if command == "predict" else None
         run = Run(
-            **about, verb=verb, started=words(times.get("started")), seconds=number(times.get("seconds")), git=words(git.get("sha")),
+            **about, command=command, started=words(times.get("started")), seconds=number(times.get("seconds")), git=words(git.get("sha")),
             dirty=git.get("dirty") if isinstance(git.get("dirty"), bool) else None, score=score, planets=submission is not None,
             seed=text.get("seed") if isinstance(text.get("seed"), int) else None, config_hash=words(text.get("config_hash")),
         )  # fmt: skip
@@ -130,16 +130,16 @@ class Library:
 
     def _record_run(self, path: Path, text: dict, about: dict) -> Found:
         submission = self.folders.inside(path.with_suffix(".csv"))
-        run = Run(**about, verb="predict", planets=submission is not None)
-        return Found(run, path, "test", {"data": Path(str(text["origin"]["data"]))}, submission)
+        run = Run(**about, command="predict", planets=submission is not None)
+        return Found(run, path, "test", {"data": Path(str(text["source"]["data"]))}, submission)
 
-    def listed(self, q: str, verb: str, sort: str, order: str, offset: int, limit: int) -> Runs:
+    def listed(self, q: str, command: str, sort: str, order: str, offset: int, limit: int) -> Runs:
         runs = [found.run for found in self.all().values()]
-        verbs = sorted({run.verb for run in runs})
+        commands = sorted({run.command for run in runs})
         wanted = q.casefold()
-        runs = [run for run in runs if (not verb or run.verb == verb) and wanted in f"{run.folder} {run.verb} {run.manifest}".casefold()]
+        runs = [run for run in runs if (not command or run.command == command) and wanted in f"{run.folder} {run.command} {run.manifest}".casefold()]
         runs = in_order(runs, lambda run: getattr(run, sort), order)
-        return Runs(total=len(runs), runs=runs[offset : offset + limit], verbs=verbs, cut=self.folders.files()[1])
+        return Runs(total=len(runs), runs=runs[offset : offset + limit], commands=commands, cut=self.folders.files()[1])
 
     def detail(self, run: str) -> RunDetail:
         found = self.find(run)
@@ -150,7 +150,7 @@ class Library:
         ]  # fmt: skip
         parts = {name: flat(text.get(name)) for name in ("metrics", "settings", "versions", "hardware")}
         inputs = {name: said(given.get("path")) for name, given in (text.get("inputs") or {}).items() if isinstance(given, dict)}
-        history = self._history(found.path.parent) if found.run.verb == "train" else []
+        history = self._history(found.path.parent) if found.run.command == "train" else []
         return RunDetail(
             run=found.run, **parts, inputs=inputs, artifacts=artifacts[:ARTIFACTS], n_artifacts=len(artifacts), history=history
         )
@@ -161,14 +161,14 @@ class Library:
         rows = {name: list(differences(*both, everything=name == "metrics")) for name, both in sides.items()}
         return Comparison(a=first.run, b=second.run, **rows)
 
-    def beside(self, found: Found, name: str, verb: str) -> Path | None:
-        """A file of that name beside the submission, else in the last run of the verb that has this submission for input."""
+    def beside(self, found: Found, name: str, command: str) -> Path | None:
+        """A file of that name beside the submission, else in the last run of the command that has this submission for input."""
         beside = self.folders.inside(found.submission.parent / name)
         if beside:
             return beside
         for other in sorted(self.all().values(), key=lambda other: other.run.started or "", reverse=True):
             link = other.links.get("submission")
-            path = self.folders.inside(other.path.parent / name) if other.run.verb == verb and link is not None else None
+            path = self.folders.inside(other.path.parent / name) if other.run.command == command and link is not None else None
             if path and self.folders.inside(link) == found.submission:
                 return path
         return None
@@ -184,12 +184,12 @@ class Library:
             text = read_json(path, RUNNING_LIMIT)
             silent = max(datetime.now(UTC).timestamp() - path.stat().st_mtime, 0.0)
             return Running(
-                **about, verb=said(text.get("verb"), 40), started=words(text.get("started")), silent_s=round(silent, 1),
+                **about, command=said(text.get("command"), 40), started=words(text.get("started")), silent_s=round(silent, 1),
                 done=count(text.get("done")), total=count(text.get("total")), lines=[said(line, 500) for line in text.get("lines") or []],
                 history=self._history(path.parent),
             )  # fmt: skip
         except (Unreadable, *BROKEN) as error:
-            return Running(**about, verb="?", problem=said(error))
+            return Running(**about, command="?", problem=said(error))
 
     def _history(self, folder: Path) -> list[Epoch]:
         """Loss and held-out score by epoch: of the state that training keeps while it runs, else of metrics.json."""

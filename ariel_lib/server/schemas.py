@@ -15,7 +15,7 @@ class Run(BaseModel):
     """A manifest, or the record beside a submission that no manifest names. problem: why it cannot be read."""
 
     id: str
-    verb: str
+    command: str
     folder: str
     manifest: str
     started: str | None = None
@@ -34,7 +34,7 @@ class Runs(BaseModel):
 
     total: int
     runs: list[Run]
-    verbs: list[str]
+    commands: list[str]
     cut: bool
 
 
@@ -191,7 +191,7 @@ class Running(BaseModel):
 
     id: str
     folder: str
-    verb: str
+    command: str
     started: str | None = None
     silent_s: Number = None
     done: int | None = None

@@ -16,7 +16,7 @@ import pandas as pd
 
 from ariel_lib.calibration.binning import bin_light_curve
 from ariel_lib.calibration.pipeline import CalibrationSettings
-from ariel_lib.errors import ArchiveError
+from ariel_lib.errors import ArchiveError, SpectraMindError
 from ariel_lib.instrument import ADC_GAIN, ADC_OFFSET, AIRS, FGS1, INSTRUMENTS, airs_wavelengths, spectrum_wavelengths
 from ariel_lib.io import writer
 from ariel_lib.io.archive import Archive
@@ -68,7 +68,7 @@ def simulate_dataset(
     shifted           the test split's drifts and limb darkening come from other distributions than the training split's
     progress          called with (planets done, planets in all)
 
-    Raises ValueError for impossible arguments, ArchiveError for bad files or a folder that holds something else.
+    Raises SpectraMindError for impossible arguments, ArchiveError for bad files or a folder that holds something else.
     """
     out, n_test = Path(out), n_planets // 4 if n_test is None else n_test
     _check_arguments(n_planets, n_test, size, level)
@@ -217,13 +217,13 @@ def _run(task: Callable, items: list, threads: int, progress: Callable[[int, int
 
 def _check_arguments(n_planets: int, n_test: int, size: str, level: str) -> None:
     if not 0 <= n_test <= n_planets or n_planets < 1:
-        raise ValueError(
+        raise SpectraMindError(
             f"expected at least one planet and a test split within them, found n_planets={n_planets}, n_test={n_test}"
         )
     if size not in COMPRESSION:
-        raise ValueError(f"size: expected one of {', '.join(COMPRESSION)}, found {size!r}")
+        raise SpectraMindError(f"size: expected one of {', '.join(COMPRESSION)}, found {size!r}")
     if level not in LEVELS:
-        raise ValueError(f"level: expected one of {', '.join(LEVELS)}, found {level!r}")
+        raise SpectraMindError(f"level: expected one of {', '.join(LEVELS)}, found {level!r}")
 
 
 def _clear_previous(out: Path) -> None:

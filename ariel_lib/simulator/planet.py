@@ -76,7 +76,7 @@ def draw_planet(
     """Draw whatever is not given.
 
     wavelength    (wavelength,)  micron, FGS1 first
-    window        h of observation
+    window        h of planet_fit
     compression   true periods are divided by this, so that a short window sees the whole transit
     magnitudes    faintest and brightest K magnitude, in either order
     depth         (wavelength,)  a label; star: the row that belongs to it, taken as the truth

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ariel_lib.errors import SpectraMindError
+
 CUTOFF = 0.25  # cycles a bin: four columns, the width of the point-spread function at 3.9 micron (3.6 pixels)
 SMALLEST_AMPLITUDE = 1e-6  # 1 ppm: a flat spectrum still has a scale
 
@@ -23,7 +25,7 @@ class Context:
     amplitude  (planet,)             how much the planet's AIRS spectrum varies: half of its 16–84 % range
     trust      (planet, wavelength)  weight of each bin in fits to a spectrum, ones unless a bin is refuted
     reference  (planet, wavelength)  the spectrum that the light curves give with any bump in them fitted away
-    shift      (planet, wavelength)  by how much an achromatic bump in the light curves would move the spectrum; mostly zero
+    bump_depth_bias      (planet, wavelength)  by how much an achromatic bump in the light curves would move the spectrum; mostly zero
     """
 
     wavelength: Tensor
@@ -31,21 +33,21 @@ class Context:
     amplitude: Tensor
     trust: Tensor
     reference: Tensor
-    shift: Tensor
+    bump_depth_bias: Tensor
 
 
 def make_context(
-    mean: Tensor, sigma: Tensor, wavelength: Tensor, shift: Tensor | None = None, reference: Tensor | None = None
+    mean: Tensor, sigma: Tensor, wavelength: Tensor, bump_depth_bias: Tensor | None = None, reference: Tensor | None = None
 ) -> Context:
     """mean, sigma (planet, wavelength): the spectra as they were before training or judging touches them. reference: where
     the light curves give another one, else the mean."""
     if mean.shape != sigma.shape or mean.ndim != 2 or wavelength.shape != mean.shape[1:]:
-        raise ValueError(
+        raise SpectraMindError(
             f"rules need mean and sigma (planet, wavelength) and wavelength (wavelength,); found {tuple(mean.shape)}, "
             f"{tuple(sigma.shape)} and {tuple(wavelength.shape)}"
         )
-    shift = torch.zeros_like(mean) if shift is None else shift
-    return Context(wavelength, sigma, spread_of(low_pass(mean)), torch.ones_like(mean), mean if reference is None else reference, shift)
+    bump_depth_bias = torch.zeros_like(mean) if bump_depth_bias is None else bump_depth_bias
+    return Context(wavelength, sigma, spread_of(low_pass(mean)), torch.ones_like(mean), mean if reference is None else reference, bump_depth_bias)
 
 
 def spread_of(smooth: Tensor) -> Tensor:

@@ -12,11 +12,11 @@ REFERENCE = "Agol 2003, ApJ 594, 449 (astro-ph/0303457)"
 
 
 def deviation(mu: Tensor, context: Context) -> Tensor:
-    """The part of mu − reference that follows the bump's shift, (planet, wavelength); zero where there is no bump."""
-    weighted = context.shift / context.sigma**2
-    power = (weighted * context.shift).sum(dim=1, keepdim=True)
+    """The part of mu − reference that follows the bump's bump_depth_bias, (planet, wavelength); zero where there is no bump."""
+    weighted = context.bump_depth_bias / context.sigma**2
+    power = (weighted * context.bump_depth_bias).sum(dim=1, keepdim=True)
     share = ((mu - context.reference) * weighted).sum(dim=1, keepdim=True) / power.clamp_min(1e-30)
-    return share * context.shift
+    return share * context.bump_depth_bias
 
 
 def scale(context: Context) -> Tensor:

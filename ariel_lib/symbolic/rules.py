@@ -14,7 +14,7 @@ from ariel_lib.symbolic import lensing_bump, molecular_bands, nonnegativity, res
 from ariel_lib.symbolic.context import Context
 
 LIMIT = 5.0
-PRECEDENCE = ("fft", "rt", "smoothness")
+PRECEDENCE = ("resolution", "molecular_bands", "smoothness")
 REACH = 8  # bins: two resolution elements
 
 
@@ -42,10 +42,10 @@ RULES = {
     name: Rule(module.deviation, module.scale, limit, module.REFERENCE)
     for name, module, limit in (
         ("smoothness", smoothness, LIMIT),
-        ("nonneg", nonnegativity, 0.0),
-        ("fft", resolution, LIMIT),
-        ("rt", molecular_bands, LIMIT),
-        ("microlens", lensing_bump, 1.0),
+        ("nonnegativity", nonnegativity, 0.0),
+        ("resolution", resolution, LIMIT),
+        ("molecular_bands", molecular_bands, LIMIT),
+        ("lensing_bump", lensing_bump, 1.0),
     )
 }
 
@@ -79,7 +79,7 @@ def find_violations(mu: Tensor, context: Context) -> dict[str, Violations]:
     trusted = molecular_bands.with_trust(filled, context)
     found = {}
     for name, rule in RULES.items():
-        judged, known = mu if name == "nonneg" else filled, trusted if name == "rt" else context
+        judged, known = mu if name == "nonnegativity" else filled, trusted if name == "molecular_bands" else context
         deviation = rule.deviation(judged, known)
         sigmas = deviation / rule.scale(known)
         found[name] = Violations(1e6 * deviation, sigmas, sigmas.abs() > rule.limit)

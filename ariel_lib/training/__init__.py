@@ -1,1 +1,1 @@
-"""Labelled planets to a checkpoint."""
+"""LabelledSpectra planets to a checkpoint."""

@@ -1,7 +1,7 @@
-"""Labelled planets as training meets them: which are held out, and fresh draws of the others.
+"""LabelledSpectra planets as training meets them: which are held out, and fresh draws of the others.
 
 Labels are few and noise is free: every draw has fresh depths from the planet's own noise covariance, of its own spectrum or
-of a mixed and rescaled one, and meets a memory that has never seen those spectra.
+of a mixed and rescaled one, and meets a library that has never seen those spectra.
 """
 
 from collections.abc import Sequence
@@ -11,13 +11,20 @@ import numpy as np
 
 from ariel_lib.config import ConfigError
 from ariel_lib.io.layout import Spectra
-from ariel_lib.models.features import fgs1_channels, make_inputs, node_features, origin_answer, scale_of, star_features
+from ariel_lib.models.features import (
+    fgs1_channels,
+    make_initial_estimate,
+    make_inputs,
+    node_features,
+    scale_of,
+    star_features,
+)
 from ariel_lib.models.inputs import Inputs
-from ariel_lib.pipeline.planet_fits import Observation, Survey
-from ariel_lib.priors.scale_height import Labelled
-from ariel_lib.priors.spectral_library import Memory, Recollection, memorise
+from ariel_lib.pipeline.planet_fits import PlanetFit, PlanetFits
+from ariel_lib.priors.scale_height import LabelledSpectra
+from ariel_lib.priors.spectral_library import LibraryPosterior, SpectralLibrary, fit_spectral_library
 
-FOLDS = 5  # of the training planets: each is met with a memory without its fold
+FOLDS = 5  # of the training planets: each is met with a library without its fold
 REAL_SHARE = 0.25  # of the draws: the depth that was measured, with its true label
 MIXED_SHARE = 0.5  # of the others: a spectrum mixed from the planet's fold
 AMPLITUDE_SPREAD = 0.4  # standard deviation of ln(amplitude) of mixed spectra
@@ -26,35 +33,35 @@ MIN_PLANETS = 5
 
 @dataclass(frozen=True)
 class Example:
-    """A labelled planet: what was measured, the memory it is met with, the spectra it may be mixed from, and its tensors."""
+    """A labelled planet: what was measured, the library it is met with, the spectra it may be mixed from, and its tensors."""
 
-    observation: Observation
+    planet_fit: PlanetFit
     truth: np.ndarray
-    recollection: Recollection
+    library_posterior: LibraryPosterior
     root: np.ndarray  # Cholesky factor of the depth covariance
-    kin: np.ndarray  # (planet, wavelength): spectra of its fold about their white depths, at this planet's scale height
+    mixing_pool: np.ndarray  # (planet, wavelength): spectra of its fold about their white depths, at this planet's scale height
     fgs1: np.ndarray
     fgs1_mask: np.ndarray
-    shift: np.ndarray  # (wavelength,) that an achromatic bump in its light curves would feign; mostly zero
-    origin: str = "memory"  # model.origin
+    bump_depth_bias: np.ndarray  # (wavelength,) that an achromatic bump in its light curves would feign; mostly zero
+    initial_estimate: str = "library"  # model.initial_estimate
 
     def inputs(self, depth: np.ndarray) -> Inputs:
         """The planet as the network would see it, had `depth` (wavelength,) been measured."""
-        estimate = self.observation.estimate
-        mean, sigma, amplitude = origin_answer(self.origin, depth, estimate, self.recollection)
-        star = star_features(self.observation.star, estimate, amplitude)
+        estimate = self.planet_fit.estimate
+        mean, sigma, amplitude = make_initial_estimate(self.initial_estimate, depth, estimate, self.library_posterior)
+        star = star_features(self.planet_fit.star, estimate, amplitude)
         return make_inputs(self.fgs1, self.fgs1_mask, mean, sigma, node_features(depth, estimate, mean, sigma), star)
 
     def draw(self, rng: np.random.Generator) -> tuple[Inputs, np.ndarray, np.ndarray]:
-        """Fresh inputs, the spectrum they come from, and the shift of a bump in them."""
+        """Fresh inputs, the spectrum they come from, and the bump_depth_bias of a bump in them."""
         if rng.random() < REAL_SHARE:
-            return self.inputs(self.observation.estimate.depth), self.truth, self.shift
+            return self.inputs(self.planet_fit.estimate.depth), self.truth, self.bump_depth_bias
         truth = self._mix(rng) if rng.random() < MIXED_SHARE else self.truth
         return self.inputs(truth + self.root @ rng.standard_normal(len(truth))), truth, np.zeros_like(truth)
 
     def _mix(self, rng: np.random.Generator) -> np.ndarray:
-        """This planet's white depth under a shape turned between two of its kin, rescaled; never negative."""
-        first, second = self.kin[rng.integers(len(self.kin), size=2)]
+        """This planet's white depth under a shape turned between two of its mixing_pool, rescaled; never negative."""
+        first, second = self.mixing_pool[rng.integers(len(self.mixing_pool), size=2)]
         angle = rng.uniform(0, np.pi / 2)
         shape = np.cos(angle) * first + np.sin(angle) * second
         return np.maximum(self.truth[1:].mean() + shape * np.exp(AMPLITUDE_SPREAD * rng.standard_normal()), 1e-6)
@@ -73,38 +80,38 @@ def held_out_sets(planets: Sequence[str], folds: int, fraction: float, rng: np.r
     return [order[n::folds] for n in range(folds)]
 
 
-def labelled_planets(survey: Survey, labels: Spectra) -> list[str]:
+def labelled_planets(planet_fits: PlanetFits, labels: Spectra) -> list[str]:
     """Planets with an estimate and a label. Raises ConfigError when they are fewer than MIN_PLANETS."""
     known = set(labels.planet_ids)
-    planets = [planet for planet in survey.observations if planet in known]
+    planets = [planet for planet in planet_fits.fits if planet in known]
     if len(planets) < MIN_PLANETS:
         raise ConfigError(f"training: expected at least {MIN_PLANETS} planets with light curves and labels, found {len(planets)}")
     return planets
 
 
 def make_examples(
-    survey: Survey, known: Labelled, wavelength: np.ndarray, planets: Sequence[str], held_out: Sequence[str],
-    rng: np.random.Generator, origin: str = "memory",
+    planet_fits: PlanetFits, known: LabelledSpectra, wavelength: np.ndarray, planets: Sequence[str], held_out: Sequence[str],
+    rng: np.random.Generator, initial_estimate: str = "library",
 ) -> tuple[list[Example], list[Example]]:
-    """Training and held-out examples; planets: all labelled ones; origin: model.origin. No memory that meets a planet holds its
+    """Training and held-out examples; planets: all labelled ones; initial_estimate: model.initial_estimate. No library that meets a planet holds its
     label."""
     rest = sorted(set(planets) - set(held_out))
     rest = [rest[n] for n in rng.permutation(len(rest))]
     folds = [list(fold) for fold in np.array_split(rest, min(FOLDS, len(rest))) if len(fold)]
-    training = [e for fold in folds for e in _examples(survey, known, wavelength, fold, origin, without=[*held_out, *fold])]
-    return training, _examples(survey, known, wavelength, held_out, origin, without=held_out)
+    training = [e for fold in folds for e in _examples(planet_fits, known, wavelength, fold, initial_estimate, without=[*held_out, *fold])]
+    return training, _examples(planet_fits, known, wavelength, held_out, initial_estimate, without=held_out)
 
 
 def _examples(
-    survey: Survey, known: Labelled, wavelength: np.ndarray, planets: Sequence[str], origin: str, *, without: Sequence[str]
+    planet_fits: PlanetFits, known: LabelledSpectra, wavelength: np.ndarray, planets: Sequence[str], initial_estimate: str, *, without: Sequence[str]
 ) -> list[Example]:
     others = known.without(without)
-    memory = memorise(others.labels.depth, wavelength, others.scale)
+    library = fit_spectral_library(others.labels.depth, wavelength, others.scale)
     truth = known.labels.of(planets)
     of = dict(zip(known.labels.planet_ids, known.scale))
     shapes, scales = truth - truth[:, 1:].mean(axis=1, keepdims=True), np.array([of[planet] for planet in planets])
     return [
-        _example(survey.observations[planet], truth[n], memory, _rescaled(shapes, scales, scales[n]), origin)
+        _example(planet_fits.fits[planet], truth[n], library, _rescaled(shapes, scales, scales[n]), initial_estimate)
         for n, planet in enumerate(planets)
     ]
 
@@ -115,10 +122,10 @@ def _rescaled(shapes: np.ndarray, scales: np.ndarray, scale: float) -> np.ndarra
     return shapes * np.where(np.isfinite(ratio), ratio, 1.0)[:, None]
 
 
-def _example(observation: Observation, truth: np.ndarray, memory: Memory, kin: np.ndarray, origin: str) -> Example:
-    estimate = observation.estimate
-    fgs1, mask = fgs1_channels(estimate, observation.visits())
+def _example(planet_fit: PlanetFit, truth: np.ndarray, library: SpectralLibrary, mixing_pool: np.ndarray, initial_estimate: str) -> Example:
+    estimate = planet_fit.estimate
+    fgs1, mask = fgs1_channels(estimate, planet_fit.visits())
     return Example(
-        observation, truth, memory.given(estimate.covariance, scale_of(observation.star, estimate)),
-        np.linalg.cholesky(estimate.covariance), kin, fgs1.astype(np.float32), mask, np.zeros_like(truth), origin,
+        planet_fit, truth, library.conditioned_on(estimate.covariance, scale_of(planet_fit.star, estimate)),
+        np.linalg.cholesky(estimate.covariance), mixing_pool, fgs1.astype(np.float32), mask, np.zeros_like(truth), initial_estimate,
     )  # fmt: skip

@@ -26,28 +26,29 @@ from ariel_lib.models.inputs import Inputs
 from ariel_lib.models.out_of_memory import backward_in_parts
 from ariel_lib.models.precision import mixed_precision
 from ariel_lib.models.v50 import V50
-from ariel_lib.pipeline.batches import survey_within
+from ariel_lib.pipeline.batches import fit_within_budget
 from ariel_lib.pipeline.checkpoint import Checkpoint
-from ariel_lib.pipeline.planet_fits import Observation, Survey
+from ariel_lib.pipeline.planet_fits import PlanetFit, PlanetFits
 from ariel_lib.priors.gaussian import fit_prior
-from ariel_lib.priors.scale_height import Labelled
-from ariel_lib.priors.spectral_library import memorise
+from ariel_lib.priors.scale_height import LabelledSpectra
+from ariel_lib.priors.spectral_library import fit_spectral_library
 from ariel_lib.symbolic.context import make_context
 from ariel_lib.symbolic.rules import total_penalty
 from ariel_lib.training import distributed
 from ariel_lib.training.examples import Example, held_out_sets, labelled_planets, make_examples
 from ariel_lib.training.run_state import RunState
-from ariel_lib.transit.bumps.fit import feigned_depth
-from ariel_lib.transit.population.corrections import Learned
-from ariel_lib.transit.population.multiplicative_bias import fit_response
-from ariel_lib.transit.population.nuisance_prior import fit_population
+from ariel_lib.transit.bumps.fit import bump_depth_bias
+from ariel_lib.transit.population.corrections import PopulationCorrections
+from ariel_lib.transit.population.multiplicative_bias import fit_multiplicative_bias
+from ariel_lib.transit.population.nuisance_prior import fit_nuisance_prior
 from ariel_lib.uncertainty.temperature import Temperature, fit_temperature
 
 DRAWS_AN_EPOCH = 512  # at least so many planets pass in one epoch, however few there are
 SOFT_Z = 30.0  # beyond it the loss grows like a logarithm. At 4 the sigmas came out too small, and training cost 0.001 to 0.003
 AVERAGING = 0.98  # decay a step of the running mean of the weights
-HONEST_PLANETS = 30.0  # that a temperature of one counts for: on 500 simulated planets the posterior's needed none
-SURVEY_SHARE = 2 / 3  # of training.max_hours that calibration and fits may take; planets not reached are left out
+PRIOR_STRENGTH = 30.0  # that a temperature of one counts for: on 500 simulated planets the posterior's needed none
+FIT_SHARE = 2 / 3  # of training.max_hours that calibration and fits may take; planets not reached are left out
+INITIAL_NAMES = {"library": "library_posterior", "fit": "gls_fit", "white": "white_depth"}  # by model.initial_estimate
 ENCODER_SAMPLES = 256  # automatic bin_width: about so many samples a planet reach the encoder on a CPU
 
 
@@ -56,8 +57,8 @@ def train(
 ) -> dict:
     """Train V50 on config.data; writes weights.safetensors and metrics.json under config.training.out.
 
-    Returns paths and the scores on held-out planets of V50, of the memory that it starts from, of the closed-form posterior,
-    of the physical estimate alone and of a constant spectrum, JSON-able. Goes on where a killed run of the same configuration
+    Returns paths and the scores on held-out planets of V50, of its initial estimate (library_posterior), of the gaussian_posterior, of
+    the transit fit alone (gls_fit) and of a constant spectrum, JSON-able. Goes on where a killed run of the same configuration
     and data stopped. Under torchrun the processes share each batch, and the first of them writes.
     Raises ArchiveError for malformed data, ConfigError where settings and data do not go together.
     """
@@ -71,39 +72,39 @@ def train(
 def _train(config: Config, progress: Callable[[int, int], None] | None, log: Callable[[str], None]) -> dict:
     started, settings = time.monotonic(), config.training
     out, archive = Path(settings.out), Archive(config.data.root)
-    known, wavelength = Labelled.read(archive, config.data.folder), archive.wavelengths()
+    known, wavelength = LabelledSpectra.read(archive, config.data.folder), archive.wavelengths()
     known = known if config.model.scale_height else known.unscaled()
     budget = Budget(settings.max_hours and 3600 * settings.max_hours, started=started)
     with distributed.leader_first():
-        survey = survey_within(
-            archive, config.data.folder, budget.share(SURVEY_SHARE), log=log, scratch=out, light_curves=config.data.light_curves,
+        planet_fits = fit_within_budget(
+            archive, config.data.folder, budget.share(FIT_SHARE), log=log, scratch=out, light_curves=config.data.light_curves,
             workers=config.calibration.workers, settings=CalibrationSettings(airs_samples=config.calibration.airs_samples),
             progress=progress,
         )  # fmt: skip
-    planets = labelled_planets(survey, known.labels)
-    survey, learned = _learn(survey, planets, known.labels, wavelength, log)
-    for planet, reason in survey.failures.items():
+    planets = labelled_planets(planet_fits, known.labels)
+    planet_fits, corrections = _fit_corrections(planet_fits, planets, known.labels, wavelength, log)
+    for planet, reason in planet_fits.failures.items():
         log(f"planet {planet} left out: {reason}")
     rng, depth = np.random.default_rng([settings.seed, 0]), known.labels.depth
     sets = held_out_sets(planets, settings.folds, settings.validation_fraction, rng)
     naive = naive_answer(depth)
     log(f"{len(planets)} planets, {time.monotonic() - started:.0f} s for the physical estimates")
-    networks, history, judged = _fit_members(config, survey, known, wavelength, planets, sets, naive, budget, log)
+    networks, history, judged = _fit_members(config, planet_fits, known, wavelength, planets, sets, naive, budget, log)
     truth, answers = _together(judged)
     v50 = answers.pop("v50")
-    fitted = fit_temperature(*v50, truth, **naive, honest_planets=HONEST_PLANETS)
+    fitted = fit_temperature(*v50, truth, **naive, prior_strength=PRIOR_STRENGTH)
     temperature = fitted if config.calibration.temperature else Temperature()
     answers = {"v50": (v50[0], temperature.apply(v50[1]))} | answers
     scores = {name: summary(truth, *answer, **naive) for name, answer in answers.items()}
     checkpoint = Checkpoint(
-        Ensemble(networks), fit_prior(depth, wavelength), memorise(depth, wavelength, known.scale), learned, temperature, wavelength,
+        Ensemble(networks), fit_prior(depth, wavelength), fit_spectral_library(depth, wavelength, known.scale), corrections, temperature, wavelength,
         *(np.full(len(wavelength), naive[name]) for name in ("naive_mean", "naive_sigma")), to_dict(config),
         tuple(map(tuple, sets)),
     )  # fmt: skip
     weights = out / "weights.safetensors"
     result = {
         "weights": str(weights), "config_hash": config_hash(config), "epochs": len(history), "planets": len(planets),
-        "held_out": len(truth), "left_out": survey.failures, "validation": scores, "temperature": temperature.to_dict(),
+        "held_out": len(truth), "left_out": planet_fits.failures, "validation": scores, "temperature": temperature.to_dict(),
         "parameters": sum(p.numel() for p in checkpoint.network.parameters()), "history": history,
     }  # fmt: skip
     if distributed.rank() == 0:
@@ -117,21 +118,21 @@ def _train(config: Config, progress: Callable[[int, int], None] | None, log: Cal
     }
 
 
-def _learn(
-    survey: Survey, planets: list[str], labels: Spectra, wavelength: np.ndarray, log: Callable[[str], None]
-) -> tuple[Survey, Learned]:
-    """The survey, conditioned on what its fits have in common, and that; planets: the labelled ones."""
-    population = fit_population([observation.estimate for observation in survey.observations.values()])
-    survey = survey.given(population)
-    estimates = [survey.observations[planet].estimate for planet in planets]
-    response = fit_response(estimates, labels.of(planets), wavelength)
-    if response.mean.any():
-        log(f"depths of all planets are off alike, by up to {100 * np.abs(response.mean).max():.2f} %: taken out")
-    return survey.given(response), Learned(population, response)
+def _fit_corrections(
+    planet_fits: PlanetFits, planets: list[str], labels: Spectra, wavelength: np.ndarray, log: Callable[[str], None]
+) -> tuple[PlanetFits, PopulationCorrections]:
+    """The planet_fits, conditioned on what its fits have in common, and that; planets: the labelled ones."""
+    nuisance_prior = fit_nuisance_prior([planet_fit.estimate for planet_fit in planet_fits.fits.values()])
+    planet_fits = planet_fits.conditioned_on(nuisance_prior)
+    estimates = [planet_fits.fits[planet].estimate for planet in planets]
+    bias = fit_multiplicative_bias(estimates, labels.of(planets), wavelength)
+    if bias.mean.any():
+        log(f"depths of all planets are off alike, by up to {100 * np.abs(bias.mean).max():.2f} %: taken out")
+    return planet_fits.conditioned_on(bias), PopulationCorrections(nuisance_prior, bias)
 
 
 def _fit_members(
-    config: Config, survey: Survey, known: Labelled, wavelength: np.ndarray, planets: list[str], sets: list[list[str]], naive: dict,
+    config: Config, planet_fits: PlanetFits, known: LabelledSpectra, wavelength: np.ndarray, planets: list[str], sets: list[list[str]], naive: dict,
     budget: Budget, log: Callable[[str], None],
 ) -> tuple[list[V50], list[dict], list[dict[str, tuple]]]:
     """A network for every set of held-out planets, one after another in equal shares of the time left: the networks, their
@@ -139,22 +140,22 @@ def _fit_members(
     networks, history, judged, seed = [], [], [], config.training.seed
     for member, held_out in enumerate(sets):
         rng = np.random.default_rng([seed, 2, member])
-        training, validation = make_examples(survey, known, wavelength, planets, held_out, rng, config.model.origin)
-        if config.symbolic.microlens.weight:
-            training = [replace(example, shift=_bump_bias(example.observation, wavelength)) for example in training]
+        training, validation = make_examples(planet_fits, known, wavelength, planets, held_out, rng, config.model.initial_estimate)
+        if config.symbolic.lensing_bump.weight:
+            training = [replace(example, bump_depth_bias=_depth_bias_of_bumps(example.planet_fit, wavelength)) for example in training]
         log(f"network {member + 1} of {len(sets)}: {len(training)} training planets, {len(validation)} held out")
         network = make_network(config, wavelength, training, seed + member)
-        if config.training.start:
-            take_weights(network, Path(config.training.start), member)
+        if config.training.initial_weights:
+            take_weights(network, Path(config.training.initial_weights), member)
         deadline = time.monotonic() + max(budget.left, 0.0) / (len(sets) - member)
         history += [{"member": member} | epoch for epoch in _fit(network, training, validation, config, naive, member, deadline, log)]
         networks.append(network)
-        judged.append(answers_of(network, training, validation, wavelength, config.model.origin))
+        judged.append(answers_of(network, training, validation, wavelength, config.model.initial_estimate))
     return networks, history, judged
 
 
-def _bump_bias(observation: Observation, wavelength: np.ndarray) -> np.ndarray:
-    return feigned_depth(observation.estimate, observation.visits(), observation.star, wavelength)
+def _depth_bias_of_bumps(planet_fit: PlanetFit, wavelength: np.ndarray) -> np.ndarray:
+    return bump_depth_bias(planet_fit.estimate, planet_fit.visits(), planet_fit.star, wavelength)
 
 
 def make_network(config: Config, wavelength: np.ndarray, training: list[Example], seed: int = 0) -> V50:
@@ -175,22 +176,22 @@ def take_weights(network: V50, path: Path, member: int) -> None:
     try:
         network.load_state_dict(members[member % len(members)].state_dict())
     except RuntimeError as error:
-        raise ConfigError(f"training.start: expected a network of the sizes in model, found another in {path}") from error
+        raise ConfigError(f"training.initial_weights: expected a network of the sizes in model, found another in {path}") from error
 
 
 def _fit(network: V50, training, validation, config: Config, naive: dict, member: int, deadline: float, log) -> list[dict]:
-    """Run the epochs; leaves the weights of the best validation score in the network. Epoch 0 is the memory's answer."""
+    """Run the epochs; leaves the weights of the best validation score in the network. Epoch 0 is the library's answer."""
     settings, device = config.training, torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
     optimizer = _optimizer(network, config)
-    fingerprint = config_hash(config) + " ".join(sorted(example.observation.estimate.planet_id for example in training))
+    fingerprint = config_hash(config) + " ".join(sorted(example.planet_fit.estimate.planet_id for example in training))
     state = RunState(_state_path(Path(settings.out), member), fingerprint, network, optimizer, AVERAGING)
-    held_out = Inputs.stack([example.inputs(example.observation.estimate.depth) for example in validation])
+    held_out = Inputs.stack([example.inputs(example.planet_fit.estimate.depth) for example in validation])
     truth = np.stack([example.truth for example in validation])
     if not state.resume():
         state.note(None, unclipped_score(truth, *predict_inputs(network, held_out), **naive))
-        weights = "what training.start makes of it" if settings.start else "without a network"
-        log(f"epoch 0: held-out score {state.best_score:.4f}, the {config.model.origin}'s answer {weights}")
+        weights = "what training.initial_weights makes of it" if settings.initial_weights else "without a network"
+        log(f"epoch 0: held-out score {state.best_score:.4f}, the {config.model.initial_estimate}'s answer {weights}")
     while len(state.history) <= settings.epochs and state.since_best < settings.patience:
         if distributed.decided(time.monotonic() > deadline):
             log(f"stopped after {settings.max_hours} h: training.max_hours")
@@ -215,8 +216,8 @@ def _epoch(
     device, losses, most = next(network.parameters()).device, [], config.training.batch_size
     network.train()
     network.encoder.recompute = config.training.recompute
-    for inputs, truth, shift in _batches(training, config.training.batch_size, seed):
-        loss_of = partial(_part_loss, network, inputs.to(device), truth.to(device), shift.to(device), config, naive)
+    for inputs, truth, bias in _batches(training, config.training.batch_size, seed):
+        loss_of = partial(_part_loss, network, inputs.to(device), truth.to(device), bias.to(device), config, naive)
         optimizer.zero_grad()
         loss, most = backward_in_parts(network, loss_of, len(inputs), most)
         distributed.average_gradients(network)
@@ -228,16 +229,16 @@ def _epoch(
 
 
 def _part_loss(
-    network: V50, inputs: Inputs, truth: torch.Tensor, shift: torch.Tensor, config: Config, naive: dict, part: slice
+    network: V50, inputs: Inputs, truth: torch.Tensor, bias: torch.Tensor, config: Config, naive: dict, part: slice
 ) -> torch.Tensor:
     """Mean loss of some of a batch's planets."""
     inputs, truth = inputs[part], truth[part]
     with mixed_precision(config.training.precision, truth.device):
         prediction = network(inputs)
-    loss = challenge_loss(prediction, truth, naive, weighted=config.training.gll)
+    loss = challenge_loss(prediction, truth, naive, weighted=config.training.challenge_loss)
     if config.symbolic.weights:
         wavelength = torch.tensor(network.hyperparameters["wavelength"], device=truth.device)
-        context = make_context(inputs.mean, inputs.sigma, wavelength, shift[part])
+        context = make_context(inputs.mean, inputs.sigma, wavelength, bias[part])
         loss = loss + total_penalty(prediction.mean, context, config.symbolic.weights)
     return loss
 
@@ -271,26 +272,26 @@ def challenge_loss(prediction, truth: torch.Tensor, naive: dict, *, weighted: bo
 
 
 def answers_of(
-    network: V50, training: list[Example], validation: list[Example], wavelength: np.ndarray, origin: str = "memory"
+    network: V50, training: list[Example], validation: list[Example], wavelength: np.ndarray, initial_estimate: str = "library"
 ) -> dict[str, tuple]:
-    """What the network, its origin, and what it must beat, say of held-out planets: mean and sigma (planet, wavelength) by name;
+    """What the network, its initial_estimate, and what it must beat, say of held-out planets: mean and sigma (planet, wavelength) by name;
     and truth."""
     truth = np.stack([example.truth for example in validation])
-    estimates = [example.observation.estimate for example in validation]
+    estimates = [example.planet_fit.estimate for example in validation]
     inputs = Inputs.stack([example.inputs(e.depth) for example, e in zip(validation, estimates)])
     seen = np.stack([example.truth for example in training])
     prior = fit_prior(seen, wavelength)
     posteriors = [prior.posterior(e.depth, e.covariance) for e in estimates]
-    known, asked = (np.array([white_depth(e.depth, e.independent) for e in some]) for some in (
-        [example.observation.estimate for example in training], estimates,
+    known, asked = (np.array([white_depth(e.depth, e.sigma_uncorrelated) for e in some]) for some in (
+        [example.planet_fit.estimate for example in training], estimates,
     ))  # fmt: skip
     return {
         "truth": (truth,),
         "v50": predict_inputs(network, inputs),
-        origin: (np.maximum(inputs.mean.double().numpy(), 0.0), inputs.sigma.double().numpy()),
-        "posterior": (np.maximum([p.mean for p in posteriors], 0.0), np.array([p.sigma for p in posteriors])),
-        "physical": (np.maximum([e.depth for e in estimates], 0.0), np.array([e.sigma for e in estimates])),
+        "gaussian_posterior": (np.maximum([p.mean for p in posteriors], 0.0), np.array([p.sigma for p in posteriors])),
+        "gls_fit": (np.maximum([e.depth for e in estimates], 0.0), np.array([e.sigma for e in estimates])),
         "constant": ConstantSpectrum.fit(known, seen).predict(asked, truth.shape[1]),
+        INITIAL_NAMES[initial_estimate]: (np.maximum(inputs.mean.double().numpy(), 0.0), inputs.sigma.double().numpy()),
     }
 
 

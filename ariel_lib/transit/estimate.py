@@ -169,9 +169,9 @@ def _white_curve(problem: Problem, solution: Solution, index: int, noise: Common
     flux = share @ np.where(segment.weight > 0, segment.flux, model)
     sigma = 1 / np.sqrt(np.median(segment.weight.sum(axis=0)))
     return WhiteCurve(
-        segment.instrument, segment.visit, segment.time, flux, share @ model, share @ solution.smooth[index],
+        segment.instrument, segment.visit, segment.time, flux, share @ model, share @ solution.transit_model[index],
         float(sigma), float(share @ segment.level), float(solution.shared[problem.t0_index(index)]), _duration(problem, solution),
-        noise.white, float(noise.red[0]), noise.is_red,
+        noise.white, float(noise.red_noise[0]), noise.red_noise_probability,
     )  # fmt: skip
 
 
@@ -194,7 +194,7 @@ def _flags(problem, solution, covariance, level, excess, white, *, converged: bo
         flags.append(Flag.EXCESS_NOISE)
     if (level == 0).any():
         flags.append(Flag.MISSING_CHANNELS)
-    if any(curve.is_red > SURE for curve in white):
+    if any(curve.red_noise_probability > SURE for curve in white):
         flags.append(Flag.RED_NOISE)
     if not converged:
         flags.append(Flag.NOT_CONVERGED)

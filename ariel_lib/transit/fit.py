@@ -65,7 +65,7 @@ class Solution:
     pull_depth: np.ndarray
     pull_shared: np.ndarray
     model: tuple[np.ndarray, ...]
-    smooth: tuple[np.ndarray, ...]
+    transit_model: tuple[np.ndarray, ...]
     residual: tuple[np.ndarray, ...]
     converged: bool = False
 
@@ -169,7 +169,7 @@ def linearise(problem: Problem, depth: np.ndarray, shared: np.ndarray) -> Soluti
         pull_shared[where] += right[:, 1:].sum(axis=0)
         objective += float(np.sum(segment.weight * near.residual**2))
         models.append(segment.flux - near.residual)
-        smooth.append(near.smooth)
+        smooth.append(near.transit_model)
         residuals.append(near.residual)
     return Solution(
         depth, shared, objective, h, g, k, pull_depth, pull_shared, tuple(models), tuple(smooth), tuple(residuals)
@@ -194,24 +194,24 @@ def common_response(problem: Problem, solution: Solution, index: int) -> tuple[n
 class Tangent:
     """The model of one segment near a point: its residual and its derivatives, few columns in time for many parameters.
 
-    own       (wavelength, own, time)     what is linear and belongs to one channel: level and regressors
+    linear_basis (wavelength, own, time)     what is linear and belongs to one channel: level and regressors
     columns   (wavelength, column, time)  ∂model/∂(depth; log_a, b², t0; u1, u2; drift of each power of time)
     expand    (wavelength, column, 1 + parameter)  those derivatives to depth and shared parameters: u and drift are
               polynomials in wavelength
     where     (parameter,)                places of the shared parameters
     """
 
-    own: np.ndarray
+    linear_basis: np.ndarray
     columns: np.ndarray
     expand: np.ndarray
     where: np.ndarray
     residual: np.ndarray
-    smooth: np.ndarray
+    transit_model: np.ndarray
 
     def normal_equations(self, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(wavelength, p, p) and (wavelength, p) in depth and shared parameters, own columns projected out."""
-        n, root = self.own.shape[1], np.sqrt(weight)[:, None]
-        both = np.concatenate([self.own, self.columns, self.residual[:, None]], axis=1) * root
+        n, root = self.linear_basis.shape[1], np.sqrt(weight)[:, None]
+        both = np.concatenate([self.linear_basis, self.columns, self.residual[:, None]], axis=1) * root
         gram = np.matmul(both, both.transpose(0, 2, 1))
         left = np.linalg.solve(gram[:, :n, :n], gram[:, :n, n:])
         reduced = gram[:, n:, n:] - np.matmul(gram[:, n:, :n], left)
@@ -221,10 +221,10 @@ class Tangent:
 
     def common_pull(self, weight: np.ndarray) -> np.ndarray:
         """(wavelength, 1 + parameter, time): right-hand sides for a unit of flux in every channel at one time."""
-        weighted = self.own * weight[:, None]
-        gram = np.matmul(weighted, self.own.transpose(0, 2, 1))
+        weighted = self.linear_basis * weight[:, None]
+        gram = np.matmul(weighted, self.linear_basis.transpose(0, 2, 1))
         cross = np.matmul(self.columns, weighted.transpose(0, 2, 1))
-        free = self.columns - np.matmul(cross, np.linalg.solve(gram, self.own))
+        free = self.columns - np.matmul(cross, np.linalg.solve(gram, self.linear_basis))
         return np.matmul(self.expand.transpose(0, 2, 1), free * weight[:, None])
 
 

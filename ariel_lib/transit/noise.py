@@ -29,17 +29,17 @@ class CommonNoise:
     """White residuals of one segment, in units of their propagated variance; expected values over all trials.
 
     white     variance of the part without memory, 1 when the channels' own noise explains everything
-    red       (lag,) autocovariance of the part with memory
-    is_red    probability that there is such a part
+    red_noise (lag,) autocovariance of the part with memory
+    red_noise_probability    probability that there is such a part
     """
 
     white: float
-    red: np.ndarray
-    is_red: float
+    red_noise: np.ndarray
+    red_noise_probability: float
 
     def covariance(self, variance: np.ndarray) -> np.ndarray:
         """Of the noise that all channels share, (time, time); variance (time,) propagated, of the white light."""
-        kernel, root = self.red.copy(), np.sqrt(variance)
+        kernel, root = self.red_noise.copy(), np.sqrt(variance)
         kernel[0] += max(self.white - 1, 0.0)
         return toeplitz(kernel) * root[:, None] * root
 

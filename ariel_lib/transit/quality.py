@@ -1,4 +1,4 @@
-"""What makes a planet's physical estimate unfit to be believed: it comes from damaged data whatever its error bars say.
+"""What makes a planet's physical estimate unfit to be catalogue_mean: it comes from damaged data whatever its error bars say.
 
 Knows estimates, no files and no network. The bounds are far outside what real and simulated planets show.
 """
@@ -11,9 +11,9 @@ DEEPEST = 0.25  # (Rp/Rs)²: half the star's radius; the deepest label of 2025 i
 QUIETEST = 0.1  # residual variance over propagated variance: photons cannot be quieter than Poisson
 
 
-def find_doubt(estimate: DepthEstimate) -> str | None:
+def rejection_reason(estimate: DepthEstimate) -> str | None:
     """Why no spectrum should be read off this estimate, or None."""
-    weight = estimate.independent**-2
+    weight = estimate.sigma_uncorrelated**-2
     if not (np.isfinite(estimate.depth).all() and np.isfinite(estimate.covariance).all() and np.isfinite(weight).all()):
         return "the fit gave no finite depths"
     if (np.diag(estimate.covariance) <= 0).any():

@@ -40,7 +40,7 @@ class WhiteCurve:
 
     time h; flux, model and smooth (the model without centroid terms) relative to level; each (time,)
     sigma    standard deviation of flux; level electrons a sample; t0 and duration in h
-    chi2     variance of the residuals over sigma², the part without memory; red that of the part with one, is_red the
+    chi2     variance of the residuals over sigma², the part without memory; red that of the part with one, red_noise_probability the
              probability that there is one
     """
 
@@ -49,14 +49,14 @@ class WhiteCurve:
     time: np.ndarray
     flux: np.ndarray
     model: np.ndarray
-    smooth: np.ndarray
+    transit_model: np.ndarray
     sigma: float
     level: float
     t0: float
     duration: float
     chi2: float
-    red: float
-    is_red: float
+    red_noise: float
+    red_noise_probability: float
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class DepthEstimate:
 
     depth        (wavelength,)             (Rp/Rs)², maximum of the likelihood (weak priors on orbit and limb darkening)
     covariance   (wavelength, wavelength)  of depth, nuisance parameters marginalised, noise scaled to the residuals
-    independent  (wavelength,)             standard deviation that a bin shares with no other bin
+    sigma_uncorrelated  (wavelength,)             standard deviation that a bin shares with no other bin
     level        (wavelength,)             electrons/s, 0 where the data have no light
     excess       (wavelength,)             residual variance over propagated variance
     orbit        ln(a/Rs), b², limb darkening (6): fitted values, (8,)
@@ -78,7 +78,7 @@ class DepthEstimate:
     planet_id: str
     depth: np.ndarray
     covariance: np.ndarray
-    independent: np.ndarray
+    sigma_uncorrelated: np.ndarray
     level: np.ndarray
     excess: np.ndarray
     orbit: np.ndarray
@@ -135,7 +135,7 @@ def load_estimate(path: Path | str) -> DepthEstimate:
 
 
 _ARRAYS = (
-    "depth", "covariance", "independent", "level", "excess", "orbit",
+    "depth", "covariance", "sigma_uncorrelated", "level", "excess", "orbit",
     "nuisance", "nuisance_covariance", "nuisance_coupling", "nuisance_kind",
 )  # fmt: skip
-_WHITE_ARRAYS = ("time", "flux", "model", "smooth")
+_WHITE_ARRAYS = ("time", "flux", "model", "transit_model")

@@ -14,6 +14,8 @@ from statistics import NormalDist
 
 import numpy as np
 
+from ariel_lib.errors import SpectraMindError
+
 Array = np.ndarray
 
 MARGINAL, JOINT = "marginal", "joint"
@@ -72,7 +74,7 @@ class Ellipsoid:
 def conformal_quantile(scores: Array, level: float) -> Array:
     """The ⌈(n + 1) level⌉-th smallest of n scores along axis 0; infinite where that is beyond n."""
     if not 0 < level < 1:
-        raise ValueError(f"a coverage level lies between 0 and 1; found {level}")
+        raise SpectraMindError(f"a coverage level lies between 0 and 1; found {level}")
     n = len(scores)
     rank = math.ceil((n + 1) * level - 1e-9)  # the product of a decimal level is a hair off
     if rank > n:
@@ -171,7 +173,7 @@ def sigma_of(intervals: Intervals, fallback: Array) -> Array:
 def normal_half_width(level: float) -> float:
     """Half-width in sigmas of a Gaussian's central interval."""
     if not 0 < level < 1:
-        raise ValueError(f"a coverage level lies between 0 and 1; found {level}")
+        raise SpectraMindError(f"a coverage level lies between 0 and 1; found {level}")
     return NormalDist().inv_cdf(0.5 * (1 + level))
 
 
@@ -183,7 +185,7 @@ def brightness_classes(level: Array, edges: Array) -> Array:
 def coverage_table(intervals: Intervals, truth: Array, groups: Array | None = None) -> dict:
     """What was promised and what was found: marginal and joint coverage, the worst bin, and both within each group.
 
-    Errors are standard errors over planets: bins of one planet are no independent evidence. None stands for what is not
+    Errors are standard errors over planets: bins of one planet are no sigma_uncorrelated evidence. None stands for what is not
     finite; infinite is the share of intervals that promise nothing, and cover all the same.
     """
     hits, width = intervals.hits(truth), intervals.upper - intervals.lower
@@ -216,7 +218,7 @@ def _coverage(hits: Array) -> dict:
 
 def _z(mean: Array, sigma: Array, truth: Array) -> Array:
     if not np.shape(mean) == np.shape(sigma) == np.shape(truth) or np.ndim(mean) != 2:
-        raise ValueError(
+        raise SpectraMindError(
             f"mean, sigma and truth must be (planet, wavelength) alike; found {np.shape(mean)}, {np.shape(sigma)}, {np.shape(truth)}"
         )
     return (truth - mean) / sigma

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ariel_lib.errors import SpectraMindError
 from ariel_lib.uncertainty.conformal import JOINT, MARGINAL, Intervals, conformal_quantile, sigma_of
 
 Array = np.ndarray
@@ -27,17 +28,17 @@ CHECK_EVERY = 20  # steps between looks at the planets kept aside for early stop
 MIN_PLANETS = 3  # one to learn from, one to say when to stop, one to calibrate: enough to run, not to promise anything
 
 
-def corel_features(mean: Array, sigma: Array, depth: Array, depth_sigma: Array, independent: Array) -> Array:
+def corel_features(mean: Array, sigma: Array, depth: Array, depth_sigma: Array, sigma_uncorrelated: Array) -> Array:
     """What was observed of each bin, (planet, wavelength, feature), float32.
 
     mean, sigma         the answer whose residuals are predicted
-    depth, depth_sigma  the measurement by itself; independent: standard deviation that a bin shares with no other, from
+    depth, depth_sigma  the measurement by itself; sigma_uncorrelated: standard deviation that a bin shares with no other, from
                         the scatter out of transit. All (planet, wavelength)
     """
     surprise = np.clip((depth - mean) / np.hypot(depth_sigma, sigma), -5, 5)
     white = mean[:, 1:].mean(axis=1, keepdims=True)
     shape = np.clip((mean - white) / sigma, -20, 20) / 5
-    logs = [np.log(x / 1e-4) for x in (sigma, independent)]
+    logs = [np.log(x / 1e-4) for x in (sigma, sigma_uncorrelated)]
     return np.stack([surprise, shape, *logs, np.broadcast_to(np.log(white / 0.0147), mean.shape)], -1).astype(np.float32)
 
 
@@ -133,13 +134,13 @@ def train_corel(
 
     features  (planet, wavelength, feature) from corel_features; the others (planet, wavelength); level in (0, 1)
     Where the calibrating half is too small for the level the intervals are infinite, with a TooFewPlanets warning.
-    Raises ValueError for fewer than MIN_PLANETS planets.
+    Raises SpectraMindError for fewer than MIN_PLANETS planets.
     """
     n = len(truth)
     if n < MIN_PLANETS:
-        raise ValueError(f"corel: expected at least {MIN_PLANETS} planets that the model was not trained on, found {n}")
+        raise SpectraMindError(f"corel: expected at least {MIN_PLANETS} planets that the model was not trained on, found {n}")
     if not 0 < level < 1:
-        raise ValueError(f"corel: q is a coverage level between 0 and 1; found {level}")
+        raise SpectraMindError(f"corel: q is a coverage level between 0 and 1; found {level}")
     learn, calibrate = halves(n, seed)
     center = features[learn].mean(axis=(0, 1))
     spread = np.maximum(features[learn].std(axis=(0, 1)), 1e-3)

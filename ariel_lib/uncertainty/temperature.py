@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 
+from ariel_lib.errors import SpectraMindError
 from ariel_lib.metrics import column_weights, reference_gain, unclipped_score, z_scores
 
 Array = np.ndarray
@@ -41,12 +42,12 @@ class Temperature:
 
     def __post_init__(self):
         if self.kind not in KINDS:
-            raise ValueError(f"temperature kind is {self.kind!r}; expected one of {', '.join(KINDS)}")
+            raise SpectraMindError(f"temperature kind is {self.kind!r}; expected one of {', '.join(KINDS)}")
         if len(self.edges) != len(self.scales) - 1 or len({len(row) for row in self.scales}) != 1:
-            raise ValueError(f"temperature: {len(self.scales)} rows of scales do not fit {len(self.edges)} edges")
+            raise SpectraMindError(f"temperature: {len(self.scales)} rows of scales do not fit {len(self.edges)} edges")
         values = np.concatenate([np.ravel(self.scales), [self.overall]])
         if not (np.isfinite(values) & (values > 0)).all():
-            raise ValueError(f"temperature scales must be finite and positive; found {values[~(values > 0)][:1]}")
+            raise SpectraMindError(f"temperature scales must be finite and positive; found {values[~(values > 0)][:1]}")
 
     def apply(self, sigma: Array) -> Array:
         """Calibrated standard deviations, same shape (..., wavelength)."""
@@ -64,7 +65,7 @@ class Temperature:
         """Inverse of `to_dict`, also after JSON; an unknown or missing key is a ValueError."""
         expected = set(cls.__dataclass_fields__)
         if set(values) != expected:
-            raise ValueError(f"a stored temperature has the keys {sorted(expected)}; found {sorted(values)}")
+            raise SpectraMindError(f"a stored temperature has the keys {sorted(expected)}; found {sorted(values)}")
         rows = tuple(tuple(row) for row in values["scales"])
         return cls(**{**values, "scales": rows, "edges": tuple(values["edges"])})
 
@@ -84,25 +85,25 @@ def fit_temperature(
     year: int = 2025,
     kind: str = "instrument",
     shrinkage_planets: float = SHRINKAGE_PLANETS,
-    honest_planets: float = 0.0,
+    prior_strength: float = 0.0,
 ) -> Temperature:
     """Factors that maximise the score on these planets, which the model must not have been trained on.
 
     mean, sigma, truth   (planet, wavelength)
     kind                 one of KINDS
     shrinkage_planets    n0: with n planets k_j² ← (n k_j² + n0 k²) / (n + n0), k the overall factor; 0 = none
-    honest_planets       m: all factors are drawn towards one, k² ← (n k² + m) / (n + m), where sigmas are known to be nearly
+    prior_strength       m: all factors are drawn towards one, k² ← (n k² + m) / (n + m), where sigmas are known to be nearly
                          honest and planets are few; 0 = not at all
     """
     z2 = z_scores(truth, mean, sigma) ** 2
-    for name, value in (("shrinkage_planets", shrinkage_planets), ("honest_planets", honest_planets)):
+    for name, value in (("shrinkage_planets", shrinkage_planets), ("prior_strength", prior_strength)):
         if not value >= 0:
-            raise ValueError(f"{name} must be zero or more; found {value}")
+            raise SpectraMindError(f"{name} must be zero or more; found {value}")
     if kind not in KINDS:
-        raise ValueError(f"temperature kind is {kind!r}; expected one of {', '.join(KINDS)}")
+        raise SpectraMindError(f"temperature kind is {kind!r}; expected one of {', '.join(KINDS)}")
     weights = score_weights(truth, naive_mean=naive_mean, naive_sigma=naive_sigma, year=year)
     found = float(np.sum(weights * z2) / np.sum(weights))
-    overall = (len(z2) * found + honest_planets) / (len(z2) + honest_planets)
+    overall = (len(z2) * found + prior_strength) / (len(z2) + prior_strength)
     z2 = z2 * (overall / found if found > 0 else 1.0)
 
     def shrunk(planets: Array) -> tuple[float, ...]:

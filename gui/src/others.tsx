@@ -76,7 +76,7 @@ export function RunningPage() {
           ) : (
             runs.map((run) => (
               <section key={run.id}>
-                <h2>{`${run.verb}: ${run.folder}`}</h2>
+                <h2>{`${run.command}: ${run.folder}`}</h2>
                 {run.problem && <Problems texts={[run.problem]} />}
                 <p>
                   Started {when(run.started)}, last heard of {seconds(run.silent_s)} ago
@@ -84,7 +84,7 @@ export function RunningPage() {
                 </p>
                 {run.total ? (
                   <p>
-                    <progress value={run.done ?? 0} max={run.total} aria-label={`${run.verb} ${run.folder}`} /> {run.done} of {run.total}
+                    <progress value={run.done ?? 0} max={run.total} aria-label={`${run.command} ${run.folder}`} /> {run.done} of {run.total}
                   </p>
                 ) : null}
                 <History epochs={run.history ?? []} />

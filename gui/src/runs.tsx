@@ -7,26 +7,26 @@ import { Awaited, Facts, Filter, Pager, Problems, Sorted, Title } from "./parts"
 import { adjust, link, type Place } from "./place";
 
 const LIMIT = 100;
-type Sort = "started" | "folder" | "verb" | "score" | "seconds";
+type Sort = "started" | "folder" | "command" | "score" | "seconds";
 type Order = "asc" | "desc";
 
 export function Runs({ place }: { place: Place }) {
-  const [q, verb] = [place.query.get("q") ?? "", place.query.get("verb") ?? ""];
+  const [q, command] = [place.query.get("q") ?? "", place.query.get("command") ?? ""];
   const sort = (place.query.get("sort") ?? "started") as Sort;
   const order = (place.query.get("order") ?? "desc") as Order;
   const [chosen, setChosen] = useState<string[]>([]);
-  const answer = useApi("/api/runs", { q, verb, sort, order, offset: Number(place.query.get("offset") ?? 0), limit: LIMIT });
+  const answer = useApi("/api/runs", { q, command, sort, order, offset: Number(place.query.get("offset") ?? 0), limit: LIMIT });
   const choose = (id: string) => setChosen((before) => (before.includes(id) ? before.filter((x) => x !== id) : [...before, id].slice(-2)));
   return (
     <>
       <Title>Runs</Title>
       <form className="tools" role="search" onSubmit={(event) => event.preventDefault()}>
-        <Filter place={place} label="Folder or verb" />
+        <Filter place={place} label="Folder or command" />
         <label>
           Verb{" "}
-          <select value={verb} onChange={(event) => adjust(place, { verb: event.target.value, offset: "" })}>
+          <select value={command} onChange={(event) => adjust(place, { command: event.target.value, offset: "" })}>
             <option value="">all</option>
-            {(answer.data?.verbs ?? (verb ? [verb] : [])).map((name) => (
+            {(answer.data?.commands ?? (command ? [command] : [])).map((name) => (
               <option key={name}>{name}</option>
             ))}
           </select>
@@ -51,7 +51,7 @@ export function Runs({ place }: { place: Place }) {
               columns={[
                 { key: "chosen", name: "Compare", sortable: false },
                 { key: "folder", name: "Folder" },
-                { key: "verb", name: "Verb" },
+                { key: "command", name: "Command" },
                 { key: "started", name: "Started", number: true },
                 { key: "seconds", name: "Took", number: true },
                 { key: "score", name: "Score", number: true },
@@ -62,7 +62,7 @@ export function Runs({ place }: { place: Place }) {
                 cells: [
                   <input
                     type="checkbox"
-                    aria-label={`Compare ${run.folder} ${run.verb}`}
+                    aria-label={`Compare ${run.folder} ${run.command}`}
                     checked={chosen.includes(run.id)}
                     onChange={() => choose(run.id)}
                   />,
@@ -70,7 +70,7 @@ export function Runs({ place }: { place: Place }) {
                     <a href={link("run", { run: run.id })}>{run.folder === "." ? "(served folder)" : run.folder}</a>
                     {run.problem && <span className="problem"> {run.problem}</span>}
                   </>,
-                  run.verb,
+                  run.command,
                   when(run.started),
                   seconds(run.seconds),
                   short(run.score),
@@ -104,7 +104,7 @@ export function RunPage({ place }: { place: Place }) {
     <Awaited answer={answer}>
       {(data) => (
         <>
-          <Title>{`${data.run.verb}: ${data.run.folder}`}</Title>
+          <Title>{`${data.run.command}: ${data.run.folder}`}</Title>
           {data.run.problem && <Problems texts={[data.run.problem]} />}
           {data.run.planets && (
             <p>
@@ -206,7 +206,7 @@ export function Compare({ place }: { place: Place }) {
           <>
             {(["a", "b"] as const).map((side) => (
               <p key={side}>
-                {side.toUpperCase()}: <a href={link("run", { run: data[side].id })}>{`${data[side].verb}: ${data[side].folder}`}</a>,{" "}
+                {side.toUpperCase()}: <a href={link("run", { run: data[side].id })}>{`${data[side].command}: ${data[side].folder}`}</a>,{" "}
                 {when(data[side].started)}
               </p>
             ))}

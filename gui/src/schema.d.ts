@@ -193,7 +193,7 @@ export interface paths {
         };
         /**
          * Runs
-         * @description Runs whose folder or verb holds the text q.
+         * @description Runs whose folder or command holds the text q.
          */
         get: operations["runs"];
         put?: never;
@@ -485,6 +485,8 @@ export interface components {
          * @description A manifest, or the record beside a submission that no manifest names. problem: why it cannot be read.
          */
         Run: {
+            /** Command */
+            command: string;
             /** Config Hash */
             config_hash?: string | null;
             /** Dirty */
@@ -512,8 +514,6 @@ export interface components {
             seed?: number | null;
             /** Started */
             started?: string | null;
-            /** Verb */
-            verb: string;
         };
         /**
          * RunDetail
@@ -553,6 +553,8 @@ export interface components {
          * @description A run that goes on, or was killed: silent_s says how long nothing was heard of it.
          */
         Running: {
+            /** Command */
+            command: string;
             /** Done */
             done?: number | null;
             /** Folder */
@@ -577,22 +579,20 @@ export interface components {
             started?: string | null;
             /** Total */
             total?: number | null;
-            /** Verb */
-            verb: string;
         };
         /**
          * Runs
          * @description total: after the filter. cut: there were more files than are looked at.
          */
         Runs: {
+            /** Commands */
+            commands: string[];
             /** Cut */
             cut: boolean;
             /** Runs */
             runs: components["schemas"]["Run"][];
             /** Total */
             total: number;
-            /** Verbs */
-            verbs: string[];
         };
         /**
          * Segment
@@ -1014,8 +1014,8 @@ export interface operations {
         parameters: {
             query?: {
                 q?: string;
-                verb?: string;
-                sort?: "started" | "folder" | "verb" | "score" | "seconds";
+                command?: string;
+                sort?: "started" | "folder" | "command" | "score" | "seconds";
                 order?: "asc" | "desc";
                 offset?: number;
                 limit?: number;

@@ -1,4 +1,4 @@
-"""ariel_lib.cli: what the verbs print, where, and with which exit code."""
+"""ariel_lib.cli: what the commands print, where, and with which exit code."""
 
 import json
 import subprocess
@@ -41,11 +41,11 @@ def test_help_loads_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_help_of_every_verb_shows_an_example_of_it(verb):
-    result = invoke(verb, "--help")
+@pytest.mark.parametrize("command", VERBS)
+def test_help_of_every_verb_shows_an_example_of_it(command):
+    result = invoke(command, "--help")
     assert result.exit_code == 0
-    assert f"Example: spectramind {verb}" in result.stdout
+    assert f"Example: spectramind {command}" in result.stdout
 
 
 def test_version_stands_alone():

@@ -31,7 +31,7 @@ def write_run(out, n):
         write_spectra(data / f"{name}.csv", Spectra(tuple(planets), truth))
     mean = truth + rng.normal(0, 5e-5, truth.shape)
     write_submission(path, planets, mean, np.full_like(mean, 5e-5), fallback_mean=truth.mean(axis=0), fallback_sigma=0.01)
-    path.with_suffix(".json").write_text(json.dumps({"answered": n, "origin": {"data": str(data.resolve())}}))
+    path.with_suffix(".json").write_text(json.dumps({"answered": n, "source": {"data": str(data.resolve())}}))
     shapes = {"embedding": (n, 4), "gates": (n, 283, 3), "correction": (n, BANDS)} | {
         f"{method}{part}": (n, BANDS, *rest)
         for method in ("ig", "shap") for part, rest in (("", (283,)), ("_rest", (2,)), ("_error", ()))
@@ -67,15 +67,15 @@ def test_data_and_truth_come_from_the_record_beside_the_submission(gathered):
     given = run()
     assert given.truth.shape == given.mean.shape == (6, 283)
     assert list(given.explained) == list(given.planets) and given.stars["Ts"].notna().all()
-    assert set(given.deviations) == set(given.limits) == set(given.gradients) and "microlens" in given.missing
+    assert set(given.deviations) == set(given.limits) == set(given.gradients) and "lensing_bump" in given.missing
 
 
 def test_without_truth_weights_and_light_curves_each_is_said_to_be_missing(gathered):
     submission, run = gathered
     submission.with_name("explanation.safetensors").unlink()
     given = run(truth="nowhere.csv")
-    assert given.truth is None and not given.explanation and given.housekeeping is None
-    assert {"explanation", "housekeeping", "microlens"} <= set(given.missing)
+    assert given.truth is None and not given.explanation and given.calibration_quality is None
+    assert {"explanation", "calibration_quality", "lensing_bump"} <= set(given.missing)
 
 
 def test_a_clean_flat_spectrum_has_no_violation_and_a_spike_has(gathered):
@@ -85,9 +85,9 @@ def test_a_clean_flat_spectrum_has_no_violation_and_a_spike_has(gathered):
     mean[1, 140] += 0.002
     deviations, limits, _ = collect._rules(mean, sigma, wavelength, None)
     broken = np.any([np.abs(d).max(axis=1) > limits[rule] for rule, d in deviations.items()], axis=0)
-    assert broken.tolist() == [False, True] and "microlens" not in limits
-    guarded, _, _ = collect._rules(mean, sigma, wavelength, [None, []])
-    assert np.isnan(guarded["microlens"][0]).all() and (guarded["microlens"][1] == 0).all()
+    assert broken.tolist() == [False, True] and "lensing_bump" not in limits
+    detections, _, _ = collect._rules(mean, sigma, wavelength, [None, []])
+    assert np.isnan(detections["lensing_bump"][0]).all() and (detections["lensing_bump"][1] == 0).all()
 
 
 def test_weights_that_did_not_make_the_submission_are_refused(gathered):
@@ -95,7 +95,7 @@ def test_weights_that_did_not_make_the_submission_are_refused(gathered):
     submission.with_name("explanation.safetensors").unlink()
     record = submission.with_suffix(".json")
     content = json.loads(record.read_text())
-    content["origin"]["weights"] = "0" * 64
+    content["source"]["weights"] = "0" * 64
     record.write_text(json.dumps(content))
     weights = submission.with_name("weights.safetensors")
     weights.write_bytes(b"others")

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ariel_lib.diagnostics.dashboard import Evidence, draw_dashboard
+from ariel_lib.diagnostics.dashboard import DashboardData, draw_dashboard
 from ariel_lib.diagnostics.projection import ProjectionError, project
 from ariel_lib.plots import charts, explanation_charts
 from ariel_lib.plots.interactive import LEVELS, pack
@@ -37,9 +37,9 @@ def make_evidence(**changes):
         "stars": pd.DataFrame({"planet": planets, "Ts": [np.nan, *np.linspace(4000, 6000, N - 1)]}), "explanation": explanation,
         "explained": planets, "deviations": {"smoothness": rng.normal(size=truth.shape)}, "limits": {"smoothness": 1.0},
         "gradients": {"smoothness": rng.normal(size=truth.shape)}, "seconds": {EVIL: 1.0}, "missing": {EVIL: EVIL},
-        "housekeeping": pd.DataFrame(visits | {"flux_drift_percent": [0.1], "centroid_drift_pixel": [0.1], "bad_pixels_percent": [0.1]}),
+        "calibration_quality": pd.DataFrame(visits | {"flux_drift_percent": [0.1], "centroid_drift_pixel": [0.1], "bad_pixels_percent": [0.1]}),
     }  # fmt: skip
-    return Evidence(**given | changes)
+    return DashboardData(**given | changes)
 
 
 @pytest.fixture(scope="module")

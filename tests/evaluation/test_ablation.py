@@ -37,7 +37,7 @@ def grid(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "train.csv").write_text("planet_id,wl_1\n1,0.01\n")
     (tmp_path / "grid.yaml").write_text(GRID.format(out=tmp_path / "out", data=tmp_path / "data"))
-    monkeypatch.setattr(ablation, "_survey", lambda *arguments: None)
+    monkeypatch.setattr(ablation, "_fit_planets", lambda *arguments: None)
     return tmp_path / "grid.yaml"
 
 

@@ -1,4 +1,4 @@
-"""comparison.py and rivals.py: every answer is scored on the same planets, and a rival that could know better does."""
+"""comparison.py and baselines.py: every answer is scored on the same planets, and a baseline that could know better does."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from ariel_lib.evaluation import comparison
 from ariel_lib.evaluation.comparison import as_csv, as_markdown, tabulate
 from ariel_lib.evaluation.oracle import ORACLES
 from ariel_lib.metrics import bootstrap_error, naive_answer, score
-from ariel_lib.models.baselines import NetworkRival, RidgeRival, answer_of
+from ariel_lib.models.baselines import NetworkBaseline, RidgeBaseline, answer_of
 from ariel_lib.training import loop
 
 
@@ -21,14 +21,14 @@ def planets(n, rng, wavelengths=12):
     return hidden, white, truth
 
 
-@pytest.mark.parametrize("rival", [RidgeRival(), NetworkRival(2, 32, epochs=60, learning_rates=(5e-3,), noise=0.0)], ids=["ridge", "mlp"])
-def test_a_rival_learns_what_its_features_tell_and_states_what_it_leaves_over(rival):
-    if isinstance(rival, RidgeRival):
+@pytest.mark.parametrize("baseline", [RidgeBaseline(), NetworkBaseline(2, 32, epochs=60, learning_rates=(5e-3,), noise=0.0)], ids=["ridge", "mlp"])
+def test_a_rival_learns_what_its_features_tell_and_states_what_it_leaves_over(baseline):
+    if isinstance(baseline, RidgeBaseline):
         pytest.importorskip("sklearn")
     rng = np.random.default_rng(0)
     features, white, truth = planets(200, rng)
     others, white_others, truth_others = planets(200, rng)
-    found = answer_of(rival, features, white, truth, others, white_others)
+    found = answer_of(baseline, features, white, truth, others, white_others)
     mean, sigma = found.mean, found.sigma
     left = np.sqrt(np.mean((truth_others - mean) ** 2))
     assert left < 0.35 * np.std(truth_others - white_others[:, None])
@@ -38,7 +38,7 @@ def test_a_rival_learns_what_its_features_tell_and_states_what_it_leaves_over(ri
 
 def test_a_network_rival_gives_the_same_answer_twice():
     features, white, truth = planets(40, np.random.default_rng(1))
-    one, two = (answer_of(NetworkRival(2, 8, epochs=3), features, white, truth, features, white) for _ in range(2))
+    one, two = (answer_of(NetworkBaseline(2, 8, epochs=3), features, white, truth, features, white) for _ in range(2))
     np.testing.assert_array_equal(one.mean, two.mean)
     np.testing.assert_array_equal(one.sigma, two.sigma)
     assert one.parameters == 3 * 8 + 8 + 2 * (2 * 8 + 2 * (8 * 8 + 8)) + 8 * 12 + 12
@@ -73,7 +73,7 @@ def test_one_command_compares_all_on_a_tiny_set(tmp_path, monkeypatch):
     pytest.importorskip("sklearn")
     dataset = pytest.importorskip("ariel_lib.simulator.dataset", reason="needs batman")
     dataset.simulate_dataset(tmp_path / "data", n_planets=12, n_test=3, seed=5, size="toy", level="lightcurves")
-    monkeypatch.setattr(comparison, "RIVALS", {"ridge": RidgeRival()})
+    monkeypatch.setattr(comparison, "BASELINES", {"ridge": RidgeBaseline()})
     monkeypatch.setattr(loop, "DRAWS_AN_EPOCH", 8)
     small = ["model.d_model=16", "model.d_state=4", "model.hidden=8", "model.gnn_layers=1", "model.ssm_depth=1", "training.epochs=1"]
     settings = load_config(None, [f"data.root={tmp_path / 'data'}", f"training.out={tmp_path / 'out'}", "calibration.workers=1", *small])

@@ -30,7 +30,7 @@ def trained(tmp_path_factory):
     root = tmp_path_factory.mktemp("corel")
     dataset.simulate_dataset(root / "data", n_planets=36, n_test=2, seed=5, size="toy", level="lightcurves")
     settings = [f"data.root={root / 'data'}", f"training.out={root / 'v50'}", "training.epochs=1", *SMALL]
-    settings += ["training.validation_fraction=0.82", "symbolic.fft.weight=0.01", "symbolic.microlens.weight=0.01"]
+    settings += ["training.validation_fraction=0.82", "symbolic.resolution.weight=0.01", "symbolic.lensing_bump.weight=0.01"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "DRAWS_AN_EPOCH", 8)
         weights = loop.train(load_config(None, settings), log=lambda line: None)["weights"]

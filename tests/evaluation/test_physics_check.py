@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ariel_lib.evaluation.physics_check import check_submission, guarded_context
+from ariel_lib.evaluation.physics_check import check_submission, make_rule_context
 from ariel_lib.io.archive import Archive
 from ariel_lib.io.layout import light_curves_path, list_light_curves
 from ariel_lib.io.light_curves import load_light_curves
 from ariel_lib.io.submission import write_submission
 from ariel_lib.symbolic.rules import RULES, find_violations
-from ariel_lib.transit.bumps.fit import SAMPLES_A_BIN, coarsen, guard_planet
+from ariel_lib.transit.bumps.fit import SAMPLES_A_BIN, coarsen, detect_bumps
 from ariel_lib.transit.segments import make_segments
 
 
@@ -40,16 +40,16 @@ def test_check_writes_a_line_for_each_violation_and_a_row_for_each_rule(data, su
     path, ids = submission
     summary = check_submission(path, data, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "violations.jsonl").read_text().splitlines()]
-    ripple = [line for line in lines if line.get("rule") == "fft"]
+    ripple = [line for line in lines if line.get("rule") == "resolution"]
     assert {line["planet"] for line in ripple} == {ids[1]}
     assert all(100 < line["bin"] <= 151 and abs(line["sigmas"]) > 5 for line in ripple)
     planets = {line["planet"]: line for line in lines if "rule" not in line}
-    assert set(planets) == set(ids) and planets[ids[1]]["violated"] == ["fft"]
+    assert set(planets) == set(ids) and planets[ids[1]]["violated"] == ["resolution"]
     assert [row["rule"] for row in summary["rules"]] == list(RULES)
-    fft = next(row for row in summary["rules"] if row["rule"] == "fft")
+    fft = next(row for row in summary["rules"] if row["rule"] == "resolution")
     assert (fft["planets"], fft["bins"], fft["worst"]) == (1, len(ripple), ids[1])
     assert abs(fft["ppm"]) == pytest.approx(1000, rel=0.3)
-    assert (summary["planets"], summary["guarded"]) == (6, 6)
+    assert (summary["planets"], summary["detections"]) == (6, 6)
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
 
 
@@ -64,15 +64,15 @@ def test_a_bump_in_the_light_curves_is_found_where_it_was_put(data):
         factor = 1 + 5e-3 * np.exp(-0.5 * ((curve.time - centre) / width) ** 2)
         return replace(curve, flux=curve.flux * factor.reshape(-1, *[1] * (curve.flux.ndim - 1)))
 
-    quiet = guard_planet([curves], archive.star("test", planet), archive.wavelengths())[0]
-    found = guard_planet(
+    quiet = detect_bumps([curves], archive.star("test", planet), archive.wavelengths())[0]
+    found = detect_bumps(
         [replace(curves, fgs1=lensed(curves.fgs1), airs=lensed(curves.airs))],
         archive.star("test", planet),
         archive.wavelengths(),
     )[0]
     assert not quiet.bump.exists
     assert found.bump.achromatic and found.bump.time == pytest.approx(centre, abs=width)
-    assert found.shift.shape == (283,) and np.isfinite(found.shift).all()
+    assert found.depth_bias.shape == (283,) and np.isfinite(found.depth_bias).all()
 
 
 def test_a_spectrum_that_follows_a_bump_is_flagged_and_one_that_does_not_is_not(data):
@@ -86,13 +86,13 @@ def test_a_spectrum_that_follows_a_bump_is_flagged_and_one_that_does_not_is_not(
         return replace(curve, flux=curve.flux * factor.reshape(-1, *[1] * (curve.flux.ndim - 1)))
 
     both = replace(curves, fgs1=lensed(curves.fgs1), airs=lensed(curves.airs))
-    guarded = guard_planet([both], archive.star("test", planet), archive.wavelengths())
-    clean, shift = guard_planet([curves], archive.star("test", planet), archive.wavelengths())[0].depth, guarded[0].shift
-    assert guarded[0].bump.achromatic and np.abs(shift).max() > 1e-4
+    detections = detect_bumps([both], archive.star("test", planet), archive.wavelengths())
+    clean, shift = detect_bumps([curves], archive.star("test", planet), archive.wavelengths())[0].depth, detections[0].depth_bias
+    assert detections[0].bump.achromatic and np.abs(shift).max() > 1e-4
     sigma = np.full(283, 3e-5)
-    for mean, follows in ((guarded[0].depth, True), (clean, False)):
-        mu, context = guarded_context(mean[None], sigma[None], archive.wavelengths(), [guarded])
-        assert bool(find_violations(mu, context)["microlens"].flagged.any()) == follows
+    for mean, follows in ((detections[0].depth, True), (clean, False)):
+        mu, context = make_rule_context(mean[None], sigma[None], archive.wavelengths(), [detections])
+        assert bool(find_violations(mu, context)["lensing_bump"].flagged.any()) == follows
 
 
 def test_coarse_segments_keep_the_weighted_mean(data):

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from ariel_lib.cli import app
 from ariel_lib.execution import dask_cluster as cluster
-from ariel_lib.execution.dask_cluster import ClusterError, compare_versions, open_crew
+from ariel_lib.execution.dask_cluster import ClusterError, compare_versions, open_pool
 from ariel_lib.execution.workers import run_tasks
 
 pytestmark = pytest.mark.skipif(find_spec("distributed") is None, reason="without the extra [dask]")
@@ -31,19 +31,19 @@ def address():
 
 def test_the_workers_settle_every_task(address, tmp_path):
     tasks = [f"str({n})" for n in range(9)]
-    with open_crew(address, tmp_path) as crew:
-        assert dict(run_tasks(tasks, eval, crew)) == {task: str(n) for n, task in enumerate(tasks)}
+    with open_pool(address, tmp_path) as pool:
+        assert dict(run_tasks(tasks, eval, pool)) == {task: str(n) for n, task in enumerate(tasks)}
 
 
 def test_the_task_that_kills_every_worker_is_given_up_and_the_rest_is_done(address):
-    with open_crew(address) as crew:
-        settled = dict(run_tasks(["'a'", "__import__('os')._exit(9)", "'b'"], eval, crew))
+    with open_pool(address) as pool:
+        settled = dict(run_tasks(["'a'", "__import__('os')._exit(9)", "'b'"], eval, pool))
     assert settled.pop("'a'") == "a" and settled.pop("'b'") == "b"
     assert "a worker died each time" in settled.popitem()[1]
 
 
 def test_a_folder_that_workers_do_not_see_is_named(address, tmp_path):
-    with pytest.raises(ClusterError, match=r"does not see the folder .*nowhere"), open_crew(address, tmp_path / "nowhere"):
+    with pytest.raises(ClusterError, match=r"does not see the folder .*nowhere"), open_pool(address, tmp_path / "nowhere"):
         pass
 
 
@@ -56,13 +56,13 @@ def test_what_is_missing_or_differs_is_named_with_its_machine():
 def test_a_cluster_with_other_packages_is_refused(address, monkeypatch, there, complaint):
     text = f'{{"numba": "1.0" if __import__("os").getpid() == {os.getpid()} else "{there}"}}'
     monkeypatch.setattr(cluster, "_VERSIONS", text)
-    with pytest.raises(ClusterError, match=complaint), open_crew(address):
+    with pytest.raises(ClusterError, match=complaint), open_pool(address):
         pass
 
 
 def test_a_scheduler_that_does_not_answer_is_an_error_not_a_wait(monkeypatch):
     monkeypatch.setattr(cluster, "PATIENCE", 1)
-    with pytest.raises(ClusterError, match="expected a Dask scheduler that answers"), open_crew("tcp://127.0.0.1:9"):
+    with pytest.raises(ClusterError, match="expected a Dask scheduler that answers"), open_pool("tcp://127.0.0.1:9"):
         pass
 
 
@@ -73,7 +73,7 @@ def test_a_scheduler_without_workers_is_an_error_not_a_wait(monkeypatch):
     with (
         LocalCluster(n_workers=0, dashboard_address=":0", host="127.0.0.1") as empty,
         pytest.raises(ClusterError, match="at least one worker"),
-        open_crew(empty.scheduler_address),
+        open_pool(empty.scheduler_address),
     ):
         pass
 
@@ -88,8 +88,8 @@ def test_the_slurm_script_of_the_readme_starts_workers():
     assert script.startswith("#!") and "#SBATCH" in script and "distributed.cli.dask_worker" in script
 
 
-def test_the_verb_calibrates_on_the_cluster_and_a_rerun_skips_all(address, data, tmp_path):
-    command = ["calibrate", "--data", str(data), "--split", "train", "--out", str(tmp_path), "--scheduler", address]
+def test_the_command_calibrates_on_the_cluster_and_a_rerun_skips_all(address, small_frames, tmp_path):
+    command = ["calibrate", "--data", str(small_frames), "--split", "train", "--out", str(tmp_path), "--scheduler", address]
     first, second = (json.loads(CliRunner().invoke(app, command).stdout) for _ in range(2))
     assert (first["done"], first["skipped"], first["failed"]) == (3, 0, [])
     assert (second["done"], second["skipped"]) == (0, 3)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ariel_lib.execution.time_budget import LEAST_RESERVE, SHED_ORDER, Budget, OutOfTimeError, choose_shed
+from ariel_lib.execution.time_budget import LEAST_RESERVE, SKIP_ORDER, Budget, OutOfTimeError, choose_skipped
 
 
 class Hand:
@@ -41,18 +41,18 @@ def test_a_share_ends_earlier_and_knows_the_same_rates():
     stage = budget.share(0.5)
     assert stage.spent + stage.limit == pytest.approx(0.5 * budget.left)
     assert stage.cost("visit", 10) == 50
-    stage.give_up("report", "no time")
-    assert budget.shed == {"report": "no time"}
+    stage.skip("report", "no time")
+    assert budget.skipped == {"report": "no time"}
 
 
 def test_things_are_given_up_in_the_stated_order_and_no_more_than_needed():
-    costs = dict.fromkeys(SHED_ORDER, 10.0)
-    for n in range(len(SHED_ORDER) + 1):
-        assert choose_shed(100 + 10 * (len(SHED_ORDER) - n), 100, costs) == SHED_ORDER[:n]
-    assert choose_shed(0, 100, costs) == SHED_ORDER
-    assert choose_shed(105, 100, {"report": 10.0}) == ("report",)
+    costs = dict.fromkeys(SKIP_ORDER, 10.0)
+    for n in range(len(SKIP_ORDER) + 1):
+        assert choose_skipped(100 + 10 * (len(SKIP_ORDER) - n), 100, costs) == SKIP_ORDER[:n]
+    assert choose_skipped(0, 100, costs) == SKIP_ORDER
+    assert choose_skipped(105, 100, {"report": 10.0}) == ("report",)
     with pytest.raises(ValueError, match="coffee"):
-        choose_shed(1, 1, {"coffee": 1.0})
+        choose_skipped(1, 1, {"coffee": 1.0})
 
 
 def test_work_that_takes_too_long_is_left_behind():
@@ -72,7 +72,7 @@ def test_optional_work_never_ends_a_session():
     assert budget.attempt("figure", 1, lambda: 3) == 3
     assert budget.attempt("report", 1, lambda: Path("/no/such/file").read_bytes()) is None
     assert budget.attempt("film", 1e6, lambda: 3) is None
-    assert set(budget.shed) == {"report", "film"}
+    assert set(budget.skipped) == {"report", "film"}
 
 
 @pytest.mark.parametrize("limit", [0, -1, math.nan])

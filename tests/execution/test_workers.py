@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ariel_lib.execution.workers import Crew, WorkerDiedError, processes, run_tasks
+from ariel_lib.execution.workers import WorkerDiedError, WorkerPool, local_pool, run_tasks
 
 # Tasks are Python expressions and the work is eval: both reach a spawned process without this file.
 DIE = "__import__('os')._exit(9)"
@@ -14,11 +14,11 @@ HANG = "__import__('os').kill(__import__('os').getpid(), __import__('signal').SI
 WHO = "str(__import__('os').getpid())"
 
 
-def threads(size: int) -> Crew:
-    return Crew(size, lambda: ThreadPoolExecutor(1), LookupError)
+def threads(size: int) -> WorkerPool:
+    return WorkerPool(size, lambda: ThreadPoolExecutor(1), LookupError)
 
 
-@pytest.mark.parametrize("workers", [1, 2, threads(3)], ids=["here", "processes", "crew"])
+@pytest.mark.parametrize("workers", [1, 2, threads(3)], ids=["here", "processes", "pool"])
 def test_every_task_settles_once(workers):
     settled = list(run_tasks(["None", "'no file'", "str(3)"], eval, workers))
     assert sorted(settled) == [("'no file'", "no file"), ("None", None), ("str(3)", "3")]
@@ -73,27 +73,27 @@ def test_a_defect_is_raised_not_reported():
 
 
 def test_a_crew_keeps_its_workers_from_one_set_of_tasks_to_the_next_and_ends_them_when_it_closes():
-    with processes(2) as crew:
-        first, second = ({who for _, who in run_tasks([WHO, f"{WHO} "], eval, crew)} for _ in range(2))
+    with local_pool(2) as pool:
+        first, second = ({who for _, who in run_tasks([WHO, f"{WHO} "], eval, pool)} for _ in range(2))
     assert second == first and str(os.getpid()) not in first
     for pid in map(int, first):
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
     with pytest.raises(WorkerDiedError, match="closed"):
-        list(run_tasks([WHO], eval, crew))
+        list(run_tasks([WHO], eval, pool))
 
 
 def test_a_worker_that_hangs_is_ended_and_only_its_task_given_up():
-    with processes(2) as crew:
-        list(run_tasks(["None", "None "], eval, crew))
-        crew.patience = 1.0  # not before they have started
-        settled = dict(run_tasks([HANG, "'a'"], eval, crew))
+    with local_pool(2) as pool:
+        list(run_tasks(["None", "None "], eval, pool))
+        pool.patience = 1.0  # not before they have started
+        settled = dict(run_tasks([HANG, "'a'"], eval, pool))
     assert "a worker died each time" in settled[HANG] and settled["'a'"] == "a"
 
 
 def test_a_worker_loads_what_it_is_told_to_before_its_first_task():
-    with processes(2, imports=("colorsys",)) as crew:
-        assert {answer for _, answer in run_tasks(["str('colorsys' in __import__('sys').modules)"], eval, crew)} == {"True"}
+    with local_pool(2, imports=("colorsys",)) as pool:
+        assert {answer for _, answer in run_tasks(["str('colorsys' in __import__('sys').modules)"], eval, pool)} == {"True"}
 
 
 @pytest.mark.parametrize(
@@ -104,11 +104,11 @@ def test_a_worker_loads_what_it_is_told_to_before_its_first_task():
 def test_a_worker_that_hangs_does_not_keep_a_session_from_ending(end):
     script = f"""
 from ariel_lib.execution.time_budget import LEAST_RESERVE, Budget
-from ariel_lib.execution.workers import processes, run_tasks
-with processes(2) as crew:
-    list(run_tasks(["None", "None "], eval, crew))
-    crew.patience = {0.5 if end == "list(tasks)" else 900}
-    tasks = run_tasks([{HANG!r}, "str(1)"], eval, crew)
+from ariel_lib.execution.workers import local_pool, run_tasks
+with local_pool(2) as pool:
+    list(run_tasks(["None", "None "], eval, pool))
+    pool.patience = {0.5 if end == "list(tasks)" else 900}
+    tasks = run_tasks([{HANG!r}, "str(1)"], eval, pool)
     {end}
 """
     began = time.monotonic()

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from ariel_lib.cli import app
 from ariel_lib.io import lakefs
 from ariel_lib.io.archive import Archive
-from ariel_lib.io.lakefs import ENDPOINT, KEYS, LineageError, Reference, local_folder, origin_of, parse_reference
-from ariel_lib.provenance.record import recorded
+from ariel_lib.io.lakefs import ENDPOINT, KEYS, LakeFSError, Reference, local_folder, parse_reference, source_of
+from ariel_lib.provenance.record import record_run
 
 COMMIT = "c" * 64
 OBJECTS = {f"ariel/train/{n}.bin": bytes([n]) for n in range(5)} | {"ariel/wavelengths.csv": b"wl_1,wl_2\n0.7,2.0\n", "other/x": b"x"}
@@ -79,7 +79,7 @@ def test_a_reference_is_understood_also_after_pathlib(text):
 
 @pytest.mark.parametrize("text", ["lakefs://", "lakefs://ariel-data", "lakefs://A/main/x", "lakefs://ariel-data/main/../x"])
 def test_what_is_no_reference_is_refused(text):
-    with pytest.raises(LineageError, match="expected lakefs://REPOSITORY/REF/PATH"):
+    with pytest.raises(LakeFSError, match="expected lakefs://REPOSITORY/REF/PATH"):
         local_folder(text)
 
 
@@ -109,25 +109,25 @@ def test_a_commit_is_copied_whole_and_once(server):
 
 
 def test_a_run_records_the_commit(server, tmp_path):
-    with recorded("calibrate", tmp_path) as run:
+    with record_run("calibrate", tmp_path) as run:
         run.inputs = {"data": local_folder("lakefs://ariel-data/main/ariel")}
     stated = json.loads((tmp_path / "manifest_calibrate.json").read_bytes())["inputs"]["data"]["lakefs"]
     assert stated == {"repository": "ariel-data", "ref": "main", "path": "ariel", "commit": COMMIT}
-    assert origin_of(tmp_path) is None
+    assert source_of(tmp_path) is None
 
 
 def test_what_the_server_refuses_is_one_sentence_and_leaves_nothing(server, tmp_path, monkeypatch):
-    with pytest.raises(LineageError, match="expected files there"):
+    with pytest.raises(LakeFSError, match="expected files there"):
         local_folder("lakefs://ariel-data/main/nothing")
-    with pytest.raises(LineageError, match="HTTP 404"):
+    with pytest.raises(LakeFSError, match="HTTP 404"):
         local_folder("lakefs://ariel-data/absent/ariel")
     monkeypatch.setattr(Stub, "objects", {"ariel/../../evil": b"x"})
-    with pytest.raises(LineageError, match="inside its folder"):
+    with pytest.raises(LakeFSError, match="inside its folder"):
         local_folder("lakefs://ariel-data/main/ariel")
     monkeypatch.setenv(KEYS[1], "wrong")
-    with pytest.raises(LineageError, match="HTTP 401"):
+    with pytest.raises(LakeFSError, match="HTTP 401"):
         local_folder("lakefs://ariel-data/main/ariel/train")
     assert not [path for path in (tmp_path / "copies").rglob("*") if path.is_file()]
     monkeypatch.setenv(ENDPOINT, "http://127.0.0.1:9")
-    with pytest.raises(LineageError, match="expected a lakeFS server"):
+    with pytest.raises(LakeFSError, match="expected a lakeFS server"):
         local_folder("lakefs://ariel-data/main/b")

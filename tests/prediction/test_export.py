@@ -15,17 +15,17 @@ from ariel_lib.io.checksums import sha256
 from ariel_lib.io.storage import save_arrays
 from ariel_lib.io.submission import write_submission
 from ariel_lib.prediction.export import COLUMNS, COVARIANCE, export
-from ariel_lib.transit.population.corrections import Learned
-from ariel_lib.transit.population.multiplicative_bias import Response
-from ariel_lib.transit.population.nuisance_prior import Population
+from ariel_lib.transit.population.corrections import PopulationCorrections
+from ariel_lib.transit.population.multiplicative_bias import MultiplicativeBias
+from ariel_lib.transit.population.nuisance_prior import NuisancePrior
 from ariel_lib.transit.result import KINDS, DepthEstimate, save_estimate
 
 PLANETS = ("1103775", "../../etc/passwd", "<img src=x onerror=alert(1)>", "=cmd|'/c calc'!A1", "# Ünïcode'")
 WIDTH = 7
 
 
-def weights_of(population: Population) -> dict[str, np.ndarray]:
-    return {f"learned.{name}": array for name, array in Learned(population, Response.none(WIDTH)).to_arrays().items()}
+def weights_of(population: NuisancePrior) -> dict[str, np.ndarray]:
+    return {f"corrections.{name}": array for name, array in PopulationCorrections(population, MultiplicativeBias.none(WIDTH)).to_arrays().items()}
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def run(tmp_path):
     mean, sigma = 0.01 * rng.random((5, WIDTH)), 1e-4 * (1 + rng.random((5, WIDTH)))
     submission = folder / "submission.csv"
     write_submission(submission, PLANETS, mean, sigma, fallback_mean=mean[0], fallback_sigma=0.01)
-    population = Population(np.full(KINDS, 1e-3))
+    population = NuisancePrior(np.full(KINDS, 1e-3))
     save_arrays(folder / "model" / "weights.safetensors", weights_of(population), {})
     root, coupling = rng.normal(size=(WIDTH, WIDTH)) * 1e-4, 1e-8 * rng.normal(size=(WIDTH, 2))
     estimate = DepthEstimate(
@@ -51,8 +51,8 @@ def run(tmp_path):
     kept = {source: rng.random((4, WIDTH)) for _, (source, _) in COLUMNS.items() if source}
     kept["depth"][0], kept["depth_sigma"][0] = given.depth, given.sigma
     save_arrays(submission.with_suffix(".safetensors"), kept, {"planet_ids": json.dumps(PLANETS[:4])})
-    origin = {"weights": sha256(folder / "model" / "weights.safetensors"), "data": str(data)}
-    submission.with_suffix(".json").write_text(json.dumps({"answered": 4, "origin": origin}))
+    source = {"weights": sha256(folder / "model" / "weights.safetensors"), "data": str(data)}
+    submission.with_suffix(".json").write_text(json.dumps({"answered": 4, "source": source}))
     expected = {name: kept[source] for name, (source, _) in COLUMNS.items() if source}
     nothing = np.full((1, WIDTH), np.nan)
     expected = {name: np.vstack([rows, nothing]) for name, rows in expected.items()} | {"transit_depth": mean, "sigma": sigma}
@@ -129,7 +129,7 @@ def test_what_does_not_belong_together_is_refused(run, tmp_path):
         export(submission=submission, out=submission.with_suffix(".json"), format="csv")
     with pytest.raises(ValueError, match="no planet 'x'"):
         export(submission=submission, out=tmp_path / "a", format="csv", planets=["x"])
-    other = save_arrays(tmp_path / "w.safetensors", weights_of(Population(np.zeros(KINDS))), {})
+    other = save_arrays(tmp_path / "w.safetensors", weights_of(NuisancePrior(np.zeros(KINDS))), {})
     with pytest.raises(ValueError, match="found others"):
         export(submission=submission, out=tmp_path / "a", format="csv", weights=other)
     (tmp_path / "data" / "wavelengths.csv").write_text("wl_1\n0.7\n")

@@ -7,7 +7,7 @@ import pytest
 
 from ariel_lib.io import submission
 from ariel_lib.io.submission import read_submission, validate_submission
-from ariel_lib.prediction.submission_file import Standing
+from ariel_lib.prediction.submission_file import SubmissionFile
 
 PLANETS = ("3", "1", "2")
 FALLBACK = np.full(4, 0.0147), np.full(4, 0.0107)
@@ -17,28 +17,28 @@ def row(depth):
     return np.full(4, depth), np.full(4, 1e-4)
 
 
-def open_standing(folder, origin="a"):
-    return Standing(folder / "submission.csv", PLANETS, FALLBACK, {"weights": origin})
+def open_standing(folder, source="a"):
+    return SubmissionFile(folder / "submission.csv", PLANETS, FALLBACK, {"weights": source})
 
 
 def test_it_is_valid_before_any_answer(tmp_path):
-    standing = open_standing(tmp_path)
-    validate_submission(standing.path)
-    planets, mean, sigma = read_submission(standing.path)
+    submission_file = open_standing(tmp_path)
+    validate_submission(submission_file.path)
+    planets, mean, sigma = read_submission(submission_file.path)
     assert planets == PLANETS and np.all(mean == FALLBACK[0]) and np.all(sigma == FALLBACK[1])
 
 
 def test_only_as_many_answers_or_more_replace_it(tmp_path):
-    standing = open_standing(tmp_path)
-    assert standing.offer({"1": row(0.01), "2": row(0.02)}, {"fallbacks": {"3": "why"}})
-    assert not standing.offer({"1": row(0.03)})
-    assert read_submission(standing.path)[1][1, 0] == 0.01
-    assert standing.offer({"1": row(0.03), "2": row(0.02)})
-    assert read_submission(standing.path)[1][:, 0].tolist() == [0.0147, 0.03, 0.02]
+    submission_file = open_standing(tmp_path)
+    assert submission_file.update({"1": row(0.01), "2": row(0.02)}, {"fallbacks": {"3": "why"}})
+    assert not submission_file.update({"1": row(0.03)})
+    assert read_submission(submission_file.path)[1][1, 0] == 0.01
+    assert submission_file.update({"1": row(0.03), "2": row(0.02)})
+    assert read_submission(submission_file.path)[1][:, 0].tolist() == [0.0147, 0.03, 0.02]
 
 
 def test_a_later_run_of_the_same_origin_does_not_begin_below_it(tmp_path):
-    open_standing(tmp_path).offer({"1": row(0.01), "2": row(0.02)}, {"fallbacks": {}})
+    open_standing(tmp_path).update({"1": row(0.01), "2": row(0.02)}, {"fallbacks": {}})
     assert open_standing(tmp_path).answered == 2
     assert open_standing(tmp_path, "b").answered == 0  # other weights: another answer
     (tmp_path / "submission.csv").write_text("half a fi")
@@ -47,21 +47,21 @@ def test_a_later_run_of_the_same_origin_does_not_begin_below_it(tmp_path):
 
 
 def test_what_is_known_stands_beside_it(tmp_path):
-    standing = open_standing(tmp_path)
-    standing.offer({"1": row(0.01)}, {"fallbacks": {"2": "cut in half"}})
-    record = json.loads(standing.record.read_text())
+    submission_file = open_standing(tmp_path)
+    submission_file.update({"1": row(0.01)}, {"fallbacks": {"2": "cut in half"}})
+    record = json.loads(submission_file.record.read_text())
     assert record["answered"] == 1 and record["fallbacks"] == {"2": "cut in half"}
 
 
 def test_a_disk_that_takes_no_more_leaves_it_as_it_was(tmp_path, monkeypatch):
-    standing = open_standing(tmp_path)
-    standing.offer({"1": row(0.01)})
-    before = standing.path.read_bytes()
+    submission_file = open_standing(tmp_path)
+    submission_file.update({"1": row(0.01)})
+    before = submission_file.path.read_bytes()
 
     def refuse(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(submission, "write_atomically", refuse)
     with pytest.raises(OSError, match="No space"):
-        standing.offer({"1": row(0.02), "2": row(0.02)})
-    assert standing.path.read_bytes() == before and standing.answered == 1
+        submission_file.update({"1": row(0.02), "2": row(0.02)})
+    assert submission_file.path.read_bytes() == before and submission_file.answered == 1

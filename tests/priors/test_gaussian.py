@@ -53,7 +53,7 @@ def test_posterior_equals_the_plain_formula(setting):
 def test_moments_of_a_batch_equal_single_posteriors(setting):
     rng, prior, noise = setting
     depths = draw_spectra(rng, 3)
-    conditional = prior.given(noise)
+    conditional = prior.conditioned_on(noise)
     mean, sigma, _ = conditional.moments(depths)
     for n in range(3):
         single = conditional.posterior(depths[n])
@@ -65,7 +65,7 @@ def test_posterior_is_honest_and_better_than_the_measurement(setting):
     rng, prior, noise = setting
     truth = draw_spectra(rng, 400)
     measured = truth + rng.multivariate_normal(np.zeros(N), noise, size=400)
-    mean, sigma, _ = prior.given(noise).moments(measured)
+    mean, sigma, _ = prior.conditioned_on(noise).moments(measured)
     z = (truth - mean) / sigma
     assert 0.9 < np.sqrt(np.mean(z**2)) < 1.1
     assert np.mean((mean - truth) ** 2) < 0.5 * np.mean((measured - truth) ** 2)
@@ -83,7 +83,7 @@ def test_data_without_noise_rule_and_data_with_infinite_noise_are_silent(setting
 def test_prior_survives_its_arrays(setting):
     _, prior, noise = setting
     again = SpectralPrior.from_arrays(prior.to_arrays())
-    np.testing.assert_array_equal(again.given(noise).damping, prior.given(noise).damping)
+    np.testing.assert_array_equal(again.conditioned_on(noise).damping, prior.conditioned_on(noise).damping)
 
 
 def test_one_label_is_refused():

@@ -1,4 +1,4 @@
-"""memory.py: the posterior over remembered spectra is the mixture that it claims to be."""
+"""library.py: the posterior over remembered spectra is the mixture that it claims to be."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from scipy.stats import multivariate_normal
 
 from ariel_lib.priors import spectral_library
 from ariel_lib.priors.gaussian import fit_prior
-from ariel_lib.priors.spectral_library import WIDTHS, Memory, memorise
+from ariel_lib.priors.spectral_library import WIDTHS, SpectralLibrary, fit_spectral_library
 
 WAVELENGTH = np.array([0.7, 2.0, 2.2, 2.5, 2.9, 3.3, 3.8])
 RNG = np.random.default_rng
@@ -27,7 +27,7 @@ def noise_of(rng, size=1e-4):
     return size**2 * (np.eye(len(WAVELENGTH)) + 0.3 * root @ root.T / len(WAVELENGTH))
 
 
-def by_hand(kept: Memory, depth, noise):
+def by_hand(kept: SpectralLibrary, depth, noise):
     """Mean and standard deviation from every component's own Gaussian formulas."""
     evidence, means, variances = [], [], []
     for shape in kept.shapes:
@@ -48,9 +48,9 @@ def by_hand(kept: Memory, depth, noise):
 def test_recollection_is_the_mixture_of_all_components(seed, monkeypatch):
     monkeypatch.setattr(spectral_library, "DRAWN", 40_000)
     rng = RNG(seed)
-    kept, noise = memorise(two_kinds(5, rng), WAVELENGTH), noise_of(rng)
+    kept, noise = fit_spectral_library(two_kinds(5, rng), WAVELENGTH), noise_of(rng)
     depth = two_kinds(1, rng)[0] + rng.multivariate_normal(np.zeros(len(WAVELENGTH)), noise)
-    mean, sigma, weights = (x[0] for x in kept.given(noise).moments(depth[None]))
+    mean, sigma, weights = (x[0] for x in kept.conditioned_on(noise).moments(depth[None]))
     expected_mean, expected_sigma = by_hand(kept, depth, noise)
     np.testing.assert_allclose(mean, expected_mean, rtol=0, atol=1e-4 * expected_sigma.min())
     np.testing.assert_allclose(sigma, expected_sigma, rtol=2e-3)
@@ -63,21 +63,21 @@ def test_a_scale_height_says_what_amplitude_to_expect():
     labels = two_kinds(60, rng)
     white = labels[:, 1:].mean(axis=1, keepdims=True)
     labels = white + (labels - white) * 3 * scale[:, None] / np.std((labels - white)[:, 1:], axis=1, keepdims=True)
-    kept = memorise(labels, WAVELENGTH, scale)
+    kept = fit_spectral_library(labels, WAVELENGTH, scale)
     for expected in (2e-5, 3e-4):
         amplitudes, weights = kept.amplitudes(expected)
         assert np.exp(weights @ np.log(amplitudes)) == pytest.approx(3 * expected, rel=0.02)
         assert weights.sum() == pytest.approx(1) and len(weights) == len(kept.amplitudes()[1])
-    blind = memorise(labels, WAVELENGTH)
+    blind = fit_spectral_library(labels, WAVELENGTH)
     for a, b in zip(kept.amplitudes(), blind.amplitudes(3e-4)):  # not known of the planet, or of no label: all that labels have
         np.testing.assert_array_equal(a, b)
 
 
 def test_few_drawn_components_state_the_spread_of_all():
     rng = RNG(7)
-    kept, noise = memorise(two_kinds(60, rng), WAVELENGTH), noise_of(rng)
+    kept, noise = fit_spectral_library(two_kinds(60, rng), WAVELENGTH), noise_of(rng)
     depth = two_kinds(20, rng) + rng.multivariate_normal(np.zeros(len(WAVELENGTH)), noise, 20)
-    _, few, _ = kept.given(noise).moments(depth)
+    _, few, _ = kept.conditioned_on(noise).moments(depth)
     all_of_them = np.array([by_hand(kept, row, noise)[1] for row in depth[:4]])
     np.testing.assert_allclose(few[:4], all_of_them, rtol=0.03)
 
@@ -89,12 +89,12 @@ def test_kinds_that_a_gaussian_cannot_know_are_told_apart():
     depth = truth + rng.multivariate_normal(np.zeros(len(WAVELENGTH)), noise, len(truth))
 
     def answer(prior):
-        return prior.given(noise).moments(depth)[:2]
+        return prior.conditioned_on(noise).moments(depth)[:2]
 
     def log_likelihood(mean, sigma):
         return np.mean(-np.log(sigma) - 0.5 * ((truth - mean) / sigma) ** 2)
 
-    remembered, gaussian = answer(memorise(labels, WAVELENGTH)), answer(fit_prior(labels, WAVELENGTH))
+    remembered, gaussian = answer(fit_spectral_library(labels, WAVELENGTH)), answer(fit_prior(labels, WAVELENGTH))
     assert log_likelihood(*remembered) > log_likelihood(*gaussian) + 0.1
     z = (truth - remembered[0]) / remembered[1]
     assert 0.85 < np.sqrt(np.mean(z**2)) < 1.15
@@ -103,21 +103,21 @@ def test_kinds_that_a_gaussian_cannot_know_are_told_apart():
 def test_loud_noise_leaves_the_population_and_quiet_noise_the_measurement():
     rng = RNG(2)
     labels = two_kinds(30, rng)
-    kept, depth = memorise(labels, WAVELENGTH), two_kinds(1, rng)
-    loud = kept.given(noise_of(rng, 10.0)).moments(depth)
+    kept, depth = fit_spectral_library(labels, WAVELENGTH), two_kinds(1, rng)
+    loud = kept.conditioned_on(noise_of(rng, 10.0)).moments(depth)
     np.testing.assert_allclose(loud[0][0], labels[:, 1:].mean(), atol=5e-4)
     assert (loud[1] > 1e-3).all()
-    quiet = kept.given(noise_of(rng, 1e-8)).moments(depth)
+    quiet = kept.conditioned_on(noise_of(rng, 1e-8)).moments(depth)
     np.testing.assert_allclose(quiet[0], depth, rtol=0, atol=1e-7)
 
 
 def test_memory_survives_its_arrays_and_two_labels_are_enough():
     labels = two_kinds(2, RNG(3))
-    kept = memorise(labels, WAVELENGTH)
-    again = Memory.from_arrays(kept.to_arrays())
+    kept = fit_spectral_library(labels, WAVELENGTH)
+    again = SpectralLibrary.from_arrays(kept.to_arrays())
     noise = noise_of(RNG(4))
-    for a, b in zip(kept.given(noise).moments(labels), again.given(noise).moments(labels)):
+    for a, b in zip(kept.conditioned_on(noise).moments(labels), again.conditioned_on(noise).moments(labels)):
         np.testing.assert_array_equal(a, b)
         assert np.isfinite(a).all()
     with pytest.raises(ValueError, match="at least 2 planets, found 1"):
-        memorise(labels[:1], WAVELENGTH)
+        fit_spectral_library(labels[:1], WAVELENGTH)

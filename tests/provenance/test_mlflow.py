@@ -8,13 +8,13 @@ import pytest
 
 from ariel_lib.io.storage import StorageError
 from ariel_lib.provenance.mlflow import TrackingError, flatten, track
-from ariel_lib.provenance.record import recorded
+from ariel_lib.provenance.record import record_run
 
 
 @pytest.fixture
 def manifest(tmp_path):
     (tmp_path / "weights.safetensors").write_bytes(b"weights")
-    with recorded("train", tmp_path, seed=7, config_hash="c0ffee") as run:
+    with record_run("train", tmp_path, seed=7, config_hash="c0ffee") as run:
         run.artifacts = [tmp_path / "weights.safetensors"]
         run.settings = {"training": {"epochs": 3}, "data": {"root": "x" * 900}}
         run.metrics = {"v50": {"score": 0.5, "name": "text"}, "planets": 4}
@@ -29,7 +29,7 @@ def test_without_mlflow_or_a_manifest_one_sentence_says_so(manifest, tmp_path, m
     with pytest.raises(StorageError, match="no such file"):
         track(tmp_path / "absent.json", tmp_path / "store")
     (tmp_path / "other.json").write_text('{"files": {}}')
-    with pytest.raises(StorageError, match="that a verb wrote"):
+    with pytest.raises(StorageError, match="that a command wrote"):
         track(tmp_path / "other.json", tmp_path / "store")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(TrackingError, match=r"spectramind\[mlflow\]"):

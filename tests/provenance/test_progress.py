@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ariel_lib.provenance import progress
-from ariel_lib.provenance.progress import LINES, RUNNING, announced
+from ariel_lib.provenance.progress import LINES, RUNNING, publish_progress
 
 
 @pytest.fixture(autouse=True)
@@ -15,24 +15,24 @@ def _write_always(monkeypatch):
 
 def test_progress_and_lines_are_told_to_the_caller_and_to_the_file(tmp_path):
     moved, noted = [], []
-    with announced("train", tmp_path, lambda *at: moved.append(at), noted.append) as (move, log):
+    with publish_progress("train", tmp_path, lambda *at: moved.append(at), noted.append) as (move, log):
         move(3, 10)
         for n in range(LINES + 5):
             log(f"epoch {n}")
         found = json.loads((tmp_path / RUNNING).read_bytes())
-    assert (found["verb"], found["done"], found["total"]) == ("train", 3, 10)
+    assert (found["command"], found["done"], found["total"]) == ("train", 3, 10)
     assert found["lines"] == noted[-LINES:] and moved == [(3, 10)] and found["updated"] >= found["started"]
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_that_raises_leaves_no_file_and_its_own_error(tmp_path):
-    with pytest.raises(ZeroDivisionError), announced("calibrate", tmp_path) as (move, _):
+    with pytest.raises(ZeroDivisionError), publish_progress("calibrate", tmp_path) as (move, _):
         move(1, 1 // 0)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_does_not_exist_yet_is_not_made(tmp_path):
-    with announced("train", tmp_path / "out") as (move, log):
+    with publish_progress("train", tmp_path / "out") as (move, log):
         move(0, 1)
         log("x")
     assert list(tmp_path.iterdir()) == []
@@ -43,5 +43,5 @@ def test_a_disk_that_takes_nothing_stops_no_run(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(progress, "write_atomically", full)
-    with announced("calibrate", tmp_path) as (move, _):
+    with publish_progress("calibrate", tmp_path) as (move, _):
         move(1, 2)

@@ -5,14 +5,14 @@ import json
 import pytest
 
 from ariel_lib.io.storage import StorageError
-from ariel_lib.provenance.record import LOG, SUMMARY, TIMES, fingerprint, read_seconds, recorded, verify_run
+from ariel_lib.provenance.record import LOG, SUMMARY, TIMES, fingerprint, read_seconds, record_run, verify_run
 
 
 def make_run(folder, seed=3):
     data = folder.parent / "data"
     data.mkdir(parents=True, exist_ok=True)
     (data / "train.csv").write_text("planet_id,wl_1\n1,0.01\n")
-    with recorded("train", folder, seed=seed, config_hash="abc") as run:
+    with record_run("train", folder, seed=seed, config_hash="abc") as run:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "weights.bin").write_bytes(bytes(range(100)))
         run.artifacts, run.inputs, run.metrics = [folder / "weights.bin"], {"data": data}, {"score": 0.5}
@@ -50,16 +50,16 @@ def test_changed_input_and_missing_artifact_are_named(tmp_path):
 def test_every_run_adds_a_line_and_an_entry_and_a_failed_one_a_line_only(tmp_path):
     make_run(tmp_path / "out")
     make_run(tmp_path / "out")
-    with pytest.raises(ValueError, match="no luck"), recorded("predict", tmp_path / "out"):
+    with pytest.raises(ValueError, match="no luck"), record_run("predict", tmp_path / "out"):
         raise ValueError("no luck")
     lines = (tmp_path / "out" / LOG).read_text().splitlines()
     assert len(lines) == 3 and "failed: ValueError: no luck" in lines[2]
-    assert [entry["verb"] for entry in json.loads((tmp_path / "out" / SUMMARY).read_bytes())] == ["train", "train"]
+    assert [entry["command"] for entry in json.loads((tmp_path / "out" / SUMMARY).read_bytes())] == ["train", "train"]
     assert set(read_seconds([tmp_path / "out" / SUMMARY, tmp_path / "nowhere"])) == {"train"}
 
 
 def test_a_run_that_fails_before_it_writes_leaves_nothing(tmp_path):
-    with pytest.raises(ValueError, match="no data"), recorded("train", tmp_path / "out"):
+    with pytest.raises(ValueError, match="no data"), record_run("train", tmp_path / "out"):
         raise ValueError("no data")
     assert not list(tmp_path.iterdir())
 

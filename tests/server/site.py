@@ -17,7 +17,7 @@ from ariel_lib.io.layout import light_curves_path
 from ariel_lib.io.light_curves import LightCurve, LightCurves, save_light_curves
 from ariel_lib.io.storage import save_arrays
 from ariel_lib.io.submission import write_submission
-from ariel_lib.provenance.record import recorded
+from ariel_lib.provenance.record import record_run
 from ariel_lib.transit.result import DepthEstimate, WhiteCurve, save_estimate
 
 PLANETS = ("1103775", "42", "<img src=x onerror=alert(1)>")
@@ -37,12 +37,12 @@ def make_run(root):
     (data / "test.csv").write_text(f"planet_id,{head}\n" + "\n".join(rows) + "\n")
     (data / "test_star_info.csv").write_text("planet_id,Rs,Ts\n1103775,1.1,5800\n")
     submission = folder / "submission.csv"
-    with recorded("predict", folder) as run:
+    with record_run("predict", folder) as run:
         write_submission(submission, PLANETS, mean, sigma, fallback_mean=mean[0], fallback_sigma=0.01)
-        kept = {name: rng.random((2, WIDTH)) for name in ("memory_mean", "memory_sigma", "depth", "depth_sigma")}
+        kept = {name: rng.random((2, WIDTH)) for name in ("initial_mean", "initial_sigma", "depth", "depth_sigma")}
         save_arrays(submission.with_suffix(".safetensors"), kept, {"planet_ids": json.dumps(PLANETS[:2])})
         facts = {"flags": {PLANETS[1]: ["red_noise"]}, "fallbacks": {PLANETS[2]: "no light"}, "notes": {}}
-        record = {"answered": 2, "origin": {"data": str(data), "weights": "0"}, **facts}
+        record = {"answered": 2, "source": {"data": str(data), "weights": "0"}, **facts}
         submission.with_suffix(".json").write_text(json.dumps(record))
         run.artifacts, run.inputs = [submission], {"data": data}
         run.metrics, run.settings = {"planets": 3, "v50": {"score": 0.5}}, {"split": "test"}
@@ -63,7 +63,7 @@ def make_run(root):
     path = light_curves_path(data / "lightcurves", "test", PLANETS[0], 0)
     path.parent.mkdir(parents=True)
     save_light_curves(path, LightCurves(PLANETS[0], 0, **curves))
-    with recorded("diagnose", root / "diagnostics", manifest="manifest.json") as run:
+    with record_run("diagnose", root / "diagnostics", manifest="manifest.json") as run:
         (root / "diagnostics").mkdir()
         arrays = {
             "gates": rng.random((2, WIDTH, 3)), "shap": rng.random((1, 6, WIDTH)), "ig": rng.random((1, 6, WIDTH)),
@@ -74,7 +74,7 @@ def make_run(root):
         save_arrays(root / "diagnostics" / "explanation.safetensors", arrays, {k: json.dumps(v) for k, v in words.items()})
         (root / "diagnostics" / "report.html").write_text("<script>alert(document.domain)</script>")
         run.inputs, run.metrics = {"submission": submission}, {"score": 0.6}
-    with recorded("check", root / "check") as run:
+    with record_run("check", root / "check") as run:
         (root / "check").mkdir()
         lines = [{"planet": "42", "rule": "smoothness", "bin": 3, "wavelength": 2.3, "ppm": 55.0, "sigmas": 4.5}]
         lines += [{"planet": "42", "violated": ["smoothness"], "molecules": {"H2O": 0.5}}]
@@ -113,8 +113,8 @@ class Asker:
                 found += part
         return found
 
-    def run(self, verb="predict"):
-        return next(run["id"] for run in self.json("/api/runs")["runs"] if run["verb"] == verb)
+    def run(self, command="predict"):
+        return next(run["id"] for run in self.json("/api/runs")["runs"] if run["command"] == command)
 
 
 @contextmanager

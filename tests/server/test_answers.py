@@ -14,10 +14,10 @@ from .site import EDGES, PLANETS, STEPS, served
 
 def test_runs_are_found_by_their_manifests_sorted_and_filtered(site):
     found = site.json("/api/runs?sort=score&order=desc")
-    assert [(run["verb"], run["score"]) for run in found["runs"]] == [("diagnose", 0.6), ("predict", 0.5), ("check", None)]
-    assert found["verbs"] == ["check", "diagnose", "predict"]
-    assert site.json("/api/runs?verb=check")["total"] == 1 and site.json("/api/runs?q=V50")["runs"][0]["folder"] == "v50"
-    assert site.json("/api/runs?limit=1&offset=2&sort=verb&order=asc")["runs"][0]["verb"] == "predict"
+    assert [(run["command"], run["score"]) for run in found["runs"]] == [("diagnose", 0.6), ("predict", 0.5), ("check", None)]
+    assert found["commands"] == ["check", "diagnose", "predict"]
+    assert site.json("/api/runs?command=check")["total"] == 1 and site.json("/api/runs?q=V50")["runs"][0]["folder"] == "v50"
+    assert site.json("/api/runs?limit=1&offset=2&sort=command&order=asc")["runs"][0]["command"] == "predict"
 
 
 def test_a_run_is_told_and_two_are_compared(site):
@@ -45,7 +45,7 @@ def test_a_planet_is_told_to_the_last_bit(site, folder):
     told = site.json(f"/api/planet?run={site.run()}&planet=1103775")
     assert told["mean"] == arrays["mean"][0].tolist() and told["sigma"] == arrays["sigma"][0].tolist()
     assert told["truth"] == arrays["truth"][0].tolist() and told["wavelength"][0] == 0.7
-    assert told["others"]["memory"] == [arrays["kept"][name][0].tolist() for name in ("memory_mean", "memory_sigma")]
+    assert told["others"]["memory"] == [arrays["kept"][name][0].tolist() for name in ("initial_mean", "initial_sigma")]
     assert told["gates"]["star"] == arrays["arrays"]["gates"][0, :, 1].tolist()
     assert told["attributions"][5]["shap"] == arrays["arrays"]["shap"][0, 5].tolist()
     share = arrays["arrays"]["edge_share"][0].mean(axis=0)
@@ -82,7 +82,7 @@ def test_tables_and_pages_are_listed(site):
 
 
 def test_what_runs_is_told_while_it_runs(tmp_path):
-    said = {"verb": "train", "started": "2026-01-01T00:00:00+00:00", "done": 3, "total": 10, "lines": ["epoch 1"]}
+    said = {"command": "train", "started": "2026-01-01T00:00:00+00:00", "done": 3, "total": 10, "lines": ["epoch 1"]}
     with served(tmp_path) as site:
         assert site.json("/api/running") == []
         (tmp_path / "v50").mkdir()
@@ -90,9 +90,9 @@ def test_what_runs_is_told_while_it_runs(tmp_path):
         history = [{"epoch": 0, "loss": None, "score": 0.3}, {"epoch": 1, "loss": 0.1, "score": 0.4}]
         (tmp_path / "v50" / "metrics.json").write_text(json.dumps({"history": history}))
         os.utime(tmp_path / "v50" / RUNNING, (time.time() - 100, time.time() - 100))
-        time.sleep(2.1)  # a list of files is believed for two seconds
+        time.sleep(2.1)  # a list of files is catalogue_mean for two seconds
         found = site.json("/api/running")[0]
-    assert (found["verb"], found["done"], found["total"], found["lines"]) == ("train", 3, 10, ["epoch 1"])
+    assert (found["command"], found["done"], found["total"], found["lines"]) == ("train", 3, 10, ["epoch 1"])
     assert 99 < found["silent_s"] < 110 and found["history"] == history
 
 

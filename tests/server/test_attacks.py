@@ -87,13 +87,13 @@ def hostile(folder, tmp_path_factory):
     (root.parent / "secret.txt").write_bytes(SECRET)
     for n, name in enumerate(["<script>alert(1)<!--", "a'b\"c&d", "%2e%2e", "line\nbreak", "\udcff\udcfe", "λ" * 60, " "]):
         (root / name).mkdir()
-        (root / name / "manifest_train.json").write_text(json.dumps({"verb": "<b>train</b>", "seed": n, "metrics": {"<i>": "\ud800"}}))
+        (root / name / "manifest_train.json").write_text(json.dumps({"command": "<b>train</b>", "seed": n, "metrics": {"<i>": "\ud800"}}))
     manifests = {
-        "deep": "[" * 100_000, "empty": "", "list": "[1]", "no": '{"verb": 3}',
-        "nan": '{"verb": "x", "metrics": {"score": NaN, "big": 1e999}}',
-        "types": '{"verb": "x", "times": 3, "git": "y", "metrics": [1], "artifacts": {"a": 1}}', "text": "\x00\xff",
-        "long": '{"verb": "x", "metrics": {' + ",".join(f'"{n}": {n}' for n in range(5000)) + "}}",
-        "stolen": '{"verb": "predict", "artifacts": {"../../secret.txt": {}, "../../x.csv": {}}, "inputs": {"data": {"path": "/etc"}}}',
+        "deep": "[" * 100_000, "empty": "", "list": "[1]", "no": '{"command": 3}',
+        "nan": '{"command": "x", "metrics": {"score": NaN, "big": 1e999}}',
+        "types": '{"command": "x", "times": 3, "git": "y", "metrics": [1], "artifacts": {"a": 1}}', "text": "\x00\xff",
+        "long": '{"command": "x", "metrics": {' + ",".join(f'"{n}": {n}' for n in range(5000)) + "}}",
+        "stolen": '{"command": "predict", "artifacts": {"../../secret.txt": {}, "../../x.csv": {}}, "inputs": {"data": {"path": "/etc"}}}',
     }  # fmt: skip
     for name, text in manifests.items():
         (root / name).mkdir()
@@ -114,7 +114,7 @@ def test_hostile_folders_are_listed_as_text_and_break_nothing(hostile):
     with served(hostile) as site:
         found = site.json("/api/runs?limit=500")
         by_folder = {run["folder"]: run for run in found["runs"]}
-        assert by_folder["<script>alert(1)<!--"]["verb"] == "<b>train</b>" and by_folder["nan"]["score"] is None
+        assert by_folder["<script>alert(1)<!--"]["command"] == "<b>train</b>" and by_folder["nan"]["score"] is None
         assert {"deep", "empty", "list", "text"} <= {name for name, run in by_folder.items() if run["problem"]}
         assert "links" not in by_folder and SECRET.decode() not in json.dumps(found)
         for run in found["runs"]:

@@ -74,21 +74,21 @@ def band(centre, width, sign):
 
 
 FAULTS = {
-    "ripple of 2.7 bins": ("fft", ripple(2.7, (100, 160)), (2, 6)),
-    "ripple of 3.5 bins": ("fft", ripple(3.5, (30, 90)), (2, 6)),
-    "ripple of 2.2 bins everywhere": ("fft", ripple(2.2, (1, 283)), (2, 6)),
+    "ripple of 2.7 bins": ("resolution", ripple(2.7, (100, 160)), (2, 6)),
+    "ripple of 3.5 bins": ("resolution", ripple(3.5, (30, 90)), (2, 6)),
+    "ripple of 2.2 bins everywhere": ("resolution", ripple(2.2, (1, 283)), (2, 6)),
     "FGS1 above AIRS": ("smoothness", (np.array([0]), 1), (1.5, 5)),
     "FGS1 below AIRS": ("smoothness", (np.array([0]), -1), (1.5, 5)),
-    "missing band at 3.62": ("rt", band(3.62, 0.05, -1), (2, 5)),
-    "band at 3.62": ("rt", band(3.62, 0.05, 1), (2, 5)),
-    "missing band at 2.2": ("rt", band(2.2, 0.03, -1), (2, 5)),
+    "missing band at 3.62": ("molecular_bands", band(3.62, 0.05, -1), (2, 5)),
+    "band at 3.62": ("molecular_bands", band(3.62, 0.05, 1), (2, 5)),
+    "missing band at 2.2": ("molecular_bands", band(2.2, 0.03, -1), (2, 5)),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_flagged_by_its_rule_at_its_planet_and_bins_and_by_no_other(spectra, fault):
     rule, plant, sizes = FAULTS[fault]
-    margin = 4 if rule == "fft" else 0  # a hard edge rings for a resolution element
+    margin = 4 if rule == "resolution" else 0  # a hard edge rings for a resolution element
     limit = (RULES[rule].limit * RULES[rule].scale(context_of(spectra))).numpy()
     caught = 0
     for size in sizes:
@@ -117,7 +117,7 @@ def test_a_negative_bin_is_flagged_alone(spectra, place, depth):
     flagged = judge(mu)
     expected = np.zeros(mu.shape, bool)
     expected[::3, place] = True
-    assert np.array_equal(flagged.pop("nonneg"), expected)
+    assert np.array_equal(flagged.pop("nonnegativity"), expected)
     assert not any(flags.any() for flags in flagged.values())
 
 
@@ -127,5 +127,5 @@ def test_a_slow_ripple_is_no_molecule(spectra):
     amplitude = context_of(mu).amplitude.numpy()
     mu[:, 1:] += 12 * (amplitude + SIGMA)[:, None] * np.sin(2 * np.pi * np.arange(282) / 20)
     flagged = judge(mu[(mu > 0).all(axis=1)])
-    assert flagged["rt"].any(axis=1).mean() > 0.95
-    assert not any(flags.any() for name, flags in flagged.items() if name != "rt")
+    assert flagged["molecular_bands"].any(axis=1).mean() > 0.95
+    assert not any(flags.any() for name, flags in flagged.items() if name != "molecular_bands")

@@ -30,8 +30,8 @@ def draw_spectra(seed=0, planets=20, noise=5e-6):
     return torch.from_numpy(mu), torch.full((planets, len(WAVELENGTH)), 1e-5, dtype=torch.float64)
 
 
-def judge(mu, sigma, shift=None):
-    return find_violations(mu, make_context(mu, sigma, torch.from_numpy(WAVELENGTH), shift))
+def judge(mu, sigma, bump_depth_bias=None):
+    return find_violations(mu, make_context(mu, sigma, torch.from_numpy(WAVELENGTH), bump_depth_bias))
 
 
 def amplitude_of(mu):
@@ -61,7 +61,7 @@ def plant_band(row, amplitude):
 
 
 @pytest.mark.parametrize(
-    ("rule", "plant"), [("fft", plant_ripple), ("nonneg", plant_negative), ("smoothness", plant_jump), ("rt", plant_band)]
+    ("rule", "plant"), [("resolution", plant_ripple), ("nonnegativity", plant_negative), ("smoothness", plant_jump), ("molecular_bands", plant_band)]
 )
 @pytest.mark.parametrize("seed", range(5))
 def test_a_planted_fault_is_found_by_its_rule_alone(rule, plant, seed):
@@ -83,20 +83,20 @@ def test_spectra_of_molecules_break_no_rule():
 
 def test_a_spectrum_that_follows_a_bump_breaks_the_guards_rule_only():
     mu, sigma = draw_spectra()
-    shift = torch.zeros_like(mu)
-    shift[PLANET] = 1e-4
-    context = make_context(mu, sigma, torch.from_numpy(WAVELENGTH), shift)
-    found = find_violations(mu + shift, context)
-    assert found["microlens"].flagged.any(dim=1).nonzero().flatten().tolist() == [PLANET]
-    assert found["microlens"].ppm[PLANET] == pytest.approx(np.full(283, 100.0))
-    assert not find_violations(mu, context)["microlens"].flagged.any()
+    bump_depth_bias = torch.zeros_like(mu)
+    bump_depth_bias[PLANET] = 1e-4
+    context = make_context(mu, sigma, torch.from_numpy(WAVELENGTH), bump_depth_bias)
+    found = find_violations(mu + bump_depth_bias, context)
+    assert found["lensing_bump"].flagged.any(dim=1).nonzero().flatten().tolist() == [PLANET]
+    assert found["lensing_bump"].ppm[PLANET] == pytest.approx(np.full(283, 100.0))
+    assert not find_violations(mu, context)["lensing_bump"].flagged.any()
 
 
 @pytest.mark.parametrize("name", RULES)
 def test_the_gradient_is_the_penaltys_own(name):
     mu, sigma = draw_spectra(3, planets=2)
-    shift = torch.full_like(mu, 2e-5)
-    context = make_context(mu, sigma, torch.from_numpy(WAVELENGTH), shift)
+    bump_depth_bias = torch.full_like(mu, 2e-5)
+    context = make_context(mu, sigma, torch.from_numpy(WAVELENGTH), bump_depth_bias)
     moved = mu + 1e-5 * torch.from_numpy(np.random.default_rng(0).standard_normal(mu.shape))
     moved[0, 40] = -1e-4
     gradient = penalty_gradient(name, moved, context)
@@ -112,9 +112,9 @@ def test_following_the_gradient_mends_a_ripple():
     context = make_context(mu, sigma, torch.from_numpy(WAVELENGTH))
     rippled = mu.clone()
     plant_ripple(rippled[PLANET], 1e-4)
-    gradient = penalty_gradient("fft", rippled, context)
+    gradient = penalty_gradient("resolution", rippled, context)
     assert gradient[PLANET].abs().max() > 100 * gradient[PLANET - 1].abs().max()
-    assert penalty("fft", rippled - 1e-9 * gradient / gradient.abs().max(), context) < penalty("fft", rippled, context)
+    assert penalty("resolution", rippled - 1e-9 * gradient / gradient.abs().max(), context) < penalty("resolution", rippled, context)
 
 
 def test_smoothness_is_relative_to_the_planets_own_amplitude():
@@ -133,9 +133,9 @@ def test_smoothness_is_relative_to_the_planets_own_amplitude():
 def test_weights_add_and_zero_weights_cost_nothing():
     mu, sigma = draw_spectra()
     context = make_context(mu, sigma, torch.from_numpy(WAVELENGTH))
-    both = total_penalty(mu, context, {"fft": 2.0, "rt": 0.5, "nonneg": 0.0})
-    assert float(both) == pytest.approx(float(2 * penalty("fft", mu, context) + 0.5 * penalty("rt", mu, context)))
-    assert float(total_penalty(mu, context, {"fft": 0.0})) == 0
+    both = total_penalty(mu, context, {"resolution": 2.0, "molecular_bands": 0.5, "nonnegativity": 0.0})
+    assert float(both) == pytest.approx(float(2 * penalty("resolution", mu, context) + 0.5 * penalty("molecular_bands", mu, context)))
+    assert float(total_penalty(mu, context, {"resolution": 0.0})) == 0
 
 
 def test_the_molecule_that_made_a_spectrum_explains_it():

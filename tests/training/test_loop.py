@@ -16,10 +16,10 @@ from ariel_lib.io.submission import read_submission, validate_submission
 from ariel_lib.models.ensemble import predict_inputs
 from ariel_lib.pipeline.batches import VISIT
 from ariel_lib.pipeline.checkpoint import Checkpoint
-from ariel_lib.pipeline.planet_fits import survey_planets
+from ariel_lib.pipeline.planet_fits import fit_planets
 from ariel_lib.prediction import predict as prediction
 from ariel_lib.prediction.predict import MEMBER, predict
-from ariel_lib.priors.scale_height import Labelled
+from ariel_lib.priors.scale_height import LabelledSpectra
 from ariel_lib.training import examples, loop
 
 SMALL = ["model.d_model=16", "model.d_state=4", "model.hidden=8", "model.gnn_layers=1", "model.ssm_depth=1", "calibration.workers=1"]
@@ -34,8 +34,8 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def survey(data, tmp_path_factory):
-    return survey_planets(Archive(data), "train", scratch=tmp_path_factory.mktemp("scratch"))
+def planet_fits(data, tmp_path_factory):
+    return fit_planets(Archive(data), "train", scratch=tmp_path_factory.mktemp("scratch"))
 
 
 @pytest.fixture(autouse=True)
@@ -77,20 +77,20 @@ def with_other_labels(known, planets):
     """The same labels, those of some planets changed."""
     depth = known.labels.depth.copy()
     depth[[n for n, planet in enumerate(known.labels.planet_ids) if planet in planets]] *= 1.5
-    return Labelled(Spectra(known.labels.planet_ids, depth), known.scale)
+    return LabelledSpectra(Spectra(known.labels.planet_ids, depth), known.scale)
 
 
-def test_held_out_labels_reach_no_memory(data, survey):
+def test_held_out_labels_reach_no_memory(data, planet_fits):
     archive = Archive(data)
-    known, wavelength = Labelled.read(archive, "train"), archive.wavelengths()
-    held_out = list(survey.observations)[:2]
+    known, wavelength = LabelledSpectra.read(archive, "train"), archive.wavelengths()
+    held_out = list(planet_fits.fits)[:2]
     before, after = (
-        examples.make_examples(survey, labels, wavelength, list(survey.observations), held_out, np.random.default_rng(0))
+        examples.make_examples(planet_fits, labels, wavelength, list(planet_fits.fits), held_out, np.random.default_rng(0))
         for labels in (known, with_other_labels(known, held_out))
     )
-    assert {e.observation.estimate.planet_id for e in before[1]} == set(held_out)
+    assert {e.planet_fit.estimate.planet_id for e in before[1]} == set(held_out)
     for old, new in zip(before[0] + before[1], after[0] + after[1]):
-        np.testing.assert_array_equal(old.recollection.log_weights, new.recollection.log_weights)
+        np.testing.assert_array_equal(old.library_posterior.log_weights, new.library_posterior.log_weights)
 
 
 def test_several_networks_hold_out_every_planet_once():
@@ -105,29 +105,29 @@ def test_several_networks_hold_out_every_planet_once():
 @pytest.mark.parametrize("folds", [1, 3])
 def test_a_checkpoint_meets_its_held_out_planets_without_their_labels(data, tmp_path, folds):
     result = run(data, tmp_path / "model", "training.epochs=1", f"training.folds={folds}")
-    checkpoint, known = Checkpoint.load(result["weights"]), Labelled.read(Archive(data), "train")
+    checkpoint, known = Checkpoint.load(result["weights"]), LabelledSpectra.read(Archive(data), "train")
     assert len(checkpoint.network.members) == len(checkpoint.held_out) == folds
     assert result["held_out"] == len(sum(checkpoint.held_out, ())) == len(checkpoint.as_held_out(known))
     for n, planets in enumerate(checkpoint.held_out):
         for planet in planets:
             one, other = (checkpoint.as_held_out(labels)[planet] for labels in (known, with_other_labels(known, planets)))
             assert one.network.members[0] is checkpoint.network.members[n]
-            assert len(one.memory.shapes) == len(known.labels.depth) - len(planets) < len(checkpoint.memory.shapes)
-            for part in ("prior", "memory"):
+            assert len(one.library.shapes) == len(known.labels.depth) - len(planets) < len(checkpoint.library.shapes)
+            for part in ("prior", "library"):
                 found, again = getattr(one, part).to_arrays(), getattr(other, part).to_arrays()
                 assert all(np.array_equal(found[name], again[name]) for name in found)
 
 
-def test_at_the_start_v50_is_what_the_memory_makes_of_the_fit(data, survey):
+def test_at_the_start_v50_is_what_the_memory_makes_of_the_fit(data, planet_fits):
     archive = Archive(data)
     config = load_config(None, SMALL)
-    known, held_out = Labelled.read(archive, "train"), list(survey.observations)[:2]
-    planets = list(survey.observations)
-    found, _ = examples.make_examples(survey, known, archive.wavelengths(), planets, held_out, np.random.default_rng(0))
+    known, held_out = LabelledSpectra.read(archive, "train"), list(planet_fits.fits)[:2]
+    planets = list(planet_fits.fits)
+    found, _ = examples.make_examples(planet_fits, known, archive.wavelengths(), planets, held_out, np.random.default_rng(0))
     network = loop.make_network(config, archive.wavelengths(), found)
-    inputs = found[0].inputs(found[0].observation.estimate.depth)
+    inputs = found[0].inputs(found[0].planet_fit.estimate.depth)
     mean, sigma = predict_inputs(network, inputs)
-    recalled = found[0].recollection.moments(found[0].observation.estimate.depth[None])
+    recalled = found[0].library_posterior.moments(found[0].planet_fit.estimate.depth[None])
     np.testing.assert_allclose(mean[0], recalled[0][0], rtol=1e-5)
     np.testing.assert_allclose(sigma[0], recalled[1][0], rtol=1e-5)
 
@@ -167,29 +167,29 @@ def test_what_cannot_be_is_refused_in_one_sentence(data, tmp_path):
         predict(data=data, split="test", weights=tmp_path / "not.safetensors", out=tmp_path / "s.csv")
 
 
-@pytest.mark.parametrize("origin", ["memory", "fit", "white"])
-def test_an_untrained_network_answers_what_its_origin_does(data, survey, tmp_path, monkeypatch, origin):
+@pytest.mark.parametrize("initial_estimate", ["library", "fit", "white"])
+def test_an_untrained_network_answers_with_its_initial_estimate(data, planet_fits, tmp_path, monkeypatch, initial_estimate):
     monkeypatch.setattr(loop, "_epoch", lambda *arguments: 0.0)  # the weights stay as they are made
-    settings = [f"model.origin={origin}", "model.scale_height=false", "calibration.temperature=false"]
+    settings = [f"model.initial_estimate={initial_estimate}", "model.scale_height=false", "calibration.temperature=false"]
     result = run(data, tmp_path, *settings)
-    assert result["validation"]["v50"] == result["validation"][origin]
-    checkpoint, observation = Checkpoint.load(result["weights"]), next(iter(survey.observations.values()))
-    found, estimate = prediction.answer(observation, checkpoint), observation.estimate
-    assert np.isnan(checkpoint.memory.log_scale).all()
-    known = Labelled.read(Archive(data), "train")
+    assert result["validation"]["v50"] == result["validation"][loop.INITIAL_NAMES[initial_estimate]]
+    checkpoint, planet_fit = Checkpoint.load(result["weights"]), next(iter(planet_fits.fits.values()))
+    found, estimate = prediction.answer(planet_fit, checkpoint), planet_fit.estimate
+    assert np.isnan(checkpoint.library.log_scale).all()
+    known = LabelledSpectra.read(Archive(data), "train")
     assert np.isfinite(known.scale).all()
     for judge in checkpoint.as_held_out(known).values():
-        assert np.isnan(judge.memory.log_scale).all()
-    if origin == "memory":
-        expected = checkpoint.memory.given(estimate.covariance).moments(estimate.depth[None])
+        assert np.isnan(judge.library.log_scale).all()
+    if initial_estimate == "library":
+        expected = checkpoint.library.conditioned_on(estimate.covariance).moments(estimate.depth[None])
         np.testing.assert_allclose(found.mean, expected[0][0], rtol=1e-5)
         np.testing.assert_allclose(found.sigma, expected[1][0], rtol=1e-5)
-    if origin == "fit":
+    if initial_estimate == "fit":
         np.testing.assert_allclose(found.mean, np.maximum(estimate.depth, 0), rtol=1e-5)
         np.testing.assert_allclose(found.sigma, estimate.sigma, rtol=1e-5)
-    if origin == "white":
+    if initial_estimate == "white":
         assert np.ptp(found.mean) < 1e-8 and np.ptp(found.sigma) < 1e-8
-        assert abs(found.mean[0] - np.average(estimate.depth, weights=estimate.independent**-2)) < 1e-8
+        assert abs(found.mean[0] - np.average(estimate.depth, weights=estimate.sigma_uncorrelated**-2)) < 1e-8
 
 
 def test_where_time_is_short_one_network_answers_for_all(data, tmp_path):
@@ -198,11 +198,11 @@ def test_where_time_is_short_one_network_answers_for_all(data, tmp_path):
     budget = Budget(100.0, clock=lambda: now[0])
     budget.measure(VISIT, 10, 10.0)
     budget.measure(MEMBER, 10, 5.0)
-    prediction._shed_members(checkpoint.network, budget, 50)
-    assert len(checkpoint.network.members) == 2 and not budget.shed
+    prediction._skip_members(checkpoint.network, budget, 50)
+    assert len(checkpoint.network.members) == 2 and not budget.skipped
     now[0] = 40.0
-    prediction._shed_members(checkpoint.network, budget, 50)
-    assert len(checkpoint.network.members) == 1 and list(budget.shed) == ["ensemble members"]
+    prediction._skip_members(checkpoint.network, budget, 50)
+    assert len(checkpoint.network.members) == 1 and list(budget.skipped) == ["ensemble members"]
 
 
 def test_training_starts_from_other_weights_of_its_sizes(data, tmp_path):
@@ -212,4 +212,4 @@ def test_training_starts_from_other_weights_of_its_sizes(data, tmp_path):
     for name, tensor in Checkpoint.load(first).network.members[0].state_dict().items():
         np.testing.assert_array_equal(tensor, taken.state_dict()[name])
     with pytest.raises(ConfigError, match="sizes in model"):
-        run(data, tmp_path / "second", f"training.start={first}", "model.hidden=16")
+        run(data, tmp_path / "second", f"training.initial_weights={first}", "model.hidden=16")

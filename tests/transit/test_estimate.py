@@ -17,7 +17,7 @@ def z_scores(estimate, depth):
 
 def white_light(estimate, depth):
     """Error of the mean depth over AIRS and its stated standard deviation."""
-    share = estimate.independent[1:] ** -2 / np.sum(estimate.independent[1:] ** -2)
+    share = estimate.sigma_uncorrelated[1:] ** -2 / np.sum(estimate.sigma_uncorrelated[1:] ** -2)
     return share @ (estimate.depth - depth)[1:], np.sqrt(share @ estimate.covariance[1:, 1:] @ share)
 
 
@@ -135,7 +135,7 @@ def test_an_average_by_covariance_does_not_favour_low_channels(scene):
         estimate = scene.fit(rng, level=level, depth=np.full(121, 0.012), wavelength=wavelength, n=120)
         inverse = np.linalg.inv(estimate.covariance)
         by_covariance = np.sum(inverse @ estimate.depth) / inverse.sum()
-        by_own_noise = np.average(estimate.depth, weights=estimate.independent**-2)
+        by_own_noise = np.average(estimate.depth, weights=estimate.sigma_uncorrelated**-2)
         pulls.append((by_covariance - by_own_noise) * np.sqrt(inverse.sum()))
     assert abs(np.mean(pulls)) < 0.1
 

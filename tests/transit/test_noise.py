@@ -40,9 +40,9 @@ def remembering(rng, n, memory, sigma):
 def test_white_noise_is_called_white_and_of_the_size_propagated(segment):
     rng = np.random.default_rng(1)
     found = [fit_common_noise(segment, residuals(segment, rng), boxcar(segment), DURATION) for _ in range(200)]
-    assert sum(noise.is_red > SURE for noise in found) <= 8
-    assert np.mean([noise.white + noise.red[0] for noise in found]) == pytest.approx(1, abs=0.03)
-    assert np.mean([noise.red[0] for noise in found]) < 0.02
+    assert sum(noise.red_noise_probability > SURE for noise in found) <= 8
+    assert np.mean([noise.white + noise.red_noise[0] for noise in found]) == pytest.approx(1, abs=0.03)
+    assert np.mean([noise.red_noise[0] for noise in found]) < 0.02
 
 
 def test_a_gain_that_scatters_is_seen_in_white_light(segment):
@@ -65,8 +65,8 @@ def test_red_noise_is_found_with_its_variance_and_memory(segment, memory):
         fit_common_noise(segment, residuals(segment, rng, remembering(rng, len(variance), memory, sigma)), boxcar(segment), DURATION)
         for _ in range(30)
     ]  # fmt: skip
-    assert sum(noise.is_red > SURE for noise in found) > 27
-    red = np.mean([noise.red for noise in found], axis=0)
+    assert sum(noise.red_noise_probability > SURE for noise in found) > 27
+    red = np.mean([noise.red_noise for noise in found], axis=0)
     # the tail of the spectrum fixes variance over memory; a longer memory with more variance is not ruled out
     assert 1.4 < red[0] < 4
     assert 0.3 < red[memory] / red[0] < 0.65

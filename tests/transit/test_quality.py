@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ariel_lib.transit.quality import find_doubt
+from ariel_lib.transit.quality import rejection_reason
 from ariel_lib.transit.result import DepthEstimate, WhiteCurve
 
 
@@ -16,7 +16,7 @@ def make_estimate(n=5):
 
 
 def test_an_ordinary_planet_is_believed():
-    assert find_doubt(make_estimate()) is None
+    assert rejection_reason(make_estimate()) is None
 
 
 @pytest.mark.parametrize(
@@ -32,4 +32,4 @@ def test_an_ordinary_planet_is_believed():
     ],
 )
 def test_each_sign_of_damage_is_named(change, reason):
-    assert reason in find_doubt(replace(make_estimate(), **change))
+    assert reason in rejection_reason(replace(make_estimate(), **change))

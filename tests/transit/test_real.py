@@ -9,7 +9,7 @@ from ariel_lib.calibration.fused import calibrate_visit
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.io.archive import Archive
 from ariel_lib.io.light_curves import LightCurve, LightCurves
-from ariel_lib.priors.scale_height import Labelled
+from ariel_lib.priors.scale_height import LabelledSpectra
 from ariel_lib.transit.estimate import estimate_depths
 
 DATA = Path(__file__).parents[2] / "../shared/data"
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="needs ../shared/data"
 
 
 def z_of_average(estimate, truth, group):
-    share = estimate.independent[group] ** -2 / np.sum(estimate.independent[group] ** -2)
+    share = estimate.sigma_uncorrelated[group] ** -2 / np.sum(estimate.sigma_uncorrelated[group] ** -2)
     error = share @ (estimate.depth - truth)[group]
     return error / np.sqrt(share @ estimate.covariance[np.ix_(group, group)] @ share)
 
@@ -57,6 +57,6 @@ def test_a_real_transit_is_fitted_to_its_noise():
 
 
 def test_the_challenge_s_spectra_have_larger_features_where_the_scale_height_is_larger():
-    known = Labelled.read(Archive(DATA / "adc2025"), "train")
+    known = LabelledSpectra.read(Archive(DATA / "adc2025"), "train")
     size = known.labels.depth[:, 1:].std(axis=1)
     assert np.corrcoef(np.log(size), np.log(known.scale))[0, 1] == pytest.approx(0.69, abs=0.01)

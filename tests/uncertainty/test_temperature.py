@@ -168,8 +168,8 @@ def test_every_planet_is_judged_once_and_never_by_a_fit_that_saw_it():
 
 def test_few_planets_move_a_nearly_honest_sigma_little():
     truth, mean, sigma = make_case(8, planets=30, fgs1_error=2.0, airs_error=2.0)
-    free, drawn = (fit_temperature(mean, sigma, truth, **NAIVE, honest_planets=m) for m in (0, 30))
+    free, drawn = (fit_temperature(mean, sigma, truth, **NAIVE, prior_strength=m) for m in (0, 30))
     assert drawn.overall**2 == pytest.approx(0.5 * (free.overall**2 + 1))
     np.testing.assert_allclose(np.square(drawn.scales), np.square(free.scales) * (drawn.overall / free.overall) ** 2)
-    with pytest.raises(ValueError, match="honest_planets"):
-        fit_temperature(mean, sigma, truth, **NAIVE, honest_planets=-1)
+    with pytest.raises(ValueError, match="prior_strength"):
+        fit_temperature(mean, sigma, truth, **NAIVE, prior_strength=-1)

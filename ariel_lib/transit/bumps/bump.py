@@ -78,7 +78,7 @@ def find_bump(bands: Sequence[Band], precision: np.ndarray, duration: float) -> 
     if found is None:
         return None
     dip = _search(visit, colours, -1) if found.gain > EXISTS else None
-    judged = found.bump if found.noise is None else found.bump.given(found.noise)
+    judged = found.bump if found.noise is None else found.bump.conditioned_on(found.noise)
     gains = [judged.gain(colours**-s)[0][0] for s in ALL_SLOPES]
     flat = judged.gain(np.ones(len(colours)))[0][0]
     return Bump(
@@ -110,7 +110,7 @@ def _strongest(
     """What the best bump of that sign brings under shared noise, the bump (as it is without that noise), and its slope."""
     best = None
     for trials in scan:
-        judged = trials if noise is None else trials.given(noise)
+        judged = trials if noise is None else trials.conditioned_on(noise)
         for slope in SLOPES if len(trials.centres) else ():
             gain, amplitude = judged.gain(colours**-slope)
             gain = np.where(sign * amplitude > 0, gain, 0.0)

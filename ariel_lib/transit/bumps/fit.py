@@ -21,12 +21,12 @@ from ariel_lib.transit.search import Candidate, find_transit
 from ariel_lib.transit.segments import MIN_SAMPLES, Segment, make_segments, merge_channels
 
 AIRS_BANDS = 6
-DOUBT = 2.0  # errors of the bumps' fit that a spectrum may differ from it without following a bump
+TOLERATED_ERRORS = 2.0  # errors of the bumps' fit that a spectrum may differ from it without following a bump
 SAMPLES_A_BIN = 3  # of 24 s: the shortest bump lasts for several
 
 
 @dataclass(frozen=True)
-class Guarded:
+class BumpDetection:
     """What the microlensing guard saw in one visit: the bump, and the depth (wavelength,) that it would feign.
 
     depth (wavelength,)          of the guard's coarse fit of all visits, bumps included
@@ -35,21 +35,21 @@ class Guarded:
 
     visit: int
     bump: Bump
-    shift: np.ndarray
+    depth_bias: np.ndarray
     depth: np.ndarray
     root: np.ndarray
 
-    def followed(self, mean: np.ndarray, sigma: np.ndarray, shift: np.ndarray) -> float:
-        """The share of a planet's feigned shift that a spectrum follows, beyond DOUBT errors of the fit."""
-        weight = shift / sigma**2
-        weight /= weight @ shift
-        share, error = weight @ (mean - self.depth + shift), np.linalg.norm(weight @ self.root)
-        return float(np.sign(share) * max(abs(share) - DOUBT * error, 0.0))
+    def followed(self, mean: np.ndarray, sigma: np.ndarray, depth_bias: np.ndarray) -> float:
+        """The share of depth_bias (wavelength,) that a spectrum mean, sigma (wavelength,) follows, beyond TOLERATED_ERRORS errors of the fit."""
+        weight = depth_bias / sigma**2
+        weight /= weight @ depth_bias
+        share, error = weight @ (mean - self.depth + depth_bias), np.linalg.norm(weight @ self.root)
+        return float(np.sign(share) * max(abs(share) - TOLERATED_ERRORS * error, 0.0))
 
 
-def guard_planet(
+def detect_bumps(
     visits: Sequence[LightCurves], star: Star | None, wavelength: np.ndarray, candidate: Candidate | None = None
-) -> list[Guarded]:
+) -> list[BumpDetection]:
     """The strongest bump of each visit, whether it passes for one or not.
 
     wavelength (wavelength,) micron, FGS1 first; candidate: where the transit is, or None to look for it.
@@ -64,7 +64,7 @@ def guard_planet(
     for visit in sorted({segment.visit for segment in problem.segments}):
         bump = find_bump(*light_near_fit(problem, fit, visit), problem.duration)
         if bump is not None:
-            found.append(Guarded(visit, bump, basis @ _shift(problem, fit, visit, bump), depth, root))
+            found.append(BumpDetection(visit, bump, basis @ _depth_bias_by_band(problem, fit, visit, bump), depth, root))
     return found
 
 
@@ -105,15 +105,15 @@ def coarsen(segment: Segment, width: int) -> Segment:
     )  # fmt: skip
 
 
-def feigned_depth(
+def bump_depth_bias(
     estimate: DepthEstimate, visits: Sequence[LightCurves], star: Star | None, wavelength: np.ndarray
 ) -> np.ndarray:
     """The depth that achromatic bumps in a planet's light curves would add, (wavelength,); zero where there are none."""
-    return total_shift(guard_planet(visits, star, wavelength, _candidate(estimate)), len(wavelength))
+    return total_depth_bias(detect_bumps(visits, star, wavelength, _candidate(estimate)), len(wavelength))
 
 
-def total_shift(found: Sequence[Guarded], n_wavelengths: int) -> np.ndarray:
-    return sum((g.shift for g in found if g.bump.achromatic), np.zeros(n_wavelengths))
+def total_depth_bias(found: Sequence[BumpDetection], n_wavelengths: int) -> np.ndarray:
+    return sum((g.depth_bias for g in found if g.bump.achromatic), np.zeros(n_wavelengths))
 
 
 def known_candidate(path: Path) -> Candidate | None:
@@ -133,7 +133,7 @@ def light_near_fit(problem: Problem, fit: Solution, visit: int) -> tuple[list[Ba
     parameters (drift among them), then each band's own level and regressors."""
     indices = _segments_of(problem, visit)
     near = [tangent(problem, n, fit.depth, fit.shared) for n in indices]
-    n_shared, n_own = len(fit.shared), [t.own.shape[0] * t.own.shape[1] for t in near]
+    n_shared, n_own = len(fit.shared), [t.linear_basis.shape[0] * t.linear_basis.shape[1] for t in near]
     start = problem.n_channels + n_shared
     precision = np.concatenate([np.full(problem.n_channels, DEPTH_PRIOR[1] ** -2), 1 / problem.prior_sigma**2, np.zeros(sum(n_own))])
     bands = []
@@ -144,9 +144,9 @@ def light_near_fit(problem: Problem, fit: Solution, visit: int) -> tuple[list[Ba
             by_parameter = t.expand[n].T @ t.columns[n]
             design[segment.channels[n]] = by_parameter[0]
             design[problem.n_channels + t.where] = by_parameter[1:]
-            design[start : start + t.own.shape[1]] = t.own[n]
-            start += t.own.shape[1]
-            bands.append(Band(float(lam), segment.time, t.residual[n], segment.weight[n], t.smooth[n], design))
+            design[start : start + t.linear_basis.shape[1]] = t.linear_basis[n]
+            start += t.linear_basis.shape[1]
+            bands.append(Band(float(lam), segment.time, t.residual[n], segment.weight[n], t.transit_model[n], design))
     return bands, precision
 
 
@@ -154,7 +154,7 @@ def _segments_of(problem: Problem, visit: int) -> list[int]:
     return [n for n, segment in enumerate(problem.segments) if segment.visit == visit]
 
 
-def _shift(problem: Problem, fit: Solution, visit: int, bump: Bump) -> np.ndarray:
+def _depth_bias_by_band(problem: Problem, fit: Solution, visit: int, bump: Bump) -> np.ndarray:
     """The depth that the bump adds where it is not told from the transit, (channel,), through the fit's response."""
     by_band = np.zeros(problem.n_channels)
     for n in _segments_of(problem, visit):

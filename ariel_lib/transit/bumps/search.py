@@ -53,7 +53,7 @@ class Trials:
         rows = slice(place, place + 1)
         return replace(self, centres=self.centres[rows], overlap=self.overlap[rows], power=self.power[rows], modes=self.modes[rows])
 
-    def given(self, noise: "Noise") -> "Trials":
+    def conditioned_on(self, noise: "Noise") -> "Trials":
         """The same with shared noise followed."""
         known = self.modes[..., noise.modes]
         answer = known @ noise.inverse

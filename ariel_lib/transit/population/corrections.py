@@ -5,25 +5,25 @@ from typing import Self
 
 import numpy as np
 
-from ariel_lib.transit.population.multiplicative_bias import Response
-from ariel_lib.transit.population.nuisance_prior import Population
+from ariel_lib.transit.population.multiplicative_bias import MultiplicativeBias
+from ariel_lib.transit.population.nuisance_prior import NuisancePrior
 from ariel_lib.transit.result import DepthEstimate
 
 
 @dataclass(frozen=True)
-class Learned:
+class PopulationCorrections:
     """Taken from the training planets, kept in a checkpoint."""
 
-    population: Population
-    response: Response
+    nuisance_prior: NuisancePrior
+    bias: MultiplicativeBias
 
     def condition(self, estimate: DepthEstimate) -> DepthEstimate:
         """A planet's estimate, given both."""
-        return self.response.condition(self.population.condition(estimate))
+        return self.bias.condition(self.nuisance_prior.condition(estimate))
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        return {"population": self.population.variance} | self.response.to_arrays()
+        return {"nuisance_prior": self.nuisance_prior.variance} | self.bias.to_arrays()
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Self:
-        return cls(Population(arrays["population"]), Response(arrays["mean"], arrays["covariance"]))
+        return cls(NuisancePrior(arrays["nuisance_prior"]), MultiplicativeBias(arrays["mean"], arrays["covariance"]))

@@ -20,18 +20,18 @@ from ariel_lib.transit.result import DepthEstimate, Flag
 
 SIZES = np.geomspace(3e-4, 0.1, 11)  # τ
 CLEAR = 10.0  # log evidence over r = 0 that it takes
-DOUBTFUL = {Flag.NO_TRANSIT, Flag.PARTIAL_TRANSIT, Flag.GRAZING, Flag.NOT_CONVERGED, Flag.EXCESS_NOISE}  # fits that teach nothing
+EXCLUDED_FLAGS = {Flag.NO_TRANSIT, Flag.PARTIAL_TRANSIT, Flag.GRAZING, Flag.NOT_CONVERGED, Flag.EXCESS_NOISE}  # fits that teach nothing
 
 
 @dataclass(frozen=True)
-class Response(Stored):
+class MultiplicativeBias(Stored):
     """mean (wavelength,) of r and its covariance (wavelength, wavelength)."""
 
     mean: np.ndarray
     covariance: np.ndarray
 
     @classmethod
-    def none(cls, n_wavelengths: int) -> "Response":
+    def none(cls, n_wavelengths: int) -> "MultiplicativeBias":
         return cls(np.zeros(n_wavelengths), np.zeros((n_wavelengths, n_wavelengths)))
 
     def condition(self, estimate: DepthEstimate) -> DepthEstimate:
@@ -41,15 +41,15 @@ class Response(Stored):
         factor = 1 / (1 + self.mean)
         depth = estimate.depth * factor
         covariance = (estimate.covariance + np.outer(depth, depth) * self.covariance) * np.outer(factor, factor)
-        return replace(estimate, depth=depth, covariance=covariance, independent=estimate.independent * factor)
+        return replace(estimate, depth=depth, covariance=covariance, sigma_uncorrelated=estimate.sigma_uncorrelated * factor)
 
 
-def fit_response(estimates: Sequence[DepthEstimate], truth: np.ndarray, wavelength: np.ndarray) -> Response:
+def fit_multiplicative_bias(estimates: Sequence[DepthEstimate], truth: np.ndarray, wavelength: np.ndarray) -> MultiplicativeBias:
     """The response that the fits of labelled planets show: truth (planet, wavelength), wavelength micron, FGS1 first."""
     n = len(wavelength)
     precision, pull = np.zeros((n, n)), np.zeros(n)
     for estimate, label in zip(estimates, truth):
-        if DOUBTFUL & set(estimate.flags) or not np.isfinite(estimate.covariance).all():
+        if EXCLUDED_FLAGS & set(estimate.flags) or not np.isfinite(estimate.covariance).all():
             continue
         weighted = np.linalg.solve(estimate.covariance, np.column_stack([np.diag(label), estimate.depth - label]))
         precision += label[:, None] * weighted[:, :n]
@@ -61,7 +61,7 @@ def fit_response(estimates: Sequence[DepthEstimate], truth: np.ndarray, waveleng
     values, along = np.maximum(values, 0.0), modes.T @ (root.T @ pull)
     evidence = [0.5 * np.sum(s**2 * along**2 / (1 + s**2 * values) - np.log1p(s**2 * values)) for s in SIZES]
     if max(evidence) < CLEAR:
-        return Response.none(n)
+        return MultiplicativeBias.none(n)
     variance = 1 / (SIZES[int(np.argmax(evidence))] ** -2 + values)
     back = root @ modes
-    return Response(back @ (variance * along), (back * variance) @ back.T)
+    return MultiplicativeBias(back @ (variance * along), (back * variance) @ back.T)

@@ -24,13 +24,13 @@ SURPRISE = 4.0  # standard deviations: a parameter further out comes from no suc
 
 
 @dataclass(frozen=True)
-class Population:
+class NuisancePrior:
     """variance (kind,) of each kind of nuisance parameter, relative to the fit's own prior; 1 where nothing more is known."""
 
     variance: np.ndarray
 
     @classmethod
-    def unknown(cls) -> "Population":
+    def unknown(cls) -> "NuisancePrior":
         return cls(np.ones(KINDS))
 
     def condition(self, estimate: DepthEstimate) -> DepthEstimate:
@@ -48,7 +48,7 @@ class Population:
         )
 
 
-def fit_population(estimates: Sequence[DepthEstimate]) -> Population:
+def fit_nuisance_prior(estimates: Sequence[DepthEstimate]) -> NuisancePrior:
     """Variance of each kind by expectation maximisation (Dempster, Laird & Rubin 1977) over all fits together: what is far better
     known of one parameter once another is settled counts as such. A fit that is not finite, or what lies SURPRISE away, rules nothing."""
     estimates = [e for e in estimates if np.isfinite(e.nuisance).all() and np.isfinite(e.nuisance_covariance).all()]
@@ -63,7 +63,7 @@ def fit_population(estimates: Sequence[DepthEstimate]) -> Population:
             np.add.at(square, e.nuisance_kind, np.where(found < SURPRISE**2 * usual, found, usual))
         variance = np.where(enough, np.minimum(square / np.maximum(count, 1), 1.0), 1.0)
     widened = np.where(np.arange(KINDS) < LOG_A_KIND, WIDENED, 1.0)
-    return Population(np.minimum(widened * variance, 1.0))
+    return NuisancePrior(np.minimum(widened * variance, 1.0))
 
 
 def _extra(variance: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ariel_lib.transit.population.multiplicative_bias import Response, fit_response
+from ariel_lib.transit.population.multiplicative_bias import MultiplicativeBias, fit_multiplicative_bias
 
 LOST = 0.08  # share of the light that is not the star's, at the reddest wavelength
 
@@ -26,16 +26,16 @@ def diluted(wavelength):
 
 
 def test_without_evidence_nothing_changes(scene, fits):
-    found = fit_response(fits, labels_of(scene, fits), scene.wavelength)
+    found = fit_multiplicative_bias(fits, labels_of(scene, fits), scene.wavelength)
     assert not found.mean.any() and found.condition(fits[0]) is fits[0]
-    assert Response.none(13).condition(fits[0]) is fits[0]
-    assert not fit_response([], np.zeros((0, 13)), scene.wavelength).mean.any()
+    assert MultiplicativeBias.none(13).condition(fits[0]) is fits[0]
+    assert not fit_multiplicative_bias([], np.zeros((0, 13)), scene.wavelength).mean.any()
 
 
 def test_a_dilution_is_found_within_its_error_and_taken_out(scene, fits):
     lost = diluted(scene.wavelength)
     truth = labels_of(scene, fits, lost)
-    found = fit_response(fits, truth, scene.wavelength)
+    found = fit_multiplicative_bias(fits, truth, scene.wavelength)
     z = (found.mean + lost) / np.sqrt(np.diag(found.covariance))
     assert np.sqrt(np.mean(z**2)) < 2 and np.corrcoef(found.mean, -lost)[0, 1] > 0.9
     fresh = [scene.fit(np.random.default_rng(n)) for n in range(100, 120)]
@@ -48,5 +48,5 @@ def test_a_dilution_is_found_within_its_error_and_taken_out(scene, fits):
 def test_a_doubtful_fit_teaches_nothing(scene, fits):
     truth = labels_of(scene, fits, diluted(scene.wavelength))
     wild = replace(fits[0], depth=fits[0].depth * 3, flags=("not_converged",))
-    with_it, without = (fit_response(e, truth[: len(e)], scene.wavelength) for e in ([*fits[1:], wild], fits[1:]))
+    with_it, without = (fit_multiplicative_bias(e, truth[: len(e)], scene.wavelength) for e in ([*fits[1:], wild], fits[1:]))
     np.testing.assert_array_equal(with_it.mean, without.mean)

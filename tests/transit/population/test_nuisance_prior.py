@@ -8,7 +8,7 @@ import pytest
 from ariel_lib.transit.estimate import estimate_depths
 from ariel_lib.transit.fit import B_SQUARED, DRIFT_PRIOR, LOG_A, N_PHYSICAL, linearise
 from ariel_lib.transit.population import nuisance_prior as module
-from ariel_lib.transit.population.nuisance_prior import Population, fit_population
+from ariel_lib.transit.population.nuisance_prior import NuisancePrior, fit_nuisance_prior
 from ariel_lib.transit.result import B_SQUARED_KIND, KINDS, LOG_A_KIND, drift_kinds
 from ariel_lib.transit.segments import make_segments
 
@@ -39,7 +39,7 @@ def test_conditioning_equals_a_fit_under_the_prior(scene, problem_of):
         nuisance=(point.shared + step_shared - problem.prior_mean)[part] / unit, nuisance_kind=np.arange(len(part)),
         nuisance_covariance=shared[np.ix_(part, part)] / np.outer(unit, unit), nuisance_coupling=coupling[:, part] / unit,
     )  # fmt: skip
-    given = Population(variance).condition(estimate)
+    given = NuisancePrior(variance).condition(estimate)
     tight = problem.prior_sigma.copy()
     tight[part] *= np.sqrt(variance)
     direct = linearise(replace(problem, prior_sigma=tight), point.depth, point.shared)
@@ -48,7 +48,7 @@ def test_conditioning_equals_a_fit_under_the_prior(scene, problem_of):
 
 
 def test_the_population_is_recovered(fits):
-    found = np.sqrt(fit_population(fits).variance)
+    found = np.sqrt(fit_nuisance_prior(fits).variance)
     # the scene's drift is 1e-3 in each power of time: 2/3 of it in the second Legendre polynomial, 2/5 in the third
     grey = DRIFT_PRIOR * found[[1, 2, 3 + 4, 3 + 8]] / np.sqrt(module.WIDENED)
     assert grey == pytest.approx(1e-3 * np.array([2 / 3, 2 / 5, 2 / 3, 2 / 5]), rel=0.35)
@@ -58,7 +58,7 @@ def test_the_population_is_recovered(fits):
 
 
 def test_knowing_the_population_narrows_honestly(scene, fits):
-    population, rng = fit_population(fits), np.random.default_rng(2)
+    population, rng = fit_nuisance_prior(fits), np.random.default_rng(2)
     free = [fit_with_a_rough_catalogue(scene, rng) for _ in range(30)]
     given = [population.condition(e) for e in free]
     assert all((g.sigma <= f.sigma * (1 + 1e-12)).all() for f, g in zip(free, given))
@@ -68,12 +68,12 @@ def test_knowing_the_population_narrows_honestly(scene, fits):
 
 def test_one_broken_or_wild_fit_does_not_rule_the_population(fits):
     broken, wild = (replace(fits[0], nuisance=np.full_like(fits[0].nuisance, value)) for value in (np.nan, 40.0))
-    among, without = fit_population([*fits, broken, wild]).variance, fit_population(fits).variance
+    among, without = fit_nuisance_prior([*fits, broken, wild]).variance, fit_nuisance_prior(fits).variance
     assert (among < 2 * without + 0.02).all()
 
 
 def test_a_parameter_that_surprises_stays_free(fits):
-    population, estimate = fit_population(fits), fits[0]
+    population, estimate = fit_nuisance_prior(fits), fits[0]
     far = estimate.nuisance.copy()
     far[estimate.nuisance_kind == LOG_A_KIND] = 20.0  # a catalogue that is wrong by a factor
     given = population.condition(replace(estimate, nuisance=far))
@@ -85,15 +85,15 @@ def test_an_orbit_that_is_not_listed_is_not_taken_from_the_population(scene, fit
     rng = np.random.default_rng(3)
     estimate = estimate_depths([scene.observe(rng)], None, scene.wavelength)
     assert not {LOG_A_KIND, B_SQUARED_KIND} & set(estimate.nuisance_kind.tolist())
-    assert np.isfinite(fit_population(fits).condition(estimate).depth).all()
+    assert np.isfinite(fit_nuisance_prior(fits).condition(estimate).depth).all()
 
 
 def test_a_small_population_or_an_unknown_one_changes_nothing(fits):
     estimate = fits[0]
-    assert Population.unknown().condition(estimate) is estimate
-    few = fit_population(fits[: module.MIN_FITS // 2 - 1])  # a fit has one FGS1 drift of each kind, two visits would have two
+    assert NuisancePrior.unknown().condition(estimate) is estimate
+    few = fit_nuisance_prior(fits[: module.MIN_FITS // 2 - 1])  # a fit has one FGS1 drift of each kind, two visits would have two
     assert (few.variance == 1).all() and len(few.variance) == KINDS
-    assert (fit_population([]).variance == 1).all()
+    assert (fit_nuisance_prior([]).variance == 1).all()
 
 
 def test_every_coefficient_has_its_kind(scene):
