@@ -17,9 +17,9 @@ import numpy as np
 from scipy.linalg import block_diag
 
 from ariel_lib.instrument import FGS1, INSTRUMENTS
-from ariel_lib.io.archive import Archive
-from ariel_lib.io.layout import Star, light_curves_path, list_light_curves
-from ariel_lib.io.light_curves import LightCurves, load_light_curves
+from ariel_lib.io.dataset import Dataset
+from ariel_lib.io.layout import Star
+from ariel_lib.io.light_curves import LightCurves
 from ariel_lib.priors.gaussian import fit_prior
 from ariel_lib.simulator import optics
 from ariel_lib.simulator.dataset import TRUTH_FILE
@@ -41,20 +41,20 @@ def read_truth(root: Path | str, split: str) -> dict[str, dict]:
     return {planet: record for planet, record in records.items() if record["split"] == split}
 
 
-def oracle_answers(
-    archive: Archive, split: str, planets: Sequence[str], light_curves: Path | str, labels: np.ndarray
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def oracle_answers(dataset: Dataset, labels: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """mean and sigma (planet, wavelength) of all ORACLES, with a spectral prior fitted to labels (planet, wavelength).
+
+    dataset  a simulation's, its planets in the order of the answers
 
     Raises KeyError where truth.json has no such planet.
     """
-    truth, wavelength = read_truth(archive.root, split), archive.wavelengths()
-    nuisances = read_nuisances(archive, split, truth)
+    truth, wavelength = read_truth(dataset.root, dataset.split), dataset.wavelengths
+    nuisances = read_nuisances(dataset, truth)
     prior, found = fit_prior(labels, wavelength), {name: ([], []) for name in ORACLES}
-    visits = list_light_curves(light_curves, split)
-    for planet in planets:
-        curves = [load_light_curves(light_curves_path(light_curves, split, planet, visit)) for visit in visits[planet]]
-        problem, catalogue_mean, common = true_problem(curves, archive.star(split, planet), wavelength, truth[planet])
+    for planet in dataset.planets:
+        problem, catalogue_mean, common = true_problem(
+            dataset.light_curves(planet), dataset.star(planet), wavelength, truth[planet]
+        )
         _, measured = limits(problem, catalogue_mean, common, np.array(truth[planet]["depth"]), nuisances)
         for name, (depth, covariance) in measured.items():
             posterior = prior.posterior(depth, covariance)
@@ -72,11 +72,11 @@ class Nuisances:
     orbit: np.ndarray
 
 
-def read_nuisances(archive: Archive, split: str, truth: dict[str, dict]) -> Nuisances:
+def read_nuisances(dataset: Dataset, truth: dict[str, dict]) -> Nuisances:
     """What the fit leaves free, as it is distributed in a split; truth as from read_truth."""
     errors = []
     for planet, record in truth.items():
-        star, orbit = archive.star(split, planet), record["orbit"]
+        star, orbit = dataset.star(planet), record["orbit"]
         prior = orbit_prior(star.P, star.sma, star.i)
         true = np.log(orbit["a"]), (orbit["a"] * np.cos(np.radians(orbit["inclination"]))) ** 2
         errors.append([(value - mean) / sigma for value, (mean, sigma) in zip(true, (prior.log_a, prior.b_squared))])

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.constants import Boltzmann, atomic_mass
 
-from ariel_lib.errors import ArchiveError
-from ariel_lib.io.archive import Archive
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import Spectra, Star
 
 MEAN_MOLECULAR_MASS = 2.3 * atomic_mass  # kg, hydrogen and helium in solar proportion
@@ -43,11 +42,11 @@ class LabelledSpectra:
     scale: np.ndarray
 
     @classmethod
-    def read(cls, archive: Archive, split: str) -> "LabelledSpectra":
-        """Raises ArchiveError for labels that are missing or damaged."""
-        labels = archive.labels(split)
+    def read(cls, dataset: Dataset) -> "LabelledSpectra":
+        """The labels of a data set's split. Raises ArchiveError for labels that are missing or damaged."""
+        labels = dataset.labels()
         rows = zip(labels.planet_ids, labels.depth)
-        return cls(labels, np.array([scale_height_depth(_star(archive, split, planet), depth[1:].mean()) for planet, depth in rows]))
+        return cls(labels, np.array([scale_height_depth(dataset.find_star(planet)[0], depth[1:].mean()) for planet, depth in rows]))
 
     def unscaled(self) -> "LabelledSpectra":
         """The same labels, no scale height known."""
@@ -57,10 +56,3 @@ class LabelledSpectra:
         out = set(planets)
         keep = [n for n, planet in enumerate(self.labels.planet_ids) if planet not in out]
         return LabelledSpectra(Spectra(tuple(self.labels.planet_ids[n] for n in keep), self.labels.depth[keep]), self.scale[keep])
-
-
-def _star(archive: Archive, split: str, planet: str) -> Star | None:
-    try:
-        return archive.star(split, planet)
-    except ArchiveError:
-        return None

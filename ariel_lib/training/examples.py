@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ariel_lib.config import ConfigError
+from ariel_lib.config import Config, ConfigError
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import Spectra
 from ariel_lib.models.features import (
     fgs1_channels,
@@ -65,6 +66,14 @@ class Example:
         angle = rng.uniform(0, np.pi / 2)
         shape = np.cos(angle) * first + np.sin(angle) * second
         return np.maximum(self.truth[1:].mean() + shape * np.exp(AMPLITUDE_SPREAD * rng.standard_normal()), 1e-6)
+
+
+def training_set(config: Config) -> Dataset:
+    """The labelled split that a configuration names, light curves and fits kept under training.out. Raises ConfigError without a
+    data folder, ArchiveError for one that does not exist."""
+    if config.data.root is None:
+        raise ConfigError("data.root: expected a data folder, found none. Give data.root=DIR or +data.split=toy.")
+    return Dataset(config.data.root, config.data.folder, light_curves=config.data.light_curves, scratch=config.training.out)
 
 
 def held_out_sets(planets: Sequence[str], folds: int, fraction: float, rng: np.random.Generator) -> list[list[str]]:

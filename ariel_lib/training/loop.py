@@ -14,8 +14,8 @@ from threadpoolctl import threadpool_limits
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.config import Config, ConfigError, config_hash, to_dict
 from ariel_lib.execution.time_budget import Budget
-from ariel_lib.io.archive import Archive
 from ariel_lib.io.checksums import write_manifest
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import Spectra
 from ariel_lib.io.storage import write_atomically
 from ariel_lib.metrics import column_weights, naive_answer, reference_gain, summary, unclipped_score
@@ -53,33 +53,29 @@ ENCODER_SAMPLES = 256  # automatic bin_width: about so many samples a planet rea
 
 
 def train(
-    config: Config, *, progress: Callable[[int, int], None] | None = None, log: Callable[[str], None] = print
+    dataset: Dataset, config: Config, *, progress: Callable[[int, int], None] | None = None, log: Callable[[str], None] = print
 ) -> dict:
-    """Train V50 on config.data; writes weights.safetensors and metrics.json under config.training.out.
+    """Train V50 on a labelled data set; writes weights.safetensors and metrics.json under config.training.out.
 
     Returns paths and the scores on held-out planets of V50, of its initial estimate (library_posterior), of the gaussian_posterior, of
     the transit fit alone (gls_fit) and of a constant spectrum, JSON-able. Goes on where a killed run of the same configuration
     and data stopped. Under torchrun the processes share each batch, and the first of them writes.
     Raises ArchiveError for malformed data, ConfigError where settings and data do not go together.
     """
-    if config.data.root is None:
-        raise ConfigError("data.root: expected a data folder, found none. Give data.root=DIR or +data.split=toy.")
     torch.set_num_threads(config.training.threads)
     with threadpool_limits(config.training.threads), distributed.joined():
-        return _train(config, progress, log if distributed.rank() == 0 else lambda line: None)
+        return _train(dataset, config, progress, log if distributed.rank() == 0 else lambda line: None)
 
 
-def _train(config: Config, progress: Callable[[int, int], None] | None, log: Callable[[str], None]) -> dict:
+def _train(dataset: Dataset, config: Config, progress: Callable[[int, int], None] | None, log: Callable[[str], None]) -> dict:
     started, settings = time.monotonic(), config.training
-    out, archive = Path(settings.out), Archive(config.data.root)
-    known, wavelength = LabelledSpectra.read(archive, config.data.folder), archive.wavelengths()
+    out, known, wavelength = Path(settings.out), LabelledSpectra.read(dataset), dataset.wavelengths
     known = known if config.model.scale_height else known.unscaled()
     budget = Budget(settings.max_hours and 3600 * settings.max_hours, started=started)
     with distributed.leader_first():
         planet_fits = fit_within_budget(
-            archive, config.data.folder, budget.share(FIT_SHARE), log=log, scratch=out, light_curves=config.data.light_curves,
-            workers=config.calibration.workers, settings=CalibrationSettings(airs_samples=config.calibration.airs_samples),
-            progress=progress,
+            dataset, budget.share(FIT_SHARE), log=log, settings=CalibrationSettings(airs_samples=config.calibration.airs_samples),
+            workers=config.calibration.workers, progress=progress,
         )  # fmt: skip
     planets = labelled_planets(planet_fits, known.labels)
     planet_fits, corrections = _fit_corrections(planet_fits, planets, known.labels, wavelength, log)
