@@ -107,15 +107,13 @@ def predict(
 
 
 def _predict(dataset: Dataset, out: Path, weights: Path, budget: Budget, pool: WorkerPool, progress, log) -> dict:
-    checkpoint = _load_checkpoint(weights, log)
+    checkpoint = load_checkpoint(weights, log)
     _require_same_axis(dataset, checkpoint, weights)
     _require_planets(dataset)
     fallback = checkpoint.fallback_mean, checkpoint.fallback_sigma
     source = {"weights": sha256(weights), "data": str(dataset.root.resolve())}
     submission_file, answers = SubmissionFile(out, dataset.planets, fallback, source), Answers()
     log(f"{len(dataset.planets)} planets; a valid submission is on disk after {budget}")
-    if torch.cuda.is_available():
-        checkpoint.network.cuda()
     threads = checkpoint.config["training"]["threads"]
     torch.set_num_threads(threads)
     settings = CalibrationSettings(airs_samples=checkpoint.config["calibration"]["airs_samples"])
@@ -133,13 +131,16 @@ def _predict(dataset: Dataset, out: Path, weights: Path, budget: Budget, pool: W
     return _conclude(submission_file, answers, budget, log)
 
 
-def _load_checkpoint(weights: Path, log: Callable[[str], None]) -> Checkpoint:
-    """Weights, checked against the manifest that training or `make weights` left beside them."""
+def load_checkpoint(weights: Path, log: Callable[[str], None] = logger.info) -> Checkpoint:
+    """Weights, checked against the manifest that training or `make weights` left beside them; the network on the GPU where there is one."""
     if (weights.parent / MANIFEST).is_file():
         verify(weights)
     else:
         log(f"{weights}: no {MANIFEST} beside the weights, so they are used without a check of where they come from")
-    return Checkpoint.load(weights)
+    checkpoint = Checkpoint.load(weights)
+    if torch.cuda.is_available():
+        checkpoint.network.cuda()
+    return checkpoint
 
 
 def _skip_members(network: Ensemble, budget: Budget, waiting: int) -> None:

@@ -26,24 +26,26 @@ from ariel_lib.transit.fit import (
     solve,
     solve_channels,
 )
-from ariel_lib.transit.limb_darkening import limb_darkening_prior
 from ariel_lib.transit.noise import SURE, CommonNoise, fit_common_noise, reweight, white_light
-from ariel_lib.transit.orbit import OrbitPrior, orbit_prior, transit_duration
+from ariel_lib.transit.orbit import transit_duration
+from ariel_lib.transit.physical_priors import PhysicalPriors, catalogue_priors, is_eccentric
 from ariel_lib.transit.result import B_SQUARED_KIND, LOG_A_KIND, DepthEstimate, Flag, WhiteCurve, drift_kinds
-from ariel_lib.transit.search import TEMPLATE_K, Candidate, find_transit
+from ariel_lib.transit.search import TEMPLATE_K, Candidate, allowed_stretches, find_transit
 from ariel_lib.transit.segments import Segment, make_segments, merge_channels
 
 N_BANDS = 8
 MOST_EVENTS = 3  # of one segment
-# 2024 lists no orbit: medians of the 2025 star table, with widths that cover it.
-UNKNOWN_ORBIT = OrbitPrior(24 * 4.5, (np.log(10.0), 0.5), (0.15, 0.4))
-UNKNOWN_TEMPERATURE = 5500.0
 
 
-def estimate_depths(visits: list[LightCurves], star: Star | None, wavelength: np.ndarray) -> DepthEstimate:
-    """Fit all visits of one planet together.
+def estimate_depths(
+    visits: list[LightCurves], star: Star | None, wavelength: np.ndarray, priors: PhysicalPriors | None = None
+) -> DepthEstimate:
+    """Fit all visits of one planet together, on a circular orbit.
 
-    visits: at least one; wavelength (wavelength,) micron, FGS1 first; star None where the data set lists none (2024).
+    visits      at least one
+    star        None where the data set lists none (2024); one whose orbit is eccentric is flagged
+    wavelength  (wavelength,) micron, FGS1 first
+    priors      of orbit, limb darkening and mid-transit times; default: the star's
     Raises ArchiveError when no visit holds a usable sample.
     """
     segments = make_segments(visits, wavelength)
@@ -51,46 +53,44 @@ def estimate_depths(visits: list[LightCurves], star: Star | None, wavelength: np
         raise ArchiveError(
             f"light curves of planet {visits[0].planet_id}", "usable samples", "none: every channel is masked or dark"
         )
-    prior = UNKNOWN_ORBIT if star is None else orbit_prior(star.P, star.sma, star.i)
-    temperature = UNKNOWN_TEMPERATURE if star is None else star.Ts
+    priors = priors or catalogue_priors(star)
     white = [merge_channels(segment, 1) for segment in segments]
-    candidate = find_transit(white, prior.period, prior.log_a[0], prior.b_squared[0])
-    segments, bands, events = _solve_bands(segments, prior, temperature, candidate)
-    problem = make_problem(segments, len(wavelength), prior, temperature, candidate)
+    candidate = find_transit(
+        white, priors.orbit.period, priors.orbit.log_a[0], priors.orbit.b_squared[0],
+        stretches=allowed_stretches(priors.orbit.log_a[1]), t0={visit: mean for visit, (mean, _) in priors.t0.items()},
+    )  # fmt: skip
+    segments, bands, events = _solve_bands(segments, priors, candidate)
+    problem = make_problem(segments, len(wavelength), priors, candidate)
     smooth = _smooth_spectrum(bands, segments, len(wavelength))
     fit = linearise(problem, *solve_channels(problem, smooth, bands[1].shared)[1:])
     problem = replace(problem, segments=tuple(reweight(s, r) for s, r in zip(problem.segments, fit.residual)))
     point, depth, shared = solve_channels(problem, smooth, fit.shared)
-    listed = star is not None
-    return _summarise(visits[0].planet_id, segments, problem, point, replace(fit, depth=depth, shared=shared), events, listed)
+    noted = (*events, Flag.ECCENTRIC) if is_eccentric(star) else events
+    result = replace(fit, depth=depth, shared=shared)
+    return _summarise(visits[0].planet_id, segments, problem, point, result, noted, listed=priors.is_catalogue)
 
 
-def make_problem(
-    segments: list[Segment], n_channels: int, prior: OrbitPrior, temperature: float, candidate: Candidate
-) -> Problem:
+def make_problem(segments: list[Segment], n_channels: int, priors: PhysicalPriors, candidate: Candidate) -> Problem:
     """Priors and start of the shared parameters; the start is the prior's mean."""
-    u_mean, u_sigma = limb_darkening_prior(temperature)
+    prior, (u_mean, u_sigma) = priors.orbit, priors.limb_darkening
     window = max(s.time[-1] - s.time[0] for s in segments)
+    t0 = np.array([priors.t0.get(s.visit, (candidate.t0[s.visit], window)) for s in segments])
     n_drift = sum(TREND_ORDER * drift_orders(s) for s in segments)
-    mean = np.concatenate(
-        [[prior.log_a[0], prior.b_squared[0]], u_mean, [candidate.t0[s.visit] for s in segments], np.zeros(n_drift)]
-    )
-    sigma = np.concatenate(
-        [[prior.log_a[1], prior.b_squared[1]], u_sigma, np.full(len(segments), window), np.full(n_drift, DRIFT_PRIOR)]
-    )
+    mean = np.concatenate([[prior.log_a[0], prior.b_squared[0]], u_mean, t0[:, 0], np.zeros(n_drift)])
+    sigma = np.concatenate([[prior.log_a[1], prior.b_squared[1]], u_sigma, t0[:, 1], np.full(n_drift, DRIFT_PRIOR)])
     duration = transit_duration(prior.period, candidate.log_a, min(prior.b_squared[0], 0.9), TEMPLATE_K)
     return Problem(tuple(segments), n_channels, prior.period, duration, mean, sigma)
 
 
 def _solve_bands(
-    segments: list[Segment], prior: OrbitPrior, temperature: float, candidate: Candidate
+    segments: list[Segment], priors: PhysicalPriors, candidate: Candidate
 ) -> tuple[list[Segment], tuple[list[Segment], Solution], tuple[str, ...]]:
     """A few wide bands, fitted again with every event found in their residuals: segments with the events as regressors,
     the bands and their solution, and the kinds of event."""
     kinds: list[str] = []
     for left in reversed(range(1 + MOST_EVENTS)):
         bands = [merge_channels(segment, N_BANDS) for segment in segments]
-        problem = make_problem(bands, 1 + N_BANDS, prior, temperature, candidate)
+        problem = make_problem(bands, 1 + N_BANDS, priors, candidate)
         start = problem.prior_mean.copy()
         start[LOG_A] = candidate.log_a
         solution = solve(problem, np.full(1 + N_BANDS, candidate.depth), start, steps=20)
@@ -125,10 +125,10 @@ def _smooth_spectrum(bands: tuple[list[Segment], Solution], segments: list[Segme
 
 
 def _summarise(
-    planet_id: str, segments: list[Segment], problem: Problem, point: Solution, fit: Solution, events: tuple[str, ...], listed: bool
+    planet_id: str, segments: list[Segment], problem: Problem, point: Solution, fit: Solution, noted: tuple[str, ...], *, listed: bool
 ) -> DepthEstimate:
-    """point: where the fit was linearised; fit: its result, with the residuals; listed: whether the orbit's prior is this
-    planet's own."""
+    """point: where the fit was linearised; fit: its result, with the residuals; noted: flags that are known already; listed: whether
+    the orbit's prior is the catalogue's for this planet."""
     (covariance, coupling, shared), white = point.covariances(), []
     for index, segment in enumerate(problem.segments):
         on_depth, on_shared = common_response(problem, point, index)
@@ -153,7 +153,7 @@ def _summarise(
         planet_id, fit.depth, covariance, np.sqrt(1 / point.h), level, excess,
         fit.shared[:N_PHYSICAL], (fit.shared - problem.prior_mean)[nuisance] / unit,
         shared[np.ix_(nuisance, nuisance)] / np.outer(unit, unit), coupling[:, nuisance] / unit, kind,
-        tuple(white), (*events, *flags),
+        tuple(white), (*noted, *flags), shared[:drift[0], :drift[0]], coupling[:, :drift[0]],
     )  # fmt: skip
 
 

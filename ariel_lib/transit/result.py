@@ -4,7 +4,7 @@ Values only: knows neither how a fit is made nor what becomes of it.
 """
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from ariel_lib.io.storage import load_arrays, save_arrays
 from ariel_lib.transit.segments import DRIFT_ORDERS, TREND_ORDER, Segment
 
 LOG_A_KIND, B_SQUARED_KIND = (TREND_ORDER * (1 + DRIFT_ORDERS) + n for n in range(2))
+NOT_KNOWN = np.zeros((0, 0))
 KINDS = B_SQUARED_KIND + 1  # drift of FGS1, drift of AIRS by power of time and order in wavelength, orbit
 
 
@@ -32,6 +33,7 @@ class Flag(StrEnum):
     FLARE = "flare"
     SPOT_CROSSING = "spot_crossing"
     BUMP = "bump"
+    ECCENTRIC = "eccentric"  # the catalogue's orbit is; the fit's is circular, see physical_priors.py
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,9 @@ class DepthEstimate:
                  parameter), nuisance_coupling (wavelength, parameter) = covariance with the depths, and nuisance_kind
                  (parameter,): *_KIND and drift_kinds of this module; population.nuisance_prior has the units
     flags        what is unusual; empty for a normal planet
+    physical_covariance  (parameter, parameter) of orbit and, after its eight, the mid-transit time of each white curve, h; and
+    physical_coupling    (wavelength, parameter), covariance with the depths. Both are empty where they are not known: in an estimate
+                         that was conditioned on a population
     """
 
     planet_id: str
@@ -88,6 +93,8 @@ class DepthEstimate:
     nuisance_kind: np.ndarray
     white: tuple[WhiteCurve, ...]
     flags: tuple[Flag, ...]
+    physical_covariance: np.ndarray = field(default_factory=lambda: NOT_KNOWN)
+    physical_coupling: np.ndarray = field(default_factory=lambda: NOT_KNOWN)
 
     @property
     def sigma(self) -> np.ndarray:
@@ -104,7 +111,7 @@ def drift_kinds(segment: Segment, orders: int) -> np.ndarray:
 
 def save_estimate(path: Path | str, estimate: DepthEstimate, source: str) -> None:
     """Write an estimate atomically; source names the input it was made from."""
-    arrays = {name: getattr(estimate, name) for name in _ARRAYS}
+    arrays = {name: getattr(estimate, name) for name in (*_ARRAYS, *_PHYSICAL)}
     for n, curve in enumerate(estimate.white):
         arrays |= {f"white.{n}.{name}": getattr(curve, name) for name in _WHITE_ARRAYS}
     scalars = [
@@ -131,6 +138,7 @@ def load_estimate(path: Path | str) -> DepthEstimate:
         **{name: arrays[name] for name in _ARRAYS},
         white=white,
         flags=tuple(map(Flag, json.loads(text["flags"]))),
+        **{name: arrays[name] for name in _PHYSICAL if name in arrays},  # estimates of an earlier version have none
     )
 
 
@@ -138,4 +146,5 @@ _ARRAYS = (
     "depth", "covariance", "sigma_uncorrelated", "level", "excess", "orbit",
     "nuisance", "nuisance_covariance", "nuisance_coupling", "nuisance_kind",
 )  # fmt: skip
+_PHYSICAL = ("physical_covariance", "physical_coupling")
 _WHITE_ARRAYS = ("time", "flux", "model", "transit_model")

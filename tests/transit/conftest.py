@@ -11,7 +11,8 @@ from ariel_lib.transit.estimate import estimate_depths, make_problem
 from ariel_lib.transit.fit import linearise
 from ariel_lib.transit.limb_darkening import airs_coefficients, limb_darkening_prior
 from ariel_lib.transit.occultation import transit_flux
-from ariel_lib.transit.orbit import orbit_prior, separation
+from ariel_lib.transit.orbit import separation
+from ariel_lib.transit.physical_priors import catalogue_priors
 from ariel_lib.transit.search import Candidate
 from ariel_lib.transit.segments import make_segments
 
@@ -38,7 +39,7 @@ def problem_of():
     def build(rng, *, star=STAR, **how):
         segments = make_segments([observe_visit(rng, star=star, **how)], WAVELENGTH)
         candidate = Candidate({0: 3.7}, np.log(star.sma), 0.012, 0.0)
-        problem = make_problem(segments, len(WAVELENGTH), orbit_prior(star.P, star.sma, star.i), star.Ts, candidate)
+        problem = make_problem(segments, len(WAVELENGTH), catalogue_priors(star), candidate)
         return problem, linearise(problem, DEPTH, problem.prior_mean)
 
     return build

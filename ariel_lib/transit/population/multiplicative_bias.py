@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ariel_lib.priors.gaussian import Stored, gaussian_process
-from ariel_lib.transit.result import DepthEstimate, Flag
+from ariel_lib.transit.result import NOT_KNOWN, DepthEstimate, Flag
 
 SIZES = np.geomspace(3e-4, 0.1, 11)  # τ
 CLEAR = 10.0  # log evidence over r = 0 that it takes
@@ -41,7 +41,10 @@ class MultiplicativeBias(Stored):
         factor = 1 / (1 + self.mean)
         depth = estimate.depth * factor
         covariance = (estimate.covariance + np.outer(depth, depth) * self.covariance) * np.outer(factor, factor)
-        return replace(estimate, depth=depth, covariance=covariance, sigma_uncorrelated=estimate.sigma_uncorrelated * factor)
+        return replace(
+            estimate, depth=depth, covariance=covariance, sigma_uncorrelated=estimate.sigma_uncorrelated * factor,
+            physical_covariance=NOT_KNOWN, physical_coupling=NOT_KNOWN,
+        )  # fmt: skip
 
 
 def fit_multiplicative_bias(estimates: Sequence[DepthEstimate], truth: np.ndarray, wavelength: np.ndarray) -> MultiplicativeBias:
