@@ -19,6 +19,7 @@ from ariel_lib.calibration.visits import calibrate_split
 from ariel_lib.config import load_config
 from ariel_lib.instrument import AIRS
 from ariel_lib.io.archive import Archive
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import light_curves_path
 from ariel_lib.io.light_curves import load_light_curves
 from ariel_lib.io.storage import write_atomically
@@ -38,6 +39,7 @@ from ariel_lib.prediction.predict import predict
 from ariel_lib.simulator.dataset import simulate_dataset
 from ariel_lib.symbolic.context import make_context
 from ariel_lib.symbolic.rules import find_violations
+from ariel_lib.training.examples import training_set
 from ariel_lib.training.loop import train
 from ariel_lib.transit.result import load_estimate
 
@@ -59,21 +61,22 @@ def draw_all(scratch: Path) -> dict[str, Figure]:
     data, curves, model = scratch / "data", scratch / "curves", scratch / "model"
     if not (data / "test.csv").is_file():
         simulate_dataset(data, n_planets=PLANETS, n_test=TEST_PLANETS, seed=SEED, size="toy")
-    archive = Archive(data)
+    dataset = Dataset(data, light_curves=curves)
     for split in ("train", "test"):
-        calibrate_split(archive, split, curves, CalibrationSettings())
+        calibrate_split(dataset.with_split(split), CalibrationSettings())
     if not (model / "metrics.json").is_file():
         settings = [f"data.root={data}", f"data.light_curves={curves}", f"training.out={model}", f"training.epochs={EPOCHS}"]
-        train(load_config(None, [*settings, "model.bin_width=20", "calibration.workers=1"]), log=print)
+        config = load_config(None, [*settings, "model.bin_width=20", "calibration.workers=1"])
+        train(training_set(config), config, log=print)
     submission = scratch / "predicted" / "submission.csv"
-    predict(data=data, split="test", weights=model / "weights.safetensors", out=submission, light_curves=curves)
+    predict(dataset, weights=model / "weights.safetensors", out=submission)
     planets, mean, sigma = read_submission(submission)
-    truth, wavelength = read_spectra(data / "test.csv").of(planets), archive.wavelengths()
-    naive = naive_answer(archive.labels().depth)
+    truth, wavelength = read_spectra(data / "test.csv").of(planets), dataset.wavelengths
+    naive = naive_answer(dataset.with_split("train").labels().depth)
     estimate = load_estimate(submission.parent / "estimates" / "test" / f"{planets[0]}.safetensors")
     white = next(curve for curve in estimate.white if curve.instrument == AIRS.name)
     return {
-        "frames": draw_frames(archive, planets[0]),
+        "frames": draw_frames(dataset.archive, planets[0]),
         "light_curves": draw_curves(load_light_curves(light_curves_path(curves, "test", planets[0], 0))),
         "transit": draw_light_curve(white.time, white.flux, white.model, flux_sigma=np.full(len(white.time), white.sigma)),
         "history": draw_history(json.loads((model / "metrics.json").read_bytes())["history"]),

@@ -50,7 +50,7 @@ from IPython.display import Image
 from ariel_lib.commands import run_prediction
 from ariel_lib.diagnostics.report import report_from_artifacts
 from ariel_lib.execution.time_budget import Budget
-from ariel_lib.io.archive import Archive
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.kaggle_inputs import find_input
 from ariel_lib.io.submission import read_submission, validate_submission
 from ariel_lib.plots.figures import draw_spectra, render_png
@@ -58,8 +58,8 @@ from ariel_lib.plots.figures import draw_spectra, render_png
 budget = Budget(max_hours and 3600 * max_hours, started=started)
 data = Path(data or find_input("sample_submission.csv", under=inputs))
 weights = Path(weights or find_input("weights.safetensors", under=inputs) / "weights.safetensors")
-archive = Archive(data)
-print(f"{len(archive.requested_planets())} planets to answer for, from {data.name}")
+dataset = Dataset(data, split, light_curves=light_curves, scratch=Path(out).parent)
+print(f"{len(dataset.planets)} planets, from {data.name}")
 
 # %% [markdown]
 # ## Predict
@@ -70,11 +70,9 @@ print(f"{len(archive.requested_planets())} planets to answer for, from {data.nam
 
 # %%
 result = run_prediction(
-    data=data,
-    split=split,
+    dataset,
     weights=weights,
     out=Path(out),
-    light_curves=light_curves,
     workers=workers,
     budget=budget,
     log=print,
@@ -98,7 +96,7 @@ planets, mean, sigma = read_submission(out)
 budget.attempt(
     "figure",
     5,
-    lambda: Image(render_png(draw_spectra(planets[:3], mean[:3], sigma[:3], wavelengths=archive.wavelengths()))),
+    lambda: Image(render_png(draw_spectra(planets[:3], mean[:3], sigma[:3], wavelengths=dataset.wavelengths))),
 )
 
 # %% [markdown]
@@ -110,7 +108,7 @@ budget.attempt(
     "report",
     15,
     lambda: report_from_artifacts(
-        out, report, labels_csv=truth, wavelengths=archive.wavelengths(), title="Recovered spectra"
+        out, report, labels_csv=truth, wavelengths=dataset.wavelengths, title="Recovered spectra"
     ),
 )
-print(f"done; {budget}; given up: {budget.skipped or 'nothing'}")
+print(f"done; {budget}; skipped: {budget.skipped or 'nothing'}")

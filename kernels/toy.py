@@ -40,7 +40,7 @@ from ariel_lib.commands import run_prediction, run_training
 from ariel_lib.config import CalibrationConfig, Config, DataConfig, TrainingConfig
 from ariel_lib.diagnostics.report import report_from_artifacts
 from ariel_lib.evaluation.score import evaluate_submission
-from ariel_lib.io.archive import Archive
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.submission import read_submission
 from ariel_lib.plots.figures import draw_spectra, render_png
 from ariel_lib.simulator.dataset import simulate_dataset
@@ -74,13 +74,14 @@ result["validation"]
 # 0 is what the mean of all training spectra would score, 1 is a perfect answer.
 
 # %%
-run_prediction(data=data, split="test", weights=Path(result["weights"]), out=submission, workers=workers)
+dataset = Dataset(data, "test")
+run_prediction(dataset, weights=Path(result["weights"]), out=submission, workers=workers)
 evaluate_submission(submission, data / "test.csv", train_labels=data / "train.csv")
 
 # %%
 ids, mean, sigma = read_submission(submission)
-truth = Archive(data).labels("test").of(ids)
-Image(render_png(draw_spectra(ids, mean, sigma, truth=truth, wavelengths=Archive(data).wavelengths())))
+truth = dataset.labels().of(ids)
+Image(render_png(draw_spectra(ids, mean, sigma, truth=truth, wavelengths=dataset.wavelengths)))
 
 # %% [markdown]
 # ## Report
@@ -91,6 +92,6 @@ report_from_artifacts(
     folder / "report.html",
     labels_csv=data / "test.csv",
     train_labels_csv=data / "train.csv",
-    wavelengths=Archive(data).wavelengths(),
+    wavelengths=dataset.wavelengths,
     title="Recovered spectra of the toy set",
 )

@@ -54,13 +54,13 @@ from IPython.display import Image
 
 from ariel_lib.commands import run_training
 from ariel_lib.config import CalibrationConfig, Config, DataConfig, ModelConfig, TrainingConfig
-from ariel_lib.io.archive import Archive
 from ariel_lib.io.kaggle_inputs import find_input, take_up_session
 from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.pipeline.planet_fits import fit_planets
 from ariel_lib.plots.figures import draw_history, draw_spectra, render_png
-from ariel_lib.prediction.predict import answer
+from ariel_lib.prediction.answer import answer
 from ariel_lib.priors.scale_height import LabelledSpectra
+from ariel_lib.training.examples import training_set
 
 config = Config(
     data=DataConfig(root=str(data or find_input("train.csv", under=inputs)), light_curves=light_curves),
@@ -94,14 +94,13 @@ Image(render_png(draw_history(history)))
 # its memory has seen.
 
 # %%
-checkpoint, archive = Checkpoint.load(result["weights"]), Archive(config.data.root)
-held_out_checkpoints = checkpoint.as_held_out(LabelledSpectra.read(archive, config.data.folder))
-where = {"scratch": out, "light_curves": light_curves, "planets": list(held_out_checkpoints)[:3]}
-seen = fit_planets(archive, config.data.folder, **where).conditioned_on(checkpoint).fits
+checkpoint, dataset = Checkpoint.load(result["weights"]), training_set(config)
+held_out_checkpoints = checkpoint.as_held_out(LabelledSpectra.read(dataset))
+seen = fit_planets(dataset.select(list(held_out_checkpoints)[:3])).conditioned_on(checkpoint).fits
 answers = [answer(planet_fit, held_out_checkpoints[planet]) for planet, planet_fit in seen.items()]
 mean, sigma = (np.stack([getattr(found, name) for found in answers]) for name in ("mean", "sigma"))
-labels = archive.labels(config.data.folder).of(seen)
-Image(render_png(draw_spectra(list(seen), mean, sigma, truth=labels, wavelengths=archive.wavelengths())))
+labels = dataset.labels().of(seen)
+Image(render_png(draw_spectra(list(seen), mean, sigma, truth=labels, wavelengths=dataset.wavelengths)))
 
 # %% [markdown]
 # The weights carry their configuration; the submission kernel needs nothing else. `manifest.json` beside them holds their

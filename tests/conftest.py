@@ -11,6 +11,7 @@ from ariel_lib.instrument import AIRS, FGS1, INSTRUMENTS, Instrument, airs_wavel
 from ariel_lib.io.layout import CalibrationMaps, Converter
 from ariel_lib.io.writer import write_axis, write_calibration_maps, write_converters, write_signal
 
+
 @dataclass(frozen=True)
 class Visit:
     """Reads of one visit, what reduces them, and the light (time, column) that the trace received between them."""

@@ -13,7 +13,7 @@ import pytest
 
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.calibration.visits import calibrate_split
-from ariel_lib.io.archive import Archive
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.light_curves import load_light_curves
 
 SETTINGS = CalibrationSettings()
@@ -54,7 +54,7 @@ def test_a_killed_worker_costs_nothing(data, tmp_path):
             killed.append(active_children()[0])
             killed[0].kill()
 
-    report = calibrate_split(Archive(root), "train", tmp_path / "out", SETTINGS, workers=2, progress=kill_one)
+    report = calibrate_split(Dataset(root, "train", light_curves=tmp_path / "out"), SETTINGS, workers=2, progress=kill_one)
     assert killed and len(report.done) == 6 and not report.failed
 
 
@@ -69,7 +69,7 @@ def test_a_killed_main_process_leaves_whole_files_and_no_orphans_and_a_rerun_doe
     assert 2 <= len(before) < 16
     for path in before:
         load_light_curves(path)
-    report = calibrate_split(Archive(root), "train", out, SETTINGS)
+    report = calibrate_split(Dataset(root, "train", light_curves=out), SETTINGS)
     assert len(report.skipped) == len(before) and len(report.done) == 16 - len(before)
 
 
@@ -106,7 +106,7 @@ def test_a_full_disk_fails_the_visits_without_room_and_no_other(data, tmp_path, 
         load_light_curves(path)
     assert not [path for path in (small_disk / "train").iterdir() if path.name.startswith(".")]
     subprocess.run(["mount", "-o", "remount,size=40m", str(small_disk)], check=True)
-    report = calibrate_split(Archive(root), "train", small_disk, SETTINGS)
+    report = calibrate_split(Dataset(root, "train", light_curves=small_disk), SETTINGS)
     assert not report.failed and len(report.skipped) == outcome["done"] and len(report.done) == 8 - outcome["done"]
 
 
@@ -131,7 +131,7 @@ def test_a_damaged_file_fails_its_own_visit_by_name(data, tmp_path, ruin, name):
         copy = root / "train" / "200" / path.relative_to(data / "train" / "23")
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(ruin(path.read_bytes()) if str(copy).endswith(name) else path.read_bytes())
-    report = calibrate_split(Archive(root), "train", tmp_path / "out", SETTINGS)
+    report = calibrate_split(Dataset(root, "train", light_curves=tmp_path / "out"), SETTINGS)
     assert report.done == (("100", 0),)
     assert [(failure.planet_id, failure.visit) for failure in report.failed] == [("200", 0)]
     assert Path(name).name in report.failed[0].reason

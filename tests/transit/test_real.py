@@ -8,6 +8,7 @@ import pytest
 from ariel_lib.calibration.fused import calibrate_visit
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.io.archive import Archive
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.light_curves import LightCurve, LightCurves
 from ariel_lib.priors.scale_height import LabelledSpectra
 from ariel_lib.transit.estimate import estimate_depths
@@ -57,6 +58,6 @@ def test_a_real_transit_is_fitted_to_its_noise():
 
 
 def test_the_challenge_s_spectra_have_larger_features_where_the_scale_height_is_larger():
-    known = LabelledSpectra.read(Archive(DATA / "adc2025"), "train")
+    known = LabelledSpectra.read(Dataset(DATA / "adc2025", "train"))
     size = known.labels.depth[:, 1:].std(axis=1)
     assert np.corrcoef(np.log(size), np.log(known.scale))[0, 1] == pytest.approx(0.69, abs=0.01)
