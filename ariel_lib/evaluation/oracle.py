@@ -152,14 +152,14 @@ def limits(
     Noise common to the channels is a parameter of its own at every time with a Gaussian prior, marginalised exactly.
     """
     point = linearise(problem, depth, problem.prior_mean)
-    n, q = point.g.shape
-    information = np.block([[np.diag(point.h), point.g], [point.g.T, point.k]])
-    pull = np.concatenate([point.pull_depth, point.pull_shared])
+    n, q = point.coupling.shape
+    information = np.block([[np.diag(point.depth_precision), point.coupling], [point.coupling.T, point.shared_precision]])
+    pull = np.concatenate([point.depth_rhs, point.shared_rhs])
     for index, variance in enumerate(common):
         if variance == 0:
             continue
         segment, near = problem.segments[index], tangent(problem, index, depth, problem.prior_mean)
-        by_channel = near.common_pull(segment.weight)
+        by_channel = near.common_rhs(segment.weight)
         coupling = np.zeros((n + q, by_channel.shape[-1]))
         coupling[segment.channels] = by_channel[:, 0]
         coupling[n + near.where] = by_channel[:, 1:].sum(axis=0)

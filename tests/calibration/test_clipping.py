@@ -1,3 +1,5 @@
+"""Outlier clipping in time: outliers and non-finite samples are masked, transits and jitter are not."""
+
 import numpy as np
 import pytest
 
@@ -13,12 +15,12 @@ def curve_of(flux: np.ndarray, variance: float) -> LightCurve:
     )
 
 
-def test_ingress_is_never_clipped_however_steep():
+def test_a_steep_ingress_is_not_clipped():
     steps = np.interp(np.arange(100), [0, 40, 42, 60, 63, 99], [1e5, 1e5, 9e4, 9e4, 1e5, 1e5])
     assert not clip_outliers(curve_of(steps[:, None], 1.0), 8).mask.any()
 
 
-def test_outliers_go_and_gaussian_noise_stays(rng):
+def test_outliers_are_masked_and_gaussian_noise_is_not(rng):
     flux = 1e5 + rng.normal(0, 300, (400, 20))
     flux[17, 3] += 12 * 300
     flux[250, 8] -= 12 * 300
@@ -28,18 +30,18 @@ def test_outliers_go_and_gaussian_noise_stays(rng):
 
 
 @pytest.mark.parametrize("excess", [1, 4])
-def test_jitter_above_the_photon_noise_is_no_outlier(rng, excess):
+def test_noise_above_the_photon_noise_is_not_clipped(rng, excess):
     flux = 1e5 + rng.normal(0, 100 * excess, 5000)
     assert not clip_outliers(curve_of(flux, 100.0**2), 8).mask.any()
 
 
-def test_masks_are_kept():
+def test_an_existing_mask_is_kept():
     curve = curve_of(np.full((30, 2), 5.0), 1.0)
     curve.mask[4, 1] = True
     assert np.argwhere(clip_outliers(curve, 8).mask).tolist() == [[4, 1]]
 
 
-def test_what_is_no_number_is_masked_and_clips_nothing_else(rng):
+def test_non_finite_samples_are_masked_and_no_others(rng):
     flux = 1e5 + rng.normal(0, 300, (200, 4))
     flux[20, 0], flux[30:34, 1], flux[:, 2] = np.nan, np.inf, np.nan
     clipped = clip_outliers(curve_of(flux, 300.0**2), 8)
@@ -47,6 +49,6 @@ def test_what_is_no_number_is_masked_and_clips_nothing_else(rng):
 
 
 @pytest.mark.parametrize("samples", [1, 2, 7, 100])
-def test_the_scale_is_the_median(rng, samples):
+def test_the_fast_median_equals_that_of_numpy(rng, samples):
     values = rng.normal(size=(samples, 5)).astype(np.float32)
     np.testing.assert_array_equal(_median(values), np.median(values, axis=0))

@@ -1,4 +1,4 @@
-"""Many visits on disk: everything is settled once, nothing done is lost, a failure names its reason."""
+"""Calibration of many visits: results are kept and reused, failures are listed with their reason."""
 
 import json
 from dataclasses import replace
@@ -35,7 +35,7 @@ def test_all_visits_are_calibrated_and_a_rerun_skips_them(data, tmp_path, worker
     np.testing.assert_array_equal(saved.airs.flux, direct.airs.flux)
 
 
-def test_only_what_is_stale_missing_or_damaged_is_done_again(data, tmp_path):
+def test_only_outdated_missing_and_damaged_files_are_made_again(data, tmp_path):
     archive = Archive(data)
     calibrate_split(Dataset(archive.root, "train", light_curves=tmp_path), SETTINGS)
     light_curves_path(tmp_path, "train", "11", 0).unlink()
@@ -45,7 +45,7 @@ def test_only_what_is_stale_missing_or_damaged_is_done_again(data, tmp_path):
     assert calibrate_split(Dataset(archive.root, "train", planets=["23"], light_curves=tmp_path), SETTINGS).done == (("23", 0),)
 
 
-def test_a_failing_visit_is_listed_with_its_reason_and_stops_no_other(data, tmp_path):
+def test_a_failed_visit_is_listed_with_its_reason_and_others_are_calibrated(data, tmp_path):
     root = tmp_path / "data"
     root.mkdir()
     for path in data.iterdir():

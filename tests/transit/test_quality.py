@@ -1,3 +1,5 @@
+"""Sanity checks on a transit fit: an ordinary planet passes, each sign of damaged data has its reason."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -15,21 +17,21 @@ def make_estimate(n=5):
                          np.zeros(0), np.zeros((0, 0)), np.zeros((n, 0)), np.zeros(0), (curve,), ())  # fmt: skip
 
 
-def test_an_ordinary_planet_is_believed():
+def test_an_ordinary_planet_is_accepted():
     assert rejection_reason(make_estimate()) is None
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"depth": np.full(5, np.nan)}, "no finite depths"),
+        ({"depth": np.full(5, np.nan)}, "not finite"),
         ({"covariance": np.zeros((5, 5))}, "not positive"),
-        ({"depth": np.full(5, 0.5)}, "not a planet's"),
-        ({"depth": np.full(5, -0.01)}, "not a planet's"),
-        ({"level": np.zeros(5)}, "no light"),
+        ({"depth": np.full(5, 0.5)}, "mean depth 0.5"),
+        ({"depth": np.full(5, -0.01)}, "mean depth -0.01"),
+        ({"level": np.zeros(5)}, "no signal"),
         ({"flags": ("no_transit",)}, "no transit"),
-        ({"white": (replace(make_estimate().white[0], chi2=0.0),)}, "quieter"),
+        ({"white": (replace(make_estimate().white[0], chi2=0.0),)}, "below photon noise"),
     ],
 )
-def test_each_sign_of_damage_is_named(change, reason):
+def test_each_sign_of_damage_has_its_rejection_reason(change, reason):
     assert reason in rejection_reason(replace(make_estimate(), **change))
