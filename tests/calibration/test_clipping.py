@@ -27,6 +27,14 @@ def test_outliers_go_and_gaussian_noise_stays(rng):
     np.testing.assert_array_equal(clipped.flux, flux)
 
 
+@pytest.mark.parametrize("shape", [(400,), (400, 1), (400, 3)])
+def test_an_outlier_of_a_photometer_goes_where_it_is(rng, shape):
+    flux = 1e5 + rng.normal(0, 300, shape)
+    flux[17] += 12 * 300
+    mask = clip_outliers(curve_of(flux, 300.0**2), 8).mask
+    assert mask.shape == shape and np.unique(np.argwhere(mask)[:, 0]).tolist() == [17]
+
+
 @pytest.mark.parametrize("excess", [1, 4])
 def test_jitter_above_the_photon_noise_is_no_outlier(rng, excess):
     flux = 1e5 + rng.normal(0, 100 * excess, 5000)
@@ -46,7 +54,10 @@ def test_what_is_no_number_is_masked_and_clips_nothing_else(rng):
     np.testing.assert_array_equal(clipped.mask, ~np.isfinite(flux))
 
 
+@pytest.mark.parametrize("series", [1, 5])
 @pytest.mark.parametrize("samples", [1, 2, 7, 100])
-def test_the_scale_is_the_median(rng, samples):
-    values = rng.normal(size=(samples, 5)).astype(np.float32)
+def test_the_scale_is_the_median_and_leaves_the_values_in_their_order(rng, samples, series):
+    values = rng.normal(size=(samples, series)).astype(np.float32)
+    before = values.copy()
     np.testing.assert_array_equal(_median(values), np.median(values, axis=0))
+    np.testing.assert_array_equal(values, before)
