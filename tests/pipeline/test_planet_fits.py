@@ -69,12 +69,21 @@ def test_what_is_kept_is_not_fitted_again_until_something_it_was_made_from_chang
 
 
 def test_a_damaged_visit_costs_that_visit_alone(task):
-    task.paths[0].write_bytes(task.paths[0].read_bytes()[:-50])
-    # The digest of what the estimate is made from reads the file's text, which stands at its beginning.
-    assert estimate_task(replace(task, paths=task.paths[1:])) is None
-    alone = load_estimate(task.kept)
-    assert {curve.visit for curve in alone.white} == {1}
-    assert "damaged" in (estimate_task(replace(task, paths=task.paths[:1], kept=task.kept.with_name("none"))) or "")
+    whole = task.paths[0].read_bytes()
+    task.paths[0].write_bytes(whole[:-50])
+    assert estimate_task(task) is None
+    assert {curve.visit for curve in load_estimate(task.kept).white} == {1}
+    task.paths[0].write_bytes(whole)
+    assert estimate_task(task) is None
+    assert {curve.visit for curve in load_estimate(task.kept).white} == {0, 1}
+
+
+def test_a_planet_whose_files_are_all_damaged_has_the_reason_of_each(task):
+    for path in task.paths:
+        path.write_bytes(path.read_bytes()[:-50])
+    reason = estimate_task(task)
+    assert all(f"{path.name}: expected a safetensors file, found a damaged one" in reason for path in task.paths)
+    assert not task.kept.exists()
 
 
 def test_a_planet_without_usable_light_has_a_reason_and_no_estimate(task):
