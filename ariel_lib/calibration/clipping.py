@@ -48,7 +48,7 @@ def _residual(flux: np.ndarray, finite: np.ndarray) -> np.ndarray:
 
 def _median(values: np.ndarray) -> np.ndarray:
     """Median along the first axis of finite values (time, series); eight times faster than np.median, without its check for NaN."""
-    series = np.ascontiguousarray(values.T)
+    series = values.T.copy()  # partitioned in place; of one series ascontiguousarray would be a view
     half = series.shape[1] // 2
     series.partition(half, axis=1)
     upper = series[:, half]

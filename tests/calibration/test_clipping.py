@@ -29,6 +29,14 @@ def test_outliers_are_masked_and_gaussian_noise_is_not(rng):
     np.testing.assert_array_equal(clipped.flux, flux)
 
 
+@pytest.mark.parametrize("shape", [(400,), (400, 1), (400, 3)])
+def test_an_outlier_of_a_photometer_goes_where_it_is(rng, shape):
+    flux = 1e5 + rng.normal(0, 300, shape)
+    flux[17] += 12 * 300
+    mask = clip_outliers(curve_of(flux, 300.0**2), 8).mask
+    assert mask.shape == shape and np.unique(np.argwhere(mask)[:, 0]).tolist() == [17]
+
+
 @pytest.mark.parametrize("excess", [1, 4])
 def test_noise_above_the_photon_noise_is_not_clipped(rng, excess):
     flux = 1e5 + rng.normal(0, 100 * excess, 5000)
@@ -48,7 +56,10 @@ def test_non_finite_samples_are_masked_and_no_others(rng):
     np.testing.assert_array_equal(clipped.mask, ~np.isfinite(flux))
 
 
+@pytest.mark.parametrize("series", [1, 5])
 @pytest.mark.parametrize("samples", [1, 2, 7, 100])
-def test_the_fast_median_equals_that_of_numpy(rng, samples):
-    values = rng.normal(size=(samples, 5)).astype(np.float32)
+def test_the_scale_is_the_median_and_leaves_the_values_in_their_order(rng, samples, series):
+    values = rng.normal(size=(samples, series)).astype(np.float32)
+    before = values.copy()
     np.testing.assert_array_equal(_median(values), np.median(values, axis=0))
+    np.testing.assert_array_equal(values, before)
