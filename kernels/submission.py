@@ -1,17 +1,17 @@
 # %% [markdown]
 # # SpectraMind: from detector frames to spectra with honest error bars
 #
-# Ariel watches a star while a planet passes in front of it. What the planet's atmosphere takes from the starlight at
-# each wavelength is a few parts in ten thousand, less than the noise of a single wavelength. This notebook turns the
-# frames of the two detectors, FGS1 and AIRS-CH0, into the transit depth `(Rp/Rs)²` at 283 wavelengths **and** its
-# standard deviation.
+# Ariel observes a star while a planet passes in front of it. The planet's atmosphere absorbs a few parts in ten thousand of the
+# starlight at each wavelength, less than the noise of a single wavelength. This notebook turns the frames of the two
+# detectors, FGS1 and AIRS-CH0, into the transit depth `(Rp/Rs)²` at 283 wavelengths **and** its standard deviation.
 #
-# The road: calibrate the frames, fit the transit by physics, let the trained network V50 correct what physics left
-# over, rescale the standard deviations as held-out planets demand, and write a submission that is always complete.
+# Steps: calibrate the frames, fit the transit at all wavelengths together, combine the depths with the training spectra,
+# correct the result with the trained network V50, rescale the standard deviations by a factor learned on held-out planets,
+# and write a submission that is complete at all times.
 
 # %% [markdown]
 # ## Parameters
-# `None` finds the attached input by a file that it holds.
+# `None`: the attached input is found by a file that it contains.
 
 # %% tags=["parameters"]
 inputs = "/kaggle/input"  # where data sets are attached
@@ -27,8 +27,8 @@ max_hours = 8.5  # of the nine that a session may take; None: no limit
 
 # %% [markdown]
 # ## Install, offline
-# The wheels come from the attached data set, wherever it is mounted, and pip refuses any that differ by a byte from what
-# was released. Where the library is there already, nothing happens.
+# The wheels come from the attached data set, wherever it is mounted; pip refuses any whose hash is not the pinned one. Where the
+# library is installed already, nothing happens.
 
 # %% tags=["install"]
 import importlib.util
@@ -63,10 +63,10 @@ print(f"{len(dataset.planets)} planets, from {data.name}")
 
 # %% [markdown]
 # ## Predict
-# A valid submission stands before the first planet is looked at: every row the mean of all training spectra, with a
-# standard deviation wide enough to score zero, not less. It is rewritten after each round of planets. A planet that
-# cannot be read keeps that row, and its reason is logged; what there is no time for is given up in a stated order. At the
-# end `manifest_predict.json` says what the run was made of.
+# A valid submission is written before the first planet is read: every row the mean of all training spectra, with a
+# standard deviation wide enough to score zero, not less. It is rewritten after each batch of planets. A planet that
+# cannot be read keeps that row, and the reason is logged; what there is no time for is skipped in a stated order.
+# `manifest_predict.json` records weights, data, versions and hashes of the run.
 
 # %%
 result = run_prediction(
@@ -81,15 +81,15 @@ result
 
 # %% [markdown]
 # ## Validate
-# Every planet asked for, every column, no missing value: otherwise this cell stops with the reason.
+# Every requested planet, every column, no missing value: otherwise this cell stops with the reason.
 
 # %%
 validate_submission(out, data / "sample_submission.csv")
 print(f"{out} is valid; {budget}")
 
 # %% [markdown]
-# ## What came out
-# The first spectra with their one-sigma bands. Bumps that stand above the band are molecules.
+# ## Recovered spectra
+# The first spectra with their one-sigma bands. Features larger than the band are molecular absorption.
 
 # %%
 planets, mean, sigma = read_submission(out)
@@ -101,7 +101,7 @@ budget.attempt(
 
 # %% [markdown]
 # ## Report
-# One page, complete in itself: the spectra with their bands and, where the truth is known, how honest the bands are.
+# One self-contained page: the spectra with their bands and, where the truth is known, the coverage of the bands.
 
 # %%
 budget.attempt(
