@@ -194,8 +194,7 @@ def _fit(network: V50, training, validation, config: Config, naive: dict, member
             break
         epoch, clock = len(state.history), time.monotonic()
         loss = _epoch(network, optimizer, state, training, config, naive, [settings.seed, 1, member, epoch])
-        with state.averaged():
-            score = unclipped_score(truth, *predict_inputs(network, held_out), **naive)
+        score = unclipped_score(truth, *predict_inputs(state.averaged, held_out), **naive)
         state.note(loss, score)
         log(
             f"epoch {epoch}: loss {loss:.4f}, held-out score {score:.4f} (best {state.best_score:.4f}), {time.monotonic() - clock:.1f} s"
