@@ -1,7 +1,7 @@
-"""Many visits: which are to be calibrated, by which workers, and what became of each.
+"""Calibration of many visits by a pool of workers, with a report.
 
-What is done stays done: a visit's file names what it was made from, a rerun does only what is missing or stale. A visit
-that fails is listed with its reason and stops no other. Knows nothing of how a visit is calibrated.
+Each light-curve file carries a fingerprint of its input; a rerun calibrates only visits whose file is missing or outdated. A
+failed visit is listed in the report with its reason and does not affect the others.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from ariel_lib.io.storage import StorageError, write_atomically
 
 @dataclass(frozen=True)
 class Task:
-    """One visit to calibrate. inputs: sizes of its signal files, bytes."""
+    """One visit to calibrate: data set, visit, output folder and settings. inputs: sizes of its signal files, bytes."""
 
     root: str
     split: str
@@ -37,11 +37,12 @@ class Task:
 
     @property
     def path(self) -> Path:
+        """File of the light curves."""
         return light_curves_path(self.out, self.split, self.planet_id, self.visit)
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all that the result depends on: settings, version, size of the input files."""
+        """SHA-256 of settings, version and sizes of the input files, by which an outdated result is recognised."""
         content = {"settings": asdict(self.settings), "version": __version__, "inputs": self.inputs}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -61,7 +62,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class CalibrationReport:
-    """What became of each visit: (planet, visit) done now, skipped as current, and failures."""
+    """Outcome of calibrating a split: (planet, visit) pairs calibrated now and skipped as current, and failures."""
 
     split: str
     done: tuple[tuple[str, int], ...]
@@ -104,7 +105,7 @@ def calibrate_split(
 
 
 def _write_report(report: CalibrationReport, path: Path, settings: CalibrationSettings) -> CalibrationReport:
-    """The report as it could be written: a disk without room for it is one more failure, not the loss of the others."""
+    """Write the report; an error in writing it is added to the failures of the report returned."""
     content = json.dumps(asdict(report) | {"version": __version__, "settings": asdict(settings)}, indent=1)
     try:
         write_atomically(path, content.encode())
@@ -140,7 +141,7 @@ def _is_current(task: Task) -> bool:
         return False
     try:
         return load_provenance(task.path).get("fingerprint") == task.fingerprint
-    except (ArchiveError, StorageError):  # damaged: as good as missing
+    except (ArchiveError, StorageError):  # a damaged file counts as missing
         return False
 
 

@@ -267,7 +267,7 @@ def write_leaderboard(out: Path, figures: list[dict], failed: Mapping[str, str])
 
 
 def write_bundle(path: Path, winner: Point, out: Path, grid: Path) -> Path:
-    """What proves the winner, in one ZIP; the same files give the same bytes."""
+    """The winner's weights, manifests and figures in one ZIP; the same files give the same bytes."""
     files = {name: winner.folder / name for name in BUNDLED} | {"ablation.yaml": grid}
     files |= {name: out / name for name in LEADERBOARD}
     temporary = path.with_suffix(".partial")

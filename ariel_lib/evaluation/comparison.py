@@ -1,4 +1,4 @@
-"""V50 beside what it must beat, on one split: trained on the same planets, scored on the same others, errors by bootstrap.
+"""V50 compared with baselines on one split: trained on the same planets, scored on the same others, errors by bootstrap.
 
 Composes training, inference and the baselines; knows no model's insides.
 """
@@ -74,7 +74,7 @@ def compare(
 
 
 def _v50_answers(dataset: Dataset, test: Dataset, config: Config, workers: int, progress, log) -> tuple[dict, dict]:
-    """Train V50 and predict the test split: the answers of V50 and of its closed forms, and under "planets" whose they are; its cost."""
+    """Train V50 and predict the test split: the answers of V50 and of its closed forms, and under "planets" the planets; and V50's cost."""
     clock, submission = time.monotonic(), Path(config.training.out) / "submission.csv"
     trained = train(dataset, config, progress=progress, log=log)
     answering = time.monotonic()
@@ -115,7 +115,7 @@ def answer_baselines(
 
 
 def baseline_features(planet_fit: PlanetFit) -> np.ndarray:
-    """What a baseline sees of a planet: depths relative to white light in groups of bins, their noise, star and fit, (feature,)."""
+    """Features of a planet for a baseline: depths relative to white light in groups of bins, their noise, star and fit, (feature,)."""
     estimate = planet_fit.estimate
     white = white_depth(estimate.depth, estimate.sigma_uncorrelated)
     groups = np.array_split(np.arange(1, len(estimate.depth)), min(47, len(estimate.depth) - 1))
@@ -149,7 +149,7 @@ def as_csv(table: Mapping[str, Mapping]) -> str:
 
 
 def as_markdown(table: Mapping[str, Mapping]) -> str:
-    """The table for a page: by score, V50 after what it must beat, the oracles last."""
+    """The table in Markdown: by score, V50 after the baselines, the oracles last."""
     heads = ("answer", "score", "V50's lead", "NLL", "MAE, ppm", "coverage of 80 %", "z rms", "parameters", "training, s", "answering, s")
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for name, row in _in_order(table).items():

@@ -1,4 +1,4 @@
-"""A trained checkpoint → intervals with a promise: COREL on the planets that training held out, judged by cross-fitting.
+"""Intervals with a coverage guarantee for a trained checkpoint: COREL on the planets that training held out, judged by cross-fitting.
 
 Knows the order of the stages, not their insides.
 """

@@ -1,4 +1,4 @@
-"""What could be known of a simulated planet: by one who knows the truth of all that is not its spectrum, and by the best of fits.
+"""Lower limits on the error for simulated planets: with the truth of everything but the spectrum, and with the best possible fit.
 
 Needs the simulator's truth.json. Cramér–Rao (1945) and Gaussian posteriors at the truth, linearised as in transit.fit.
 
@@ -36,7 +36,7 @@ ORACLES = ("oracle", "oracle_but_drift", "ideal_fit")
 
 
 def read_truth(root: Path | str, split: str) -> dict[str, dict]:
-    """What the simulator wrote down of each planet of a split; empty where the data set is not a simulation."""
+    """The simulator's record of each planet of a split; empty where the data set is not a simulation."""
     path = Path(root) / TRUTH_FILE
     records = json.loads(path.read_text())["planets"] if path.is_file() else {}
     return {planet: record for planet, record in records.items() if record["split"] == split}
@@ -74,7 +74,7 @@ class Nuisances:
 
 
 def read_nuisances(dataset: Dataset, truth: dict[str, dict]) -> Nuisances:
-    """What the fit leaves free, as it is distributed in a split; truth as from read_truth."""
+    """The distribution in a split of what the fit leaves free; truth as from read_truth."""
     errors = []
     for planet, record in truth.items():
         star, orbit = dataset.star(planet), record["orbit"]
@@ -87,8 +87,7 @@ def read_nuisances(dataset: Dataset, truth: dict[str, dict]) -> Nuisances:
 def true_problem(
     visits: list[LightCurves], star: Star, wavelength: np.ndarray, record: dict
 ) -> tuple[Problem, np.ndarray, list[float]]:
-    """The fit's own problem with the simulator's noise and the truth as the mean of its priors; what that mean is without the
-    truth, (shared,); and, of each segment, the variance of the noise common to its channels."""
+    """The fit's own problem with the simulator's noise and the truth as the mean of its priors; what that mean is from the catalogue alone, (shared,); and, of each segment, the variance of the noise common to its channels."""
     segments, common = [], []
     for segment in make_segments(visits, wavelength):
         instrument = INSTRUMENTS[segment.instrument]
@@ -154,14 +153,14 @@ def limits(
     Noise common to the channels is a parameter of its own at every time with a Gaussian prior, marginalised exactly.
     """
     point = linearise(problem, depth, problem.prior_mean)
-    n, q = point.g.shape
-    information = np.block([[np.diag(point.h), point.g], [point.g.T, point.k]])
-    pull = np.concatenate([point.pull_depth, point.pull_shared])
+    n, q = point.coupling.shape
+    information = np.block([[np.diag(point.depth_precision), point.coupling], [point.coupling.T, point.shared_precision]])
+    pull = np.concatenate([point.depth_rhs, point.shared_rhs])
     for index, variance in enumerate(common):
         if variance == 0:
             continue
         segment, near = problem.segments[index], tangent(problem, index, depth, problem.prior_mean)
-        by_channel = near.common_pull(segment.weight)
+        by_channel = near.common_rhs(segment.weight)
         coupling = np.zeros((n + q, by_channel.shape[-1]))
         coupling[segment.channels] = by_channel[:, 0]
         coupling[n + near.where] = by_channel[:, 1:].sum(axis=0)

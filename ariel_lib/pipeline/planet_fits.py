@@ -77,10 +77,18 @@ class Task:
     @property
     def source(self) -> str:
         """Digest of all that the estimate depends on."""
-        files = [(path.name, path.stat().st_size, load_provenance(path)) for path in self.paths]
+        files = [(path.name, path.stat().st_size, _provenance(path)) for path in self.paths]
         star = None if self.star is None else asdict(self.star)
         text = json.dumps([ESTIMATE_VERSION, star, files, self.wavelength], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _provenance(path: Path) -> dict[str, str] | None:
+    """None for a damaged file, which the fit leaves out."""
+    try:
+        return load_provenance(path)
+    except StorageError:
+        return None
 
 
 def fit_planets(

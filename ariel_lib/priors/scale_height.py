@@ -1,7 +1,7 @@
-"""How large the features of a spectrum should be: the ring that one scale height adds around a planet.
+"""Expected size of spectral features: the transit depth that one atmospheric scale height adds.
 
-(Rp/Rs)² grows by 2 k H / R★ where the opaque radius grows by H = k_B T / (μ g) (Seager & Sasselov 2000, ApJ 537, 916; Winn
-2010, arXiv:1001.2010, eq. 36). T is the equilibrium temperature, g from mass and radius. Clouds take from it, never add.
+(Rp/Rs)² increases by 2 k H / R★ where the opaque radius increases by H = k_B T / (μ g) (Seager & Sasselov 2000, ApJ 537, 916;
+Winn 2010, arXiv:1001.2010, eq. 36). T is the equilibrium temperature, g follows from mass and radius. Clouds only reduce it.
 """
 
 import math
@@ -20,9 +20,9 @@ JUPITER_GM = 1.2668653e17  # m³ / s²
 
 
 def scale_height_depth(star: Star | None, white_depth: float) -> float:
-    """(Rp/Rs)² that one scale height adds; NaN without a star, a mass or a depth.
+    """Increase in (Rp/Rs)² by one scale height; NaN without a star, or where mass or depth is not positive.
 
-    star         its Mp in Jupiter masses, sma in stellar radii; equilibrium temperature Ts √(Rs / 2a) at zero albedo
+    star         Mp in Jupiter masses, Rs in solar radii, sma in stellar radii, Ts in K; equilibrium temperature Ts √(Rs / 2a), zero albedo
     white_depth  (Rp/Rs)²
     """
     if star is None or not star.Mp > 0 or not white_depth > 0:
@@ -35,8 +35,7 @@ def scale_height_depth(star: Star | None, white_depth: float) -> float:
 
 @dataclass(frozen=True)
 class LabelledSpectra:
-    """Labels, and what a scale height adds to the depth of each planet: scale (planet,), NaN where the star table has no usable
-    row of it."""
+    """Labels, and the depth that one scale height adds to each planet: scale (planet,), NaN where the star table has no usable row."""
 
     labels: Spectra
     scale: np.ndarray
@@ -49,10 +48,11 @@ class LabelledSpectra:
         return cls(labels, np.array([scale_height_depth(dataset.find_star(planet)[0], depth[1:].mean()) for planet, depth in rows]))
 
     def unscaled(self) -> "LabelledSpectra":
-        """The same labels, no scale height known."""
+        """The same labels with every scale height unknown (NaN)."""
         return LabelledSpectra(self.labels, np.full_like(self.scale, np.nan))
 
     def without(self, planets: Iterable[str]) -> "LabelledSpectra":
+        """The labels of all other planets."""
         out = set(planets)
         keep = [n for n, planet in enumerate(self.labels.planet_ids) if planet not in out]
         return LabelledSpectra(Spectra(tuple(self.labels.planet_ids[n] for n in keep), self.labels.depth[keep]), self.scale[keep])

@@ -1,4 +1,4 @@
-"""One explicit loop: labelled planets → a checkpoint. The only module that puts data, network and metric together."""
+"""Training V50: labelled planets to a checkpoint. The one module that brings data, network and metric together."""
 
 import json
 import time
@@ -84,7 +84,7 @@ def _train(dataset: Dataset, config: Config, progress: Callable[[int, int], None
     rng, depth = np.random.default_rng([settings.seed, 0]), known.labels.depth
     sets = held_out_sets(planets, settings.folds, settings.validation_fraction, rng)
     naive = naive_answer(depth)
-    log(f"{len(planets)} planets, {time.monotonic() - started:.0f} s for the physical estimates")
+    log(f"{len(planets)} planets, {time.monotonic() - started:.0f} s for the transit fits")
     networks, history, judged = _fit_members(config, planet_fits, known, wavelength, planets, sets, naive, budget, log)
     truth, answers = _together(judged)
     v50 = answers.pop("v50")
@@ -117,7 +117,7 @@ def _train(dataset: Dataset, config: Config, progress: Callable[[int, int], None
 def _fit_corrections(
     planet_fits: PlanetFits, planets: list[str], labels: Spectra, wavelength: np.ndarray, log: Callable[[str], None]
 ) -> tuple[PlanetFits, PopulationCorrections]:
-    """The planet_fits, conditioned on what its fits have in common, and that; planets: the labelled ones."""
+    """The fits conditioned on the population corrections, and those corrections; planets: the labelled ones."""
     nuisance_prior = fit_nuisance_prior([planet_fit.estimate for planet_fit in planet_fits.fits.values()])
     planet_fits = planet_fits.conditioned_on(nuisance_prior)
     estimates = [planet_fits.fits[planet].estimate for planet in planets]
@@ -132,7 +132,7 @@ def _fit_members(
     budget: Budget, log: Callable[[str], None],
 ) -> tuple[list[V50], list[dict], list[dict[str, tuple]]]:
     """A network for every set of held-out planets, one after another in equal shares of the time left: the networks, their
-    epochs, and what each, and what it must beat, say of its held-out planets."""
+    epochs, and for each the answers of `answers_of` on its held-out planets."""
     networks, history, judged, seed = [], [], [], config.training.seed
     for member, held_out in enumerate(sets):
         rng = np.random.default_rng([seed, 2, member])
@@ -176,7 +176,7 @@ def take_weights(network: V50, path: Path, member: int) -> None:
 
 
 def _fit(network: V50, training, validation, config: Config, naive: dict, member: int, deadline: float, log) -> list[dict]:
-    """Run the epochs; leaves the weights of the best validation score in the network. Epoch 0 is the library's answer."""
+    """Run the epochs; leaves the weights of the best validation score in the network. Epoch 0 is the initial estimate."""
     settings, device = config.training, torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
     optimizer = _optimizer(network, config)
@@ -187,15 +187,14 @@ def _fit(network: V50, training, validation, config: Config, naive: dict, member
     if not state.resume():
         state.note(None, unclipped_score(truth, *predict_inputs(network, held_out), **naive))
         weights = "what training.initial_weights makes of it" if settings.initial_weights else "without a network"
-        log(f"epoch 0: held-out score {state.best_score:.4f}, the {config.model.initial_estimate}'s answer {weights}")
+        log(f"epoch 0: held-out score {state.best_score:.4f}, {INITIAL_NAMES[config.model.initial_estimate]} {weights}")
     while len(state.history) <= settings.epochs and state.since_best < settings.patience:
         if distributed.decided(time.monotonic() > deadline):
             log(f"stopped after {settings.max_hours} h: training.max_hours")
             break
         epoch, clock = len(state.history), time.monotonic()
         loss = _epoch(network, optimizer, state, training, config, naive, [settings.seed, 1, member, epoch])
-        with state.averaged():
-            score = unclipped_score(truth, *predict_inputs(network, held_out), **naive)
+        score = unclipped_score(truth, *predict_inputs(state.averaged, held_out), **naive)
         state.note(loss, score)
         log(
             f"epoch {epoch}: loss {loss:.4f}, held-out score {score:.4f} (best {state.best_score:.4f}), {time.monotonic() - clock:.1f} s"
@@ -270,8 +269,8 @@ def challenge_loss(prediction, truth: torch.Tensor, naive: dict, *, weighted: bo
 def answers_of(
     network: V50, training: list[Example], validation: list[Example], wavelength: np.ndarray, initial_estimate: str = "library"
 ) -> dict[str, tuple]:
-    """What the network, its initial_estimate, and what it must beat, say of held-out planets: mean and sigma (planet, wavelength) by name;
-    and truth."""
+    """Mean and sigma (planet, wavelength) of held-out planets by answer: the network, its initial estimate, the closed forms and the
+    constant spectrum that it must beat; and under "truth" the labels."""
     truth = np.stack([example.truth for example in validation])
     estimates = [example.planet_fit.estimate for example in validation]
     inputs = Inputs.stack([example.inputs(e.depth) for example, e in zip(validation, estimates)])

@@ -1,7 +1,7 @@
-"""The physical estimate: a planet's light curves → transit depths with their full covariance.
+"""The transit fit of a planet: from its light curves to transit depths with their full covariance.
 
-Order: find the transit, fit a few wide bands, then all wavelengths; estimate the noise that the propagated variances do
-not explain; state the covariance with it. A likelihood summary only: no knowledge of what spectra look like enters.
+Steps: transit search; fit of a few wide bands, where events are detected; fit of all wavelengths; estimate of the noise in
+excess of the propagated variances, which is added to the covariance. No spectral prior is used.
 """
 
 from dataclasses import replace
@@ -34,7 +34,7 @@ from ariel_lib.transit.search import TEMPLATE_K, Candidate, allowed_stretches, f
 from ariel_lib.transit.segments import Segment, make_segments, merge_channels
 
 N_BANDS = 8
-MOST_EVENTS = 3  # of one segment
+MOST_EVENTS = 3  # per segment
 
 
 def estimate_depths(
@@ -43,10 +43,11 @@ def estimate_depths(
     """Fit all visits of one planet together, on a circular orbit.
 
     visits      at least one
-    star        None where the data set lists none (2024); one whose orbit is eccentric is flagged
-    wavelength  (wavelength,) micron, FGS1 first
-    priors      of orbit, limb darkening and mid-transit times; default: the star's
-    Raises ArchiveError when no visit holds a usable sample.
+    star        None where the data set lists none (2024); an eccentric orbit in the star table is flagged
+    wavelength  (wavelength,)  micron, FGS1 first
+    priors      of orbit, limb darkening and mid-transit times; default: catalogue_priors(star)
+
+    Raises ArchiveError if no visit has a usable channel.
     """
     segments = make_segments(visits, wavelength)
     if not segments:
@@ -61,17 +62,20 @@ def estimate_depths(
     )  # fmt: skip
     segments, bands, events = _solve_bands(segments, priors, candidate)
     problem = make_problem(segments, len(wavelength), priors, candidate)
-    smooth = _smooth_spectrum(bands, segments, len(wavelength))
-    fit = linearise(problem, *solve_channels(problem, smooth, bands[1].shared)[1:])
+    spectrum = _smooth_spectrum(bands, segments, len(wavelength))
+    fit = linearise(problem, *solve_channels(problem, spectrum, bands[1].shared)[1:])
     problem = replace(problem, segments=tuple(reweight(s, r) for s, r in zip(problem.segments, fit.residual)))
-    point, depth, shared = solve_channels(problem, smooth, fit.shared)
-    noted = (*events, Flag.ECCENTRIC) if is_eccentric(star) else events
+    point, depth, shared = solve_channels(problem, spectrum, fit.shared)
+    flags = (*events, Flag.ECCENTRIC) if is_eccentric(star) else events
     result = replace(fit, depth=depth, shared=shared)
-    return _summarise(visits[0].planet_id, segments, problem, point, result, noted, listed=priors.is_catalogue)
+    return _summarise(visits[0].planet_id, segments, problem, point, result, flags, listed=priors.is_catalogue)
 
 
 def make_problem(segments: list[Segment], n_channels: int, priors: PhysicalPriors, candidate: Candidate) -> Problem:
-    """Priors and start of the shared parameters; the start is the prior's mean."""
+    """Set up a fit: priors of the shared parameters, mid-transit times without a prior from the transit candidate.
+
+    The prior mean is also the starting point.
+    """
     prior, (u_mean, u_sigma) = priors.orbit, priors.limb_darkening
     window = max(s.time[-1] - s.time[0] for s in segments)
     t0 = np.array([priors.t0.get(s.visit, (candidate.t0[s.visit], window)) for s in segments])
@@ -85,8 +89,10 @@ def make_problem(segments: list[Segment], n_channels: int, priors: PhysicalPrior
 def _solve_bands(
     segments: list[Segment], priors: PhysicalPriors, candidate: Candidate
 ) -> tuple[list[Segment], tuple[list[Segment], Solution], tuple[str, ...]]:
-    """A few wide bands, fitted again with every event found in their residuals: segments with the events as regressors,
-    the bands and their solution, and the kinds of event."""
+    """Fit a few wide bands, repeatedly while events are found in the residuals.
+
+    Returns the segments with the events as regressors, the bands and their solution, and the kinds of event.
+    """
     kinds: list[str] = []
     for left in reversed(range(1 + MOST_EVENTS)):
         bands = [merge_channels(segment, N_BANDS) for segment in segments]
@@ -109,26 +115,29 @@ def _solve_bands(
 
 
 def _smooth_spectrum(bands: tuple[list[Segment], Solution], segments: list[Segment], n_channels: int) -> np.ndarray:
-    """Where the full fit is linearised, (wavelength,): every channel takes its band's depth, drawn to their mean.
+    """Spectrum at which the full fit is linearised, (wavelength,): the depth of each channel's band, shrunk towards the mean.
 
-    Drawn by as much as the bands' scatter is noise (James & Stein 1961).
+    The shrinkage follows from the share of noise in the scatter of the bands (James & Stein 1961).
     """
-    depth, precision = bands[1].depth, bands[1].h
+    depth, precision = bands[1].depth, bands[1].depth_precision
     mean = np.average(depth, weights=precision)
-    own = max(float(np.average((depth - mean) ** 2, weights=precision)) - (len(depth) - 1) / precision.sum(), 0.0)
-    drawn = mean + (depth - mean) * own / (own + 1 / precision)
-    smooth = np.full(n_channels, mean)
+    variance = max(float(np.average((depth - mean) ** 2, weights=precision)) - (len(depth) - 1) / precision.sum(), 0.0)
+    shrunk = mean + (depth - mean) * variance / (variance + 1 / precision)
+    spectrum = np.full(n_channels, mean)
     for band, segment in zip(bands[0], segments):
         nearest = np.argmin(np.abs(segment.wavelength[:, None] - band.wavelength), axis=1)
-        smooth[segment.channels] = drawn[band.channels[nearest]]
-    return smooth
+        spectrum[segment.channels] = shrunk[band.channels[nearest]]
+    return spectrum
 
 
 def _summarise(
-    planet_id: str, segments: list[Segment], problem: Problem, point: Solution, fit: Solution, noted: tuple[str, ...], *, listed: bool
+    planet_id: str, segments: list[Segment], problem: Problem, point: Solution, fit: Solution, flags: tuple[str, ...], *, listed: bool
 ) -> DepthEstimate:
-    """point: where the fit was linearised; fit: its result, with the residuals; noted: flags that are known already; listed: whether
-    the orbit's prior is the catalogue's for this planet."""
+    """Covariances, noise, white light curves and flags of a finished fit.
+
+    segments: before reweighting; point: linearisation from which the covariance follows; fit: fitted parameters and residuals;
+    flags: those known before; listed: whether the orbit prior is from the star table and the orbit thus among the nuisance parameters.
+    """
     (covariance, coupling, shared), white = point.covariances(), []
     for index, segment in enumerate(problem.segments):
         on_depth, on_shared = common_response(problem, point, index)
@@ -142,30 +151,33 @@ def _summarise(
     for before, after in zip(segments, problem.segments):
         level[after.channels] = after.level / (after.exposure * 3600)
         excess[after.channels] = before.weight.max(axis=1) / after.weight.max(axis=1)
-    drift = np.arange(N_PHYSICAL + len(segments), len(fit.shared))
+    n_physical = N_PHYSICAL + len(segments)
+    drift = np.arange(n_physical, len(fit.shared))
     kinds = [drift_kinds(segment, drift_orders(segment)) for segment in segments]
     nuisance, kind = np.r_[drift, LOG_A, B_SQUARED], np.r_[*kinds, LOG_A_KIND, B_SQUARED_KIND]
     if not listed:
         nuisance, kind = nuisance[:-2], kind[:-2]
     unit = problem.prior_sigma[nuisance]
-    flags = _flags(problem, fit, covariance, level, excess, white, converged=point.converged)
+    flags += _flags(problem, fit, covariance, level, excess, white, converged=point.converged)
     return DepthEstimate(
-        planet_id, fit.depth, covariance, np.sqrt(1 / point.h), level, excess,
+        planet_id, fit.depth, covariance, np.sqrt(1 / point.depth_precision), level, excess,
         fit.shared[:N_PHYSICAL], (fit.shared - problem.prior_mean)[nuisance] / unit,
         shared[np.ix_(nuisance, nuisance)] / np.outer(unit, unit), coupling[:, nuisance] / unit, kind,
-        tuple(white), (*noted, *flags), shared[:drift[0], :drift[0]], coupling[:, :drift[0]],
+        tuple(white), flags, shared[:n_physical, :n_physical], coupling[:, :n_physical],
     )  # fmt: skip
 
 
 def _duration(problem: Problem, solution: Solution) -> float:
-    k = float(np.sqrt(max(np.average(solution.depth, weights=solution.h), 0.0)))
+    """Transit duration of a solution, h."""
+    k = float(np.sqrt(max(np.average(solution.depth, weights=solution.depth_precision), 0.0)))
     return transit_duration(problem.period, solution.shared[LOG_A], solution.shared[B_SQUARED], k)
 
 
 def _white_curve(problem: Problem, solution: Solution, index: int, noise: CommonNoise) -> WhiteCurve:
+    """White light curve of segment number index: means over the channels, weighted by their inverse variances."""
     segment, model = problem.segments[index], solution.model[index]
     share = segment.weight.sum(axis=1) / segment.weight.sum()
-    # A masked sample takes the model's value, so that it leaves the mean where the model puts it.
+    # A masked sample is replaced by the model, so that it does not shift the mean.
     flux = share @ np.where(segment.weight > 0, segment.flux, model)
     sigma = 1 / np.sqrt(np.median(segment.weight.sum(axis=0)))
     return WhiteCurve(
@@ -176,10 +188,10 @@ def _white_curve(problem: Problem, solution: Solution, index: int, noise: Common
 
 
 def _flags(problem, solution, covariance, level, excess, white, *, converged: bool) -> tuple[Flag, ...]:
-    """What is unusual about this planet, events aside."""
+    """Flags of a fit, events excepted."""
     flags = []
-    mean_depth = np.average(solution.depth, weights=solution.h)
-    weight = solution.h / solution.h.sum()
+    mean_depth = np.average(solution.depth, weights=solution.depth_precision)
+    weight = solution.depth_precision / solution.depth_precision.sum()
     if mean_depth < 5 * np.sqrt(weight @ covariance @ weight):
         flags.append(Flag.NO_TRANSIT)
     half = _duration(problem, solution) / 2
