@@ -25,6 +25,12 @@ class LightCurve:
     centroid          (time, 2)               pixels: along rows, along columns, relative to the visit's mean
     background        (time,)                 electrons a pixel and sample
     mask              (time[, wavelength])    True where the sample is unusable
+
+    >>> from ariel_lib import Dataset, calibrate
+    >>> dataset = Dataset(folder, split="test")
+    >>> curve = calibrate(dataset, dataset.planets[0])[0].airs
+    >>> curve.variance.shape == curve.flux.shape == (len(curve.time), 282)
+    True
     """
 
     time: np.ndarray
@@ -37,12 +43,20 @@ class LightCurve:
 
     @property
     def variance(self) -> np.ndarray:
+        """Variance of the flux, electrons², of its shape."""
         return self.variance_poisson + self.variance_read
 
 
 @dataclass(frozen=True)
 class LightCurves:
-    """Both instruments of one visit of one planet, with provenance (config hash, source) as plain strings."""
+    """Both instruments of one visit of one planet, with provenance (config hash, source) as plain strings.
+
+    >>> from ariel_lib import Dataset, calibrate
+    >>> dataset = Dataset(folder, split="test")
+    >>> curves = calibrate(dataset, dataset.planets[0])[0]
+    >>> curves.visit, curves.fgs1.flux.ndim, curves.airs.flux.ndim
+    (0, 1, 2)
+    """
 
     planet_id: str
     visit: int

@@ -98,6 +98,13 @@ def predict(
     Returns {"submission", "planets", "fallbacks": {planet: reason}, "notes", "flags": {planet: [words]}, "skipped", "tracebacks"},
     JSON-able. Raises ArchiveError for a data set without planets, StorageError for weights that are damaged or differ from the
     manifest beside them.
+
+    >>> from ariel_lib import Dataset, predict, read_submission
+    >>> dataset = Dataset(folder, split="test")
+    >>> result = predict(dataset, weights=weights, out=out / "submission.csv")
+    >>> planets, mean, sigma = read_submission(result["submission"])
+    >>> planets == dataset.planets, mean.shape == (len(planets), 283)
+    (True, True)
     """
     out, budget = Path(out), budget or Budget(None)
     dataset = dataset if dataset.scratch else dataset.with_scratch(out.parent)

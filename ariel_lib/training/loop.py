@@ -61,6 +61,12 @@ def train(
     the transit fit alone (gls_fit) and of a constant spectrum, JSON-able. Goes on where a killed run of the same configuration
     and data stopped. Under torchrun the processes share each batch, and the first of them writes.
     Raises ArchiveError for malformed data, ConfigError where settings and data do not go together.
+
+    >>> from ariel_lib import Dataset, load_config, train
+    >>> config = load_config(overrides=[f"training.out={out}", "training.epochs=1"])
+    >>> result = train(Dataset(folder, split="train", scratch=out), config, log=lambda line: None)
+    >>> sorted(result["validation"])
+    ['constant', 'gaussian_posterior', 'gls_fit', 'library_posterior', 'v50']
     """
     torch.set_num_threads(config.training.threads)
     with threadpool_limits(config.training.threads), distributed.joined():
