@@ -19,7 +19,8 @@ TOY_ROOT = "build/toy/data"  # where `make toy` puts its data, relative to the w
 SPLITS = ("train", "test", "toy")
 OPERATORS = ("rgcn", "gatv2", "nnconv")
 RELATIONS = ("neighbour", "white", "molecule", "region")
-INITIAL_ESTIMATES = ("library", "fit", "white")
+PRIORS = {"library": "spectral_library", "gaussian": "gaussian"}  # name → module of ariel_lib/priors
+INITIAL_ESTIMATES = (*PRIORS, "fit", "white")
 SWITCH = "enabled"  # the setting that `group=true` and `group=false` mean
 OPTIMIZERS = ("adamw", "adam", "sgd")
 

@@ -6,12 +6,12 @@ Knows estimates and light curves as arrays; knows no truth.
 import numpy as np
 import torch
 
+from ariel_lib.config import PRIORS
 from ariel_lib.instrument import FGS1
 from ariel_lib.io.layout import Star
 from ariel_lib.io.light_curves import LightCurves
 from ariel_lib.models.inputs import Inputs
 from ariel_lib.priors.scale_height import scale_height_depth
-from ariel_lib.priors.spectral_library import LibraryPosterior
 from ariel_lib.transit.result import DepthEstimate
 
 FGS1_CHANNELS = (
@@ -30,15 +30,16 @@ FLAT_SIGMA = 2e-4  # of a spectrum about its white depth, between the labels' me
 
 
 def make_initial_estimate(
-    initial_estimate: str, depth: np.ndarray, estimate: DepthEstimate, library_posterior: LibraryPosterior
+    initial_estimate: str, depth: np.ndarray, estimate: DepthEstimate, conditioned_prior
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """What the network starts from: mean, sigma (wavelength,), and the amplitude that the planet's features are thought to have.
 
-    initial_estimate  library; fit: what each wavelength's own photons say; white: one depth for all
+    initial_estimate   a name of config.PRIORS: the posterior mean under that prior; fit: the transit fit; white: one depth for all
+    conditioned_prior  that prior's conditioned_on(…), see priors.registry; not used for fit and white
     """
-    if initial_estimate == "library":
-        mean, sigma, weights = (x[0] for x in library_posterior.moments(depth[None]))
-        return mean, sigma, float(weights @ library_posterior.amplitudes)
+    if initial_estimate in PRIORS:
+        mean, sigma, weights = (x[0] for x in conditioned_prior.moments(depth[None]))
+        return mean, sigma, float(weights @ conditioned_prior.amplitudes)
     if initial_estimate == "fit":
         return depth, estimate.sigma, TYPICAL_AMPLITUDE
     white = np.average(depth, weights=estimate.sigma_uncorrelated**-2)
