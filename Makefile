@@ -12,7 +12,7 @@ HOST ?= 127.0.0.1
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
-setup: .venv/.stamp ## .venv with everything that the other targets use
+setup: .venv/.stamp ## .venv with what the other targets need
 
 .venv/.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
@@ -29,7 +29,7 @@ $(TOY)/simulated: Makefile | setup
 test: setup ## the tests
 	$(BIN)/python -m pytest
 
-deep: setup wheels ## the slow tests, the GPU's kernels in an interpreter among them, and the whole road on a tiny set
+deep: setup wheels ## the slow tests, the GPU's kernels in an interpreter among them, and all commands on a tiny set
 	$(BIN)/python -c 'import triton' 2> /dev/null || $(BIN)/pip install --quiet --disable-pip-version-check --no-deps triton==3.7.1
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps build/wheels/mamba_ssm-*.whl
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser,dvc,mlflow]'
@@ -50,7 +50,7 @@ push: setup ## push the kernel that `make kernel` built to Kaggle, if it is stil
 lint: setup ## ruff
 	$(BIN)/ruff check .
 
-bench: setup ## what is fast, and against what (BENCHMARKS=FILES)
+bench: setup ## benchmarks of speed: build/bench/ (BENCHMARKS=FILES)
 	for script in $(BENCHMARKS); do $(BIN)/python $$script || exit 1; done
 
 cluster-demo: setup $(TOY)/simulated ## the toy set on a Dask scheduler and two workers, one of which is killed: build/cluster/

@@ -1,114 +1,138 @@
-"""The commands that leave something behind, each recorded: a manifest, a log line and a summary entry in its output folder."""
+"""The commands that write results, one function each: do the work, leave the record of it.
+
+A record is a manifest, a line in the log and an entry in the summary of runs, all in the folder of the output.
+"""
 
 import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 
-from ariel_lib.config import Config, config_hash, to_dict
+from ariel_lib.config import Config, ConfigError, config_hash, from_dict, to_dict
 from ariel_lib.errors import SpectraMindError
-from ariel_lib.io.archive import Archive
+from ariel_lib.io.dataset import Dataset
+from ariel_lib.io.submission_record import SubmissionRecord
 from ariel_lib.provenance.progress import publish_progress
 from ariel_lib.provenance.record import record_run
 
 Progress = Callable[[int, int], None] | None
 
 
-def run_training(config: Config, *, progress: Progress = None, log: Callable[[str], None] = print) -> dict:
-    """training.train, and relational intervals where the configuration asks for them; recorded in config.training.out."""
+def run_training(
+    config: Config, *, dataset: Dataset | None = None, progress: Progress = None, log: Callable[[str], None] = print
+) -> dict:
+    """training.train, and COREL's intervals where the configuration asks for them; recorded in config.training.out.
+
+    dataset  default: as the configuration names it
+    """
     from ariel_lib.training.distributed import rank
+    from ariel_lib.training.examples import training_set
     from ariel_lib.training.loop import train
 
-    if rank() > 0:  # a companion under torchrun: the first process keeps the record
-        return train(config, log=lambda line: None)
+    dataset = dataset or training_set(config)
+    if rank() > 0:  # a further process under torchrun: the first one keeps the record
+        return train(dataset, config, log=lambda line: None)
     folder = Path(config.training.out)
     with record_run("train", folder, seed=config.training.seed, config_hash=config_hash(config)) as run:
         run.settings = to_dict(config)
         with publish_progress("train", folder, progress, log) as (progress, log):
-            result = train(config, progress=progress, log=log)
+            result = train(dataset, config, progress=progress, log=log)
         if config.uncertainty.corel.enabled:
             from ariel_lib.evaluation.intervals import train_intervals
 
             outdir, q = folder / "corel", config.uncertainty.corel.q
-            result["corel"] = train_intervals(weights=result["weights"], outdir=outdir, q=q, update=True)
+            result["corel"] = train_intervals(dataset, weights=result["weights"], outdir=outdir, q=q, update=True)
             run.artifacts += [path for path in outdir.iterdir() if path.is_file()]
         run.artifacts += [folder / name for name in ("weights.safetensors", "metrics.json", "manifest.json")]
-        run.inputs = {"data": Archive(config.data.root).root}
+        run.inputs = {"data": dataset.root}
         run.metrics = result["validation"]
     return result
 
 
-def run_prediction(*, data: Path, split: str, weights: Path, out: Path, progress: Progress = None, **settings) -> dict:
-    """inference.predict, recorded beside the submission."""
-    from ariel_lib.config import from_dict
+def run_prediction(dataset: Dataset, *, weights: Path, out: Path, progress: Progress = None, **settings) -> dict:
+    """prediction.predict, recorded beside the submission."""
     from ariel_lib.pipeline.checkpoint import Checkpoint
     from ariel_lib.prediction.predict import predict
 
     with record_run("predict", out.parent) as run:
         with publish_progress("predict", out.parent, progress) as (progress, _):
-            result = predict(data=data, split=split, weights=weights, out=out, progress=progress, **settings)
+            result = predict(dataset, weights=weights, out=out, progress=progress, **settings)
         config = from_dict(Checkpoint.load(weights).config)
-        run.seed, run.config_hash, run.settings = config.training.seed, config_hash(config), {"split": split}
-        run.inputs = {"data": Archive(data).root, "weights": weights}
+        run.seed, run.config_hash, run.settings = config.training.seed, config_hash(config), {"split": dataset.split}
+        run.inputs = {"data": dataset.root, "weights": weights}
         run.artifacts = [path for path in (out.with_suffix(end) for end in (".csv", ".json", ".safetensors")) if path.is_file()]
         run.metrics = {"planets": result["planets"], "fallbacks": len(result["fallbacks"]), "flagged": len(result["flags"])}
     return result
 
 
-def run_calibration(
-    *, data: Path, split: str, out: Path, workers: AbstractContextManager, progress: Progress = None
-) -> tuple[dict, list[dict]]:
-    """engine.calibrate_split by the workers (a number of processes, or a pool), recorded in out; counts, and what failed."""
-    from dataclasses import asdict
+def run_calibration(dataset: Dataset, *, workers: AbstractContextManager, progress: Progress = None) -> tuple[dict, list[dict]]:
+    """calibration.calibrate_split into the data set's light-curve folder, recorded there; counts, and what failed.
 
+    workers  yields a number of processes, or a pool
+    """
     from ariel_lib.calibration.pipeline import CalibrationSettings
     from ariel_lib.calibration.visits import calibrate_split
 
-    archive, settings = Archive(data), CalibrationSettings()
+    out, settings = dataset.light_curve_folder, CalibrationSettings()
     out.mkdir(parents=True, exist_ok=True)
     with record_run("calibrate", out) as run:
-        with workers as workers, publish_progress("calibrate", out, progress) as (progress, _):
-            report = calibrate_split(archive, split, out, settings, workers=workers, progress=progress)
-        failed = [{"planet_id": f.planet_id, "visit": f.visit, "reason": f.reason} for f in report.failed]
-        run.settings = {"split": split, **json.loads(json.dumps(asdict(settings), default=str))}
-        run.inputs = {"data": archive.root}
-        run.artifacts = sorted((out / split).glob("*.safetensors"))
+        with workers as pool, publish_progress("calibrate", out, progress) as (progress, _):
+            report = calibrate_split(dataset, settings, workers=pool, progress=progress)
+        failed = [asdict(failure) for failure in report.failed]
+        run.settings = {"split": dataset.split, **json.loads(json.dumps(asdict(settings), default=str))}
+        run.inputs = {"data": dataset.root}
+        run.artifacts = sorted((out / dataset.split).glob("*.safetensors"))
         run.metrics = {"visits": len(run.artifacts), "failed": len(failed)}
     return {"done": len(report.done), "skipped": len(report.skipped), "failed": failed}, failed
 
 
-def run_intervals(*, weights: Path, outdir: Path, q: float, **settings) -> dict:
-    """intervals.train_intervals, recorded in outdir."""
-    from ariel_lib.config import from_dict
+def run_intervals(*, weights: Path, outdir: Path, q: float, data: Path | None = None, **settings) -> dict:
+    """evaluation.train_intervals, recorded in outdir.
+
+    data  folder of the training set; default: the one in the checkpoint's configuration. Raises ConfigError where it names none.
+    """
     from ariel_lib.evaluation.intervals import train_intervals
     from ariel_lib.pipeline.checkpoint import Checkpoint
 
     with record_run("corel-train", outdir) as run:
         config = from_dict(Checkpoint.load(weights).config)
+        root = data or config.data.root
+        if root is None:
+            raise ConfigError(f"{weights} does not say where its training data lie: give --data FOLDER.")
+        dataset = Dataset(root, config.data.folder, light_curves=config.data.light_curves, scratch=weights.parent)
         run.seed, run.config_hash, run.settings = config.training.seed, config_hash(config), {"q": q}
         if not settings.get("update"):  # else the weights are an output, and the intervals lie in them
             run.inputs = {"weights": weights}
-        result = train_intervals(weights=weights, outdir=outdir, q=q, **settings)
+        result = train_intervals(dataset, weights=weights, outdir=outdir, q=q, **settings)
         run.artifacts = [outdir / name for name in ("intervals.csv", "coverage.json", "coverage_by_bin.csv", "corel.safetensors")]
         run.metrics = {name: value for name, value in result.items() if name not in ("outdir", "checkpoint_updated")}
     return result
 
 
-def run_check(*, submission: Path, data: Path, outdir: Path, split: str, **settings) -> dict:
-    """checking.check_submission, recorded in outdir."""
+def run_check(dataset: Dataset, *, submission: Path, outdir: Path, **settings) -> dict:
+    """evaluation.check_submission, recorded in outdir."""
     from ariel_lib.evaluation.physics_check import check_submission
 
     with record_run("check", outdir) as run:
-        result = check_submission(submission, data, outdir, split=split, **settings)
-        run.settings = {"split": split}
-        run.inputs = {"submission": submission, "data": Archive(data).root}
+        result = check_submission(submission, dataset, outdir, **settings)
+        run.settings = {"split": dataset.split}
+        run.inputs = {"submission": submission, "data": dataset.root}
         run.artifacts = [outdir / name for name in ("violations.jsonl", "summary.json")]
         run.metrics = {"planets": result["planets"]} | {row["rule"]: row["planets"] for row in result["rules"]}
     return result
 
 
+def run_comparison(config: Config, truth: Path, **settings) -> dict:
+    """evaluation.compare on the data set that the configuration names."""
+    from ariel_lib.evaluation.comparison import compare
+    from ariel_lib.training.examples import training_set
+
+    return compare(training_set(config), config, truth, **settings)
+
+
 def run_ablation(path: Path, overrides: Sequence[str] = (), **settings) -> dict:
-    """evaluation.ablation.ablate, each point trained and recorded by run_training; recorded in the grid's output folder."""
+    """evaluation.ablate, each point trained and recorded by run_training; recorded in the grid's output folder."""
     from ariel_lib.evaluation.ablation import ablate, load_grid
 
     _, out, _ = load_grid(path, overrides)
@@ -121,17 +145,21 @@ def run_ablation(path: Path, overrides: Sequence[str] = (), **settings) -> dict:
     return result
 
 
-def run_diagnosis(*, outdir: Path, submission: Path, seed: int = 0, **settings) -> dict:
-    """evidence.diagnose, recorded in outdir/manifest.json."""
+def run_diagnosis(submission: SubmissionRecord, dataset: Dataset, outdir: Path, *, seed: int = 0, explained: int = 50, **settings) -> dict:
+    """diagnostics.diagnose, recorded in outdir/manifest.json.
+
+    explained  planets whose attributions are computed
+    """
+    from ariel_lib.diagnostics.attribution import AttributionSettings
     from ariel_lib.diagnostics.collect import diagnose
 
     with record_run("diagnose", outdir, seed=seed, manifest="manifest.json") as run:
-        result = diagnose(outdir=outdir, submission=submission, seed=seed, **settings)
+        result = diagnose(submission, dataset, outdir, attribution=AttributionSettings(explained, seed), **settings)
         page = Path(result["html"])
         run.artifacts = [page.parent / name for name in [*result["files"], "diagnostic_summary.json"]]
         if (outdir / "explanation.safetensors").is_file():
             run.artifacts.append(outdir / "explanation.safetensors")
-        run.inputs = {"submission": submission}
+        run.inputs = {"submission": submission.path}
         run.metrics = result["metrics"]
     return result | {"manifest": str(outdir / "manifest.json")}
 

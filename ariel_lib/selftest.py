@@ -1,4 +1,4 @@
-"""Does this installation work? Small checks in seconds, and the whole road on a tiny simulated set in a minute or two.
+"""Does this installation work? Small checks in seconds, and the whole pipeline on a tiny simulated set in a minute or two.
 
 What `spectramind test` runs on a user's machine; the laws of the library itself are in tests/.
 """
@@ -52,7 +52,7 @@ def run_checks(*, deep: bool = False, log: Callable[[str], None] = print) -> dic
         "ok": not any(text.startswith("failed") for text in outcome.values()),
     }
     if deep and result["ok"]:
-        result["deep"] = run_road(log=log)
+        result["deep"] = run_pipeline(log=log)
     return result
 
 
@@ -142,15 +142,16 @@ def check_notebooks() -> str | None:
     return None
 
 
-def run_road(*, log: Callable[[str], None] = print) -> dict[str, float]:
+def run_pipeline(*, log: Callable[[str], None] = print) -> dict[str, float]:
     """simulate → calibrate → train → predict → score in a scratch folder. Returns the figures of the score."""
     from ariel_lib.calibration.pipeline import CalibrationSettings
     from ariel_lib.calibration.visits import calibrate_split
     from ariel_lib.config import Config, DataConfig, ModelConfig, TrainingConfig
     from ariel_lib.evaluation.score import evaluate_submission
-    from ariel_lib.io.archive import Archive
+    from ariel_lib.io.dataset import Dataset
     from ariel_lib.prediction.predict import predict
     from ariel_lib.simulator.dataset import simulate_dataset
+    from ariel_lib.training.examples import training_set
     from ariel_lib.training.loop import train
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -160,7 +161,7 @@ def run_road(*, log: Callable[[str], None] = print) -> dict[str, float]:
         simulate_dataset(data, n_planets=DEEP_PLANETS, n_test=DEEP_TEST_PLANETS, seed=0, size="toy")
         log("deep: calibrating")
         for split in ("train", "test"):
-            report = calibrate_split(Archive(data), split, curves, CalibrationSettings(), workers=2)
+            report = calibrate_split(Dataset(data, split, light_curves=curves), CalibrationSettings(), workers=2)
             if report.failed:
                 raise SelfTestError(f"calibration failed for {report.failed}")
         log("deep: training")
@@ -169,9 +170,9 @@ def run_road(*, log: Callable[[str], None] = print) -> dict[str, float]:
             model=ModelConfig(bin_width=DEEP_BIN_WIDTH),
             training=TrainingConfig(epochs=DEEP_EPOCHS, out=str(folder / "model")),
         )
-        weights = train(config, log=log)["weights"]
+        weights = train(training_set(config), config, log=log)["weights"]
         log("deep: predicting")
-        predict(data=data, split="test", weights=weights, out=out, light_curves=curves)
+        predict(Dataset(data, light_curves=curves), weights=weights, out=out)
         return evaluate_submission(out, data / "test.csv", train_labels=data / "train.csv")
 
 

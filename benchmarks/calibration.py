@@ -29,6 +29,7 @@ from ariel_lib.calibration.visits import calibrate_split
 from ariel_lib.execution.workers import ENVIRONMENT
 from ariel_lib.instrument import AIRS, FGS1
 from ariel_lib.io.archive import Archive
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.signal import return_memory
 
 OUT = Path("build/bench")
@@ -115,7 +116,7 @@ def planets_per_second(data: str, planets: int, workers: int) -> float:
         root = Path(scratch) / "data"
         copy_planets(data, root, planets)
         calibrate_split(
-            Archive(root), "train", Path(scratch) / "out", CalibrationSettings(), workers=workers,
+            Dataset(root, "train", light_curves=Path(scratch) / "out"), CalibrationSettings(), workers=workers,
             progress=lambda *_: settled.append(time.perf_counter()),
         )  # fmt: skip
     settled = settled[workers:]  # the call before the start, and the first of each worker

@@ -17,7 +17,7 @@ from calibration import OUT, copy_planets
 
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.calibration.visits import calibrate_split
-from ariel_lib.io.archive import Archive
+from ariel_lib.io.dataset import Dataset
 
 PLANETS = 8
 LEAST = 32  # planets that each row of the table is measured on: a small set is calibrated several times
@@ -31,7 +31,7 @@ def rates(data: str, planets: int, workers: int) -> tuple[float, float]:
         copy_planets(data, root, planets)
         start = time.perf_counter()
         calibrate_split(
-            Archive(root), "train", Path(scratch) / "out", CalibrationSettings(), workers=workers,
+            Dataset(root, "train", light_curves=Path(scratch) / "out"), CalibrationSettings(), workers=workers,
             progress=lambda *_: settled.append(time.perf_counter()),
         )  # fmt: skip
         whole = (len(settled) - 1) / (time.perf_counter() - start)

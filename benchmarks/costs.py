@@ -16,12 +16,14 @@ import time
 from pathlib import Path
 
 from ariel_lib.config import load_config
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.prediction.predict import predict
+from ariel_lib.training.examples import training_set
 from ariel_lib.training.loop import train
 
 
 def cost_training(options: argparse.Namespace) -> dict:
-    """Time between the log lines of two epochs; library is the whole process's, the planets' light curves among it."""
+    """Time between the log lines of two epochs; memory is the whole process's, the planets' light curves among it."""
     stamps = []
 
     def log(line: str) -> None:
@@ -30,12 +32,13 @@ def cost_training(options: argparse.Namespace) -> dict:
 
     settings = [f"data.root={options.data}", f"training.out={options.out}", *options.overrides, f"training.epochs={options.epochs}"]
     began = time.monotonic()
-    result = train(load_config(None, settings), log=log)
+    config = load_config(None, settings)
+    result = train(training_set(config), config, log=log)
     epoch = (stamps[-1] - stamps[0]) / (len(stamps) - 1)
-    corrections = result["planets"] - result["held_out"]
+    trained = result["planets"] - result["held_out"]
     return {
-        "training_planets": corrections, "before_the_first_epoch_s": round(stamps[0] - began, 1), "epoch_s": round(epoch, 1),
-        "planets_a_second": round(corrections / epoch, 1), "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "training_planets": trained, "before_the_first_epoch_s": round(stamps[0] - began, 1), "epoch_s": round(epoch, 1),
+        "planets_a_second": round(trained / epoch, 1), "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "parameters": result["parameters"],
     }  # fmt: skip
 
@@ -46,7 +49,7 @@ def cost_answers(options: argparse.Namespace) -> dict:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         told = predict(
-            data=options.data, split="test", weights=options.weights, out=Path(folder) / "submission.csv", workers=options.workers,
+            Dataset(options.data), weights=options.weights, out=Path(folder) / "submission.csv", workers=options.workers,
             progress=lambda done, of: stamps.append((done, time.monotonic() - began)),
         )  # fmt: skip
     total, (first, start) = time.monotonic() - began, stamps[0]

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from ariel_lib.commands import run_diagnosis, run_prediction, run_training
 from ariel_lib.config import load_config
+from ariel_lib.io.dataset import Dataset
+from ariel_lib.io.submission_record import SubmissionRecord
 from ariel_lib.simulator.dataset import simulate_dataset
 
 TRAINING_PLANETS, EPOCHS, SEED = 120, 8, 8
@@ -26,7 +28,7 @@ def predict_many(out: Path, n: int, labels: Path | None, workers: int) -> Path:
         settings = [f"data.root={data}", f"training.out={model}", f"training.epochs={EPOCHS}", f"calibration.workers={workers}"]
         run_training(load_config(None, [*settings, "training.seed=1337"]))
     if not (submission.parent / "manifest_predict.json").is_file():
-        run_prediction(data=data, split="test", weights=model / "weights.safetensors", out=submission, workers=workers)
+        run_prediction(Dataset(data), weights=model / "weights.safetensors", out=submission, workers=workers)
     return submission
 
 
@@ -38,7 +40,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     arguments = parser.parse_args()
     submission = predict_many(arguments.out, arguments.planets, arguments.labels, arguments.workers)
-    result = run_diagnosis(submission=submission, outdir=arguments.out / "diagnostics", workers=arguments.workers)
+    record = SubmissionRecord.of(submission)
+    result = run_diagnosis(record, record.dataset(), arguments.out / "diagnostics", workers=arguments.workers)
     print(json.dumps({name: result[name] for name in ("html", "planets", "bytes", "seconds", "missing")}, indent=1))
 
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from ariel_lib.config import load_config
 from ariel_lib.evaluation.comparison import tabulate
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.storage import load_arrays
 from ariel_lib.io.submission import read_submission
 from ariel_lib.io.tables import read_spectra
@@ -28,6 +29,7 @@ from ariel_lib.models.baselines import ConstantSpectrum, white_depth
 from ariel_lib.pipeline.planet_fits import load_estimate
 from ariel_lib.prediction.predict import predict
 from ariel_lib.simulator.dataset import simulate_dataset
+from ariel_lib.training.examples import training_set
 from ariel_lib.training.loop import train
 
 
@@ -49,8 +51,9 @@ def main() -> None:
         data, n_planets=options.train + options.test, n_test=options.test, seed=options.seed,
         size=options.size, labels=options.labels, level=options.level, shifted=options.shifted,
     )  # fmt: skip
-    trained = train(load_config(None, [f"data.root={data}", f"training.out={model}", *options.overrides]))
-    predicted = predict(data=data, split="test", weights=trained["weights"], out=options.out / "submission.csv", workers=2)
+    config = load_config(None, [f"data.root={data}", f"training.out={model}", *options.overrides])
+    trained = train(training_set(config), config)
+    predicted = predict(Dataset(data), weights=trained["weights"], out=options.out / "submission.csv", workers=2)
     result = {name: trained[name] for name in ("epochs", "planets", "parameters", "temperature")}
     result |= {"fallbacks": predicted["fallbacks"], "seconds": round(time.monotonic() - started), "test": score_answers(options.out)}
     print(json.dumps(result, indent=1))

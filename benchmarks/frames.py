@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.submission import read_submission
 from ariel_lib.io.tables import read_spectra
 from ariel_lib.metrics import bootstrap_error, planet_scores, summary
@@ -38,7 +39,7 @@ def main() -> None:
     for level in LEVELS:
         data, out = options.out / level / "data", options.out / level / "submission.csv"
         simulate_dataset(data, n_planets=options.planets + 1, n_test=options.planets, seed=options.seed, labels=options.labels, level=level)
-        told = predict(data=data, split="test", weights=options.weights, out=out, workers=options.workers)
+        told = predict(Dataset(data), weights=options.weights, out=out, workers=options.workers)
         planets, mean, sigma = read_submission(out)
         truth = read_spectra(data / "test.csv").of(planets)
         answered = [n for n, planet in enumerate(planets) if planet not in told["fallbacks"]]

@@ -19,7 +19,7 @@ from ariel_lib.io.archive import Archive
 from ariel_lib.io.light_curves import save_light_curves
 from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.pipeline.planet_fits import PlanetFit
-from ariel_lib.prediction.predict import answer
+from ariel_lib.prediction.answer import answer
 from ariel_lib.simulator.dataset import simulate_dataset
 from ariel_lib.transit.estimate import estimate_depths
 

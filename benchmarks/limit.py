@@ -3,8 +3,8 @@
     python benchmarks/limit.py --labels LABELS.csv [--planets 200 --frames 20 --seed 4 --baselines 3]
 
 likelihood  the transit fit alone
-posterior   with how large drifts are and how far orbits lie from the catalogue, corrections from these light curves, and the
-            spectral prior, corrections from the labels that none of these planets has
+posterior   with how large drifts are and how far orbits lie from the catalogue, learned from these light curves, and the
+            spectral prior, learned from the labels that none of these planets has
 oracle      knows orbit, limb darkening, drift and noise exactly, measures the same light curves, and has a prior fitted on
             all labels, these planets' own among them: more than any honest method can know
 oracle_but_drift, ideal_fit  know less, as ariel_lib/evaluation/oracle.py says, and have the same prior
@@ -35,6 +35,7 @@ from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.calibration.visits import calibrate_split
 from ariel_lib.evaluation.oracle import ORACLES, limits, read_nuisances, read_truth, true_problem
 from ariel_lib.io.archive import Archive
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import Star, light_curves_path, list_light_curves
 from ariel_lib.io.light_curves import LightCurves, load_light_curves
 from ariel_lib.io.storage import write_atomically
@@ -89,7 +90,7 @@ def examine(data: Path, level: str, labels_csv: Path) -> dict:
     """All figures of one data set."""
     folder = data / "lightcurves"
     if level == "frames":
-        calibrate_split(Archive(data), "test", folder, CalibrationSettings(), workers=2)
+        calibrate_split(Dataset(data, light_curves=folder), CalibrationSettings(), workers=2)
     planets = list(list_light_curves(folder, "test"))
     truth, labels = read_spectra(data / "test.csv").of(planets), read_spectra(labels_csv).depth
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
@@ -97,13 +98,13 @@ def examine(data: Path, level: str, labels_csv: Path) -> dict:
     wavelength = Archive(data).wavelengths()
     own = {row.tobytes() for row in np.round(truth, 12)}
     others = np.array([row for row in labels if np.round(row, 12).tobytes() not in own])
-    corrections, full = fit_prior(others, wavelength), fit_prior(labels, wavelength)
+    prior, full = fit_prior(others, wavelength), fit_prior(labels, wavelength)
     estimates = [m.estimate for m in measured]
     population = fit_nuisance_prior(estimates)
     given = [population.condition(e) for e in estimates]
     answers = {
         "likelihood": [(e.depth, e.sigma) for e in estimates],
-        "posterior": [_both(corrections.posterior(e.depth, e.covariance)) for e in given],
+        "posterior": [_both(prior.posterior(e.depth, e.covariance)) for e in given],
     } | {name: [_both(full.posterior(*m.oracles[name])) for m in measured] for name in ORACLES}
     naive = naive_answer(others)
     figures = {}
@@ -158,7 +159,7 @@ def measure(data: Path, planet: str) -> Measured:
         estimate = estimate_depths(visits, star, wavelength)
         seconds = (time.perf_counter() - start) / len(visits)
         problem, catalogue_mean, common = true_problem(visits, star, wavelength, truth[planet])
-        nuisances = read_nuisances(archive, "test", truth)
+        nuisances = read_nuisances(Dataset(data), truth)
         return Measured(estimate, *limits(problem, catalogue_mean, common, np.array(truth[planet]["depth"]), nuisances), seconds)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from ariel_lib.evaluation.physics_check import check_submission
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import light_curves_path, list_light_curves
 from ariel_lib.io.storage import write_atomically
 from ariel_lib.io.submission import write_submission
@@ -135,10 +136,10 @@ def checking_seconds(options, drawn: list[Planet]) -> float:
     path = options.out / "submission.csv"
     write_submission(path, names, mean, sigma, fallback_mean=mean[0], fallback_sigma=0.01, order=names)
     start = time.perf_counter()
-    summary = check_submission(path, options.out / "data", options.out / "check", workers=WORKERS)
+    summary = check_submission(path, Dataset(options.out / "data"), options.out / "check", workers=WORKERS)
     taken = time.perf_counter() - start
-    if summary["detections"] != options.planets:
-        raise SystemExit(f"only {summary['detections']} of {options.planets} planets were detections")
+    if summary["with_light_curves"] != options.planets:
+        raise SystemExit(f"only {summary['with_light_curves']} of {options.planets} planets were searched for bumps")
     return taken
 
 

@@ -25,6 +25,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from ariel_lib.io.archive import Archive
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.storage import StorageError, load_arrays, save_arrays, write_atomically
 from ariel_lib.io.tables import read_spectra
 from ariel_lib.metrics import naive_answer, unclipped_score
@@ -102,7 +103,7 @@ def make_planets(options) -> tuple[Planets, dict, NuisancePrior]:
     except StorageError:
         n = options.planets
         simulate_dataset(data, n_planets=n, n_test=n, seed=options.seed, size="full", labels=options.labels, level="lightcurves")
-        planet_fits = fit_planets(Archive(data), "test", scratch=options.out, workers=2)
+        planet_fits = fit_planets(Dataset(data, scratch=options.out), workers=2)
         population = fit_nuisance_prior([o.estimate for o in planet_fits.fits.values()])
         fits = planet_fits.conditioned_on(population).fits
         truth, (others, library) = read_spectra(data / "test.csv").of(fits), other_labels(options)
@@ -261,8 +262,8 @@ def judge(said: Answer, new: Planets, naive: dict) -> dict[str, float]:
 
 def judge_exosim(options, planets: Planets, naive: dict, population: NuisancePrior, covered: dict) -> dict:
     """All simulated planets calibrate, the ExoSim planet is judged: coverage of its bins, and its rank among simulated ones."""
-    archive = Archive(options.exosim)
-    fits = fit_planets(archive, "train", scratch=options.out / "exosim", workers=1).conditioned_on(population).fits
+    dataset = Dataset(options.exosim, "train", scratch=options.out / "exosim")
+    fits = fit_planets(dataset).conditioned_on(population).fits
     truth = read_spectra(options.exosim / "train.csv").of(fits)
     arrays = answer(list(fits.values()), other_labels(options)[1])
     new, table = Planets({"truth": truth} | arrays, classes_of(arrays["sigma"], planets.sigma)), {}

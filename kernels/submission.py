@@ -1,17 +1,17 @@
 # %% [markdown]
 # # SpectraMind: from detector frames to spectra with honest error bars
 #
-# Ariel watches a star while a planet passes in front of it. What the planet's atmosphere takes from the starlight at
-# each wavelength is a few parts in ten thousand, less than the noise of a single wavelength. This notebook turns the
-# frames of the two detectors, FGS1 and AIRS-CH0, into the transit depth `(Rp/Rs)²` at 283 wavelengths **and** its
-# standard deviation.
+# Ariel observes a star while a planet passes in front of it. The planet's atmosphere absorbs a few parts in ten thousand of the
+# starlight at each wavelength, less than the noise of a single wavelength. This notebook turns the frames of the two
+# detectors, FGS1 and AIRS-CH0, into the transit depth `(Rp/Rs)²` at 283 wavelengths **and** its standard deviation.
 #
-# The road: calibrate the frames, fit the transit by physics, let the trained network V50 correct what physics left
-# over, rescale the standard deviations as held-out planets demand, and write a submission that is always complete.
+# Steps: calibrate the frames, fit the transit at all wavelengths together, combine the depths with the training spectra,
+# correct the result with the trained network V50, rescale the standard deviations by a factor learned on held-out planets,
+# and write a submission that is complete at all times.
 
 # %% [markdown]
 # ## Parameters
-# `None` finds the attached input by a file that it holds.
+# `None`: the attached input is found by a file that it contains.
 
 # %% tags=["parameters"]
 inputs = "/kaggle/input"  # where data sets are attached
@@ -27,8 +27,8 @@ max_hours = 8.5  # of the nine that a session may take; None: no limit
 
 # %% [markdown]
 # ## Install, offline
-# The wheels come from the attached data set, wherever it is mounted, and pip refuses any that differ by a byte from what
-# was released. Where the library is there already, nothing happens.
+# The wheels come from the attached data set, wherever it is mounted; pip refuses any whose hash is not the pinned one. Where the
+# library is installed already, nothing happens.
 
 # %% tags=["install"]
 import importlib.util
@@ -50,7 +50,7 @@ from IPython.display import Image
 from ariel_lib.commands import run_prediction
 from ariel_lib.diagnostics.report import report_from_artifacts
 from ariel_lib.execution.time_budget import Budget
-from ariel_lib.io.archive import Archive
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.kaggle_inputs import find_input
 from ariel_lib.io.submission import read_submission, validate_submission
 from ariel_lib.plots.figures import draw_spectra, render_png
@@ -58,23 +58,21 @@ from ariel_lib.plots.figures import draw_spectra, render_png
 budget = Budget(max_hours and 3600 * max_hours, started=started)
 data = Path(data or find_input("sample_submission.csv", under=inputs))
 weights = Path(weights or find_input("weights.safetensors", under=inputs) / "weights.safetensors")
-archive = Archive(data)
-print(f"{len(archive.requested_planets())} planets to answer for, from {data.name}")
+dataset = Dataset(data, split, light_curves=light_curves, scratch=Path(out).parent)
+print(f"{len(dataset.planets)} planets, from {data.name}")
 
 # %% [markdown]
 # ## Predict
-# A valid submission stands before the first planet is looked at: every row the mean of all training spectra, with a
-# standard deviation wide enough to score zero, not less. It is rewritten after each round of planets. A planet that
-# cannot be read keeps that row, and its reason is logged; what there is no time for is given up in a stated order. At the
-# end `manifest_predict.json` says what the run was made of.
+# A valid submission is written before the first planet is read: every row the mean of all training spectra, with a
+# standard deviation wide enough to score zero, not less. It is rewritten after each batch of planets. A planet that
+# cannot be read keeps that row, and the reason is logged; what there is no time for is skipped in a stated order.
+# `manifest_predict.json` records weights, data, versions and hashes of the run.
 
 # %%
 result = run_prediction(
-    data=data,
-    split=split,
+    dataset,
     weights=weights,
     out=Path(out),
-    light_curves=light_curves,
     workers=workers,
     budget=budget,
     log=print,
@@ -83,34 +81,34 @@ result
 
 # %% [markdown]
 # ## Validate
-# Every planet asked for, every column, no missing value: otherwise this cell stops with the reason.
+# Every requested planet, every column, no missing value: otherwise this cell stops with the reason.
 
 # %%
 validate_submission(out, data / "sample_submission.csv")
 print(f"{out} is valid; {budget}")
 
 # %% [markdown]
-# ## What came out
-# The first spectra with their one-sigma bands. Bumps that stand above the band are molecules.
+# ## Recovered spectra
+# The first spectra with their one-sigma bands. Features larger than the band are molecular absorption.
 
 # %%
 planets, mean, sigma = read_submission(out)
 budget.attempt(
     "figure",
     5,
-    lambda: Image(render_png(draw_spectra(planets[:3], mean[:3], sigma[:3], wavelengths=archive.wavelengths()))),
+    lambda: Image(render_png(draw_spectra(planets[:3], mean[:3], sigma[:3], wavelengths=dataset.wavelengths))),
 )
 
 # %% [markdown]
 # ## Report
-# One page, complete in itself: the spectra with their bands and, where the truth is known, how honest the bands are.
+# One self-contained page: the spectra with their bands and, where the truth is known, the coverage of the bands.
 
 # %%
 budget.attempt(
     "report",
     15,
     lambda: report_from_artifacts(
-        out, report, labels_csv=truth, wavelengths=archive.wavelengths(), title="Recovered spectra"
+        out, report, labels_csv=truth, wavelengths=dataset.wavelengths, title="Recovered spectra"
     ),
 )
-print(f"done; {budget}; given up: {budget.skipped or 'nothing'}")
+print(f"done; {budget}; skipped: {budget.skipped or 'nothing'}")

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # SpectraMind in one sitting
 #
-# A telescope, a sky and the whole pipeline, small enough for a laptop: simulate a few planets down to detector
-# counts, train V50 on most of them, predict the others from their frames, and hold the answer against the truth. The
-# planets are few and the light curves short, so that the score shows that the road is whole, not how far it leads.
+# The whole pipeline on a simulated data set, small enough for a laptop: simulate a few planets down to detector counts,
+# train V50 on most of them, predict the others from their frames, and compare with the truth. The planets are few and the
+# light curves short: the score shows that the pipeline works, not how accurate it is on real data.
 
 # %% tags=["parameters"]
 inputs = "/kaggle/input"  # where data sets are attached
@@ -16,8 +16,8 @@ workers = 2
 
 # %% [markdown]
 # ## Install, offline
-# The wheels come from the attached data set, wherever it is mounted, and pip refuses any that differ by a byte from what
-# was released. Where the library is there already, nothing happens.
+# The wheels come from the attached data set, wherever it is mounted; pip refuses any whose hash is not the pinned one. Where the
+# library is installed already, nothing happens.
 
 # %% tags=["install"]
 import importlib.util
@@ -40,7 +40,7 @@ from ariel_lib.commands import run_prediction, run_training
 from ariel_lib.config import CalibrationConfig, Config, DataConfig, TrainingConfig
 from ariel_lib.diagnostics.report import report_from_artifacts
 from ariel_lib.evaluation.score import evaluate_submission
-from ariel_lib.io.archive import Archive
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.submission import read_submission
 from ariel_lib.plots.figures import draw_spectra, render_png
 from ariel_lib.simulator.dataset import simulate_dataset
@@ -49,7 +49,7 @@ folder = Path(folder)
 data, submission = folder / "data", folder / "submission.csv"
 
 # %% [markdown]
-# ## A sky
+# ## Simulate
 # Spectra with molecular bands, clouds and Rayleigh scattering; limb-darkened transits; jitter, drift, dark current,
 # dead pixels, non-linearity and noise. The files look as Kaggle's do. The truth of the test planets goes to
 # `test.csv`.
@@ -71,16 +71,17 @@ result["validation"]
 
 # %% [markdown]
 # ## Predict and score
-# 0 is what the mean of all training spectra would score, 1 is a perfect answer.
+# The score is 0 for the mean of all training spectra and 1 for the true spectra.
 
 # %%
-run_prediction(data=data, split="test", weights=Path(result["weights"]), out=submission, workers=workers)
+dataset = Dataset(data, "test")
+run_prediction(dataset, weights=Path(result["weights"]), out=submission, workers=workers)
 evaluate_submission(submission, data / "test.csv", train_labels=data / "train.csv")
 
 # %%
 ids, mean, sigma = read_submission(submission)
-truth = Archive(data).labels("test").of(ids)
-Image(render_png(draw_spectra(ids, mean, sigma, truth=truth, wavelengths=Archive(data).wavelengths())))
+truth = dataset.labels().of(ids)
+Image(render_png(draw_spectra(ids, mean, sigma, truth=truth, wavelengths=dataset.wavelengths)))
 
 # %% [markdown]
 # ## Report
@@ -91,6 +92,6 @@ report_from_artifacts(
     folder / "report.html",
     labels_csv=data / "test.csv",
     train_labels_csv=data / "train.csv",
-    wavelengths=Archive(data).wavelengths(),
+    wavelengths=dataset.wavelengths,
     title="Recovered spectra of the toy set",
 )

@@ -1,17 +1,17 @@
 # %% [markdown]
 # # SpectraMind: training V50
 #
-# V50 starts from the physical answer: a limb-darkened transit fitted to the calibrated light curves gives each
-# planet's spectrum and its standard deviation. A state-space encoder reads the FGS1 light curve, a graph network lets
-# neighbouring wavelengths and the bands of one molecule speak to one another, and two heads correct mean and standard
-# deviation. Both heads start at zero, so that training begins at the physical answer and has to earn its keep.
+# V50 corrects a closed-form estimate: a limb-darkened transit fitted to the calibrated light curves, combined with the
+# training spectra, gives each planet's spectrum and its standard deviation. A state-space encoder reads the FGS1 light curve,
+# a graph network passes messages between neighbouring wavelengths and between the bands of one molecule, and two heads
+# correct mean and standard deviation. Both heads are zero at the start, so that an untrained network returns the estimate itself.
 #
-# What is calibrated stays calibrated, and an interrupted epoch is taken up again: attach this notebook's output as an
-# input, name it below and run again.
+# Calibrated light curves are kept and an interrupted training is resumed: attach this notebook's output as an input, name it
+# below and run again.
 
 # %% [markdown]
 # ## Parameters
-# `None` finds the attached input by a file that it holds.
+# `None`: the attached input is found by a file that it contains.
 
 # %% tags=["parameters"]
 inputs = "/kaggle/input"  # where data sets are attached
@@ -21,7 +21,7 @@ previous = None  # output folder of an earlier session, to go on from
 out = "v50"
 seed = 1337
 epochs = 60
-folds = 3  # networks that answer together; each holds out its share of the planets
+folds = 3  # networks whose predictions are combined; each holds out its share of the planets
 batch_size = 32
 bin_width = 0  # FGS1 samples averaged before the encoder; 0 chooses
 max_hours = 8.0  # a session of twelve hours ends cleanly long before its limit
@@ -29,8 +29,8 @@ workers = 4
 
 # %% [markdown]
 # ## Install, offline
-# The wheels come from the attached data set, wherever it is mounted, and pip refuses any that differ by a byte from what
-# was released. Where the library is there already, nothing happens.
+# The wheels come from the attached data set, wherever it is mounted; pip refuses any whose hash is not the pinned one. Where the
+# library is installed already, nothing happens.
 
 # %% tags=["install"]
 import importlib.util
@@ -54,13 +54,13 @@ from IPython.display import Image
 
 from ariel_lib.commands import run_training
 from ariel_lib.config import CalibrationConfig, Config, DataConfig, ModelConfig, TrainingConfig
-from ariel_lib.io.archive import Archive
 from ariel_lib.io.kaggle_inputs import find_input, take_up_session
 from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.pipeline.planet_fits import fit_planets
 from ariel_lib.plots.figures import draw_history, draw_spectra, render_png
-from ariel_lib.prediction.predict import answer
+from ariel_lib.prediction.answer import answer
 from ariel_lib.priors.scale_height import LabelledSpectra
+from ariel_lib.training.examples import training_set
 
 config = Config(
     data=DataConfig(root=str(data or find_input("train.csv", under=inputs)), light_curves=light_curves),
@@ -73,39 +73,38 @@ config
 
 # %% [markdown]
 # ## Train
-# Frames that are not yet light curves are calibrated on the way, in at most two thirds of the time; what remains is left
-# to another session. Planets held out of training decide when to stop, and give the factor by which the standard
-# deviations are rescaled.
+# Frames that are not calibrated yet are calibrated first, in at most two thirds of the time; the rest is left to another
+# session. Planets held out of training decide when to stop, and give the factor by which the standard deviations are
+# rescaled.
 
 # %%
 result = run_training(config, log=print)
 result["validation"]
 
 # %% [markdown]
-# ## Did training earn its keep?
-# Epoch 0 is the answer of the memory, before training. The weights of the best epoch are kept, and those of epoch 0 if none was better.
+# ## Held-out score by epoch
+# Epoch 0 is the library posterior, before training. The weights of the best epoch are kept, those of epoch 0 if none was better.
 
 # %%
 history = json.loads((Path(out) / "metrics.json").read_text())["history"]
 Image(render_png(draw_history(history)))
 
 # %% [markdown]
-# Three planets: recovered spectrum with its one-sigma band, and the label, which neither the network that answers here nor
-# its memory has seen.
+# Three planets: recovered spectrum with its one-sigma band, and the label. Neither the network used here nor its spectral
+# library contains that label.
 
 # %%
-checkpoint, archive = Checkpoint.load(result["weights"]), Archive(config.data.root)
-held_out_checkpoints = checkpoint.as_held_out(LabelledSpectra.read(archive, config.data.folder))
-where = {"scratch": out, "light_curves": light_curves, "planets": list(held_out_checkpoints)[:3]}
-seen = fit_planets(archive, config.data.folder, **where).conditioned_on(checkpoint).fits
+checkpoint, dataset = Checkpoint.load(result["weights"]), training_set(config)
+held_out_checkpoints = checkpoint.as_held_out(LabelledSpectra.read(dataset))
+seen = fit_planets(dataset.select(list(held_out_checkpoints)[:3])).conditioned_on(checkpoint).fits
 answers = [answer(planet_fit, held_out_checkpoints[planet]) for planet, planet_fit in seen.items()]
 mean, sigma = (np.stack([getattr(found, name) for found in answers]) for name in ("mean", "sigma"))
-labels = archive.labels(config.data.folder).of(seen)
-Image(render_png(draw_spectra(list(seen), mean, sigma, truth=labels, wavelengths=archive.wavelengths())))
+labels = dataset.labels().of(seen)
+Image(render_png(draw_spectra(list(seen), mean, sigma, truth=labels, wavelengths=dataset.wavelengths)))
 
 # %% [markdown]
-# The weights carry their configuration; the submission kernel needs nothing else. `manifest.json` beside them holds their
-# SHA-256, without which they are not used; `manifest_train.json` says what the run was made of.
+# The weights contain their configuration; the submission kernel needs nothing else. `manifest.json` beside them has their
+# SHA-256, without which they are not used; `manifest_train.json` records data, versions and hashes of the run.
 
 # %%
 print(Path(result["weights"]).name, Path(result["weights"]).stat().st_size, "bytes")

@@ -11,6 +11,7 @@ from ariel_lib.instrument import AIRS, FGS1, INSTRUMENTS, Instrument, airs_wavel
 from ariel_lib.io.layout import CalibrationMaps, Converter
 from ariel_lib.io.writer import write_axis, write_calibration_maps, write_converters, write_signal
 
+
 @dataclass(frozen=True)
 class Visit:
     """Reads of one visit, what reduces them, and the light (time, column) that the trace received between them."""
@@ -110,3 +111,74 @@ def small_frames(tmp_path_factory, make_visit):
     write_axis(root, np.arange(24) / 900, np.tile([0.1, 4.5], 12), np.arange(60) / 9000, airs_wavelengths())
     write_converters(root, {name: made.detector.converter for name in INSTRUMENTS})
     return root
+
+
+def draw_labels(rng: np.random.Generator, wavelength: np.ndarray):
+    """Sixteen labelled spectra, p0 … p15, whose features grow with their scale height."""
+    from ariel_lib.io.layout import Spectra
+    from ariel_lib.priors.scale_height import LabelledSpectra
+
+    scale = np.exp(rng.normal(np.log(1e-4), 0.5, 16))
+    shapes = np.sin(3 * wavelength + rng.normal(0, 0.5, (16, 1))) + 0.2 * rng.standard_normal((16, len(wavelength)))
+    depth = 0.012 + 1e-3 * rng.standard_normal((16, 1)) + 2 * scale[:, None] * shapes
+    return LabelledSpectra(Spectra(tuple(f"p{number}" for number in range(16)), depth), scale)
+
+
+def draw_corel(rng: np.random.Generator, n: int):
+    """Intervals of an untrained quantile network."""
+    import torch
+
+    from ariel_lib.uncertainty.corel import FEATURES, Corel, QuantileNetwork
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        network = QuantileNetwork(n).eval()
+    return Corel(network, rng.normal(size=FEATURES), 1 + rng.random(FEATURES), 0.9, 1 + rng.random(n), 1.7)
+
+
+def draw_corrections(rng: np.random.Generator, n: int):
+    """A population of small nuisances, and an instrument that makes every depth 2 % too large."""
+    from ariel_lib.transit.population.corrections import PopulationCorrections
+    from ariel_lib.transit.population.multiplicative_bias import MultiplicativeBias
+    from ariel_lib.transit.population.nuisance_prior import NuisancePrior
+    from ariel_lib.transit.result import KINDS
+
+    root = 1e-3 * rng.standard_normal((n, n))
+    return PopulationCorrections(NuisancePrior(rng.uniform(0.1, 0.9, KINDS)), MultiplicativeBias(np.full(n, 0.02), root @ root.T))
+
+
+@pytest.fixture(scope="session")
+def make_checkpoint():
+    """make(members, settings, corel) → an untrained Checkpoint of thirteen wavelengths, every field unlike its default, and the
+    labelled spectra of its prior and library; two planets are held out for each member. settings: of config["model"]."""
+
+    def make(members: int = 2, settings: dict | None = None, corel: bool = False):
+        from ariel_lib.models.ensemble import Ensemble  # here: most tests need no torch
+        from ariel_lib.models.features import FGS1_CHANNELS, NODE_FEATURES, STAR_FEATURES
+        from ariel_lib.models.v50 import V50
+        from ariel_lib.pipeline.checkpoint import Checkpoint
+        from ariel_lib.priors.gaussian import fit_prior
+        from ariel_lib.priors.spectral_library import fit_spectral_library
+        from ariel_lib.uncertainty.temperature import Temperature
+
+        rng, wavelength = np.random.default_rng(7), np.concatenate([[0.7], np.linspace(1.95, 3.9, 12)])
+        labelled = draw_labels(rng, wavelength)
+        depth, planets = labelled.labels.depth, labelled.labels.planet_ids
+        sizes = {"d_model": 8, "depth": 1, "d_state": 4, "headdim": 8, "embedding": 6, "hidden": 8, "gnn_layers": 1}
+        axes = {"channels": len(FGS1_CHANNELS), "node_features": NODE_FEATURES, "star_features": STAR_FEATURES}
+        checkpoint = Checkpoint(
+            network=Ensemble([V50(**axes, **sizes, wavelength=wavelength.tolist(), seed=seed) for seed in range(members)]).eval(),
+            prior=fit_prior(depth, wavelength),
+            library=fit_spectral_library(depth, wavelength, labelled.scale),
+            corrections=draw_corrections(rng, len(wavelength)),
+            temperature=Temperature(((1.3, 0.8), (1.1, 0.9)), (1e-4,), 1.05, 12, "regime"),
+            wavelength=wavelength,
+            fallback_mean=depth.mean(axis=0),
+            fallback_sigma=depth.std(axis=0),
+            config={"model": {"initial_estimate": "library"} | (settings or {}), "seed": 3},
+            held_out=tuple(planets[2 * member : 2 * member + 2] for member in range(members)),
+            corel=draw_corel(rng, len(wavelength)) if corel else None,
+        )
+        return checkpoint, labelled
+
+    return make

@@ -12,10 +12,12 @@ import pytest
 
 from ariel_lib.config import load_config
 from ariel_lib.io.archive import Archive
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.submission import read_submission, validate_submission
 from ariel_lib.io.tables import read_spectra
 from ariel_lib.metrics import column_weights, gll_gain, naive_answer
 from ariel_lib.prediction.predict import predict
+from ariel_lib.training.examples import training_set
 
 AIRS, FGS1 = "AIRS-CH0", "FGS1"
 SMALL = ("model.d_model=16", "model.d_state=4", "model.hidden=8", "model.gnn_layers=1", "model.ssm_depth=1", "training.epochs=1")
@@ -170,7 +172,7 @@ def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("faults")
     dataset.simulate_dataset(root / "data", n_planets=10, n_test=2, seed=11, size="toy")
     config = load_config(None, [f"data.root={root / 'data'}", f"training.out={root / 'model'}", *SMALL])
-    return root / "data", train(config, log=lambda line: None)["weights"]
+    return root / "data", train(training_set(config), config, log=lambda line: None)["weights"]
 
 
 def compare(made, folder, damages, others, caplog):
@@ -182,10 +184,10 @@ def compare(made, folder, damages, others, caplog):
     for name, kind in victims.items():
         DAMAGE[kind][0](hurt, hurt / "test" / name)
     shutil.copytree(data / "test" / Archive(data).planets("test")[0], hurt / "test" / "9999", copy_function=os.link)
-    predict(data=whole, split="test", weights=weights, out=folder / "a" / "submission.csv", workers=2)
+    predict(Dataset(whole), weights=weights, out=folder / "a" / "submission.csv", workers=2)
     caplog.clear()
     with caplog.at_level(logging.WARNING):
-        found = predict(data=hurt, split="test", weights=weights, out=folder / "b" / "submission.csv", workers=2)
+        found = predict(Dataset(hurt), weights=weights, out=folder / "b" / "submission.csv", workers=2)
     validate_submission(folder / "b" / "submission.csv", hurt / "sample_submission.csv")
     check_rows(folder, victims)
     logged = caplog.text

@@ -1,1 +1,1 @@
-"""Detector frames to light curves: what is done to frames, in the order of pipeline.py."""
+"""Calibration: from detector frames to light curves. The order of the steps is in pipeline.py."""

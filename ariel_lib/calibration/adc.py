@@ -1,4 +1,4 @@
-"""The analogue-to-digital converter undone: counts to electrons. The first place where a read gets its noise."""
+"""Analogue-to-digital conversion inverted: counts to electrons, with the read noise variance."""
 
 import numpy as np
 
@@ -8,10 +8,10 @@ from ariel_lib.io.layout import Converter
 
 
 def to_electrons(counts: np.ndarray, converter: Converter, read_noise: np.ndarray) -> Frames:
-    """Counts / gain + offset. The converter's floor lowers every read by half a count, which CDS cancels.
+    """Electrons = counts / gain + offset. Rounding down lowers every read by half a count on average, which CDS cancels.
 
     counts      (time, row, column)  uint16; a count at full scale is saturated and masked
-    read_noise  (row, column)        electrons a read; its square plus that of rounding, (1/gain)² / 12, is the variance
+    read_noise  (row, column)        electrons per read; the variance is its square plus that of rounding, (1/gain)² / 12
     """
     signal = counts / converter.gain + converter.offset
     variance = read_noise**2 + converter.gain**-2 / 12

@@ -1,9 +1,9 @@
-"""Light that is not the star's: a level per sample, smooth over the columns, from the pixels beside the trace.
+"""Background: one level per sample, smooth over the columns, estimated from the pixels beside the trace.
 
-Most of what these pixels see is the star's own diffraction wings (all but about 2 electrons a sample on planet 9000001,
-whose first row is vignetted). That does no harm as long as the level follows the star in time: the wings take the same
-small fraction from every sample. Hence the level is measured sample by sample and smoothed over a 200th of the visit
-only, short against an ingress; without smoothing its noise, common to all wavelengths, would baseline a faint star's.
+Most of the signal in these pixels is from the star's diffraction wings (all but about 2 electrons per sample on planet
+9000001, whose first row is vignetted). Subtracting it is harmless while the level follows the star in time: the same small
+fraction is removed from every sample. The level is therefore measured for each sample and smoothed only over 1/200 of the
+visit, short compared to an ingress; unsmoothed, its noise, common to all wavelengths, would dominate on a faint star.
 """
 
 from dataclasses import dataclass, replace
@@ -16,18 +16,18 @@ from ariel_lib.errors import SpectraMindError
 from ariel_lib.instrument import Instrument
 from ariel_lib.io.light_curves import LightCurve
 
-DEGREE = 2  # of the polynomial over the columns of a spectrum; the level of a photometer is one number
-SMOOTHED_FRACTION = 200  # the running mean spans this part of the visit
+DEGREE = 2  # of the polynomial over the columns of a spectrometer; the level of a photometer is a constant
+SMOOTHED_FRACTION = 200  # the running mean spans 1/200 of the visit
 MIN_WINDOW = 5  # samples
 
 
 @dataclass(frozen=True)
 class BackgroundPlan:
-    """A linear estimator of the level, fixed for the visit: coefficients(t) = Σ weights · S(t).
+    """Linear estimator of the background level, fixed for the visit: coefficients(t) = Σ weights · S(t).
 
     weights     (term, row, column)
-    basis       (term, column)  Legendre polynomials over the columns extracted: level(column) = coefficients · basis
-    covariance  (term, term)    of one sample's coefficients, electrons²
+    basis       (term, column)  Legendre polynomials over the extracted columns: level(column) = coefficients · basis
+    covariance  (term, term)    of the coefficients of one sample, electrons²
     """
 
     weights: np.ndarray
@@ -37,11 +37,11 @@ class BackgroundPlan:
 
 @dataclass(frozen=True)
 class Background:
-    """The level's coefficients in time.
+    """Time series of the background level.
 
-    coefficients  (time, term)        electrons a pixel and sample
+    coefficients  (time, term)        electrons per pixel and sample
     covariance    (time, term, term)  electrons²
-    mask          (time,)             True where no sample nearby could be measured
+    mask          (time,)             True where no level could be measured
     """
 
     coefficients: np.ndarray
@@ -50,12 +50,12 @@ class Background:
 
 
 def background_columns(instrument: Instrument) -> slice:
-    """The columns whose level is measured: those of the spectrum; all of a photometer's."""
+    """Columns in which the background is measured: those of the spectrum, or all columns of a photometer."""
     return slice(*(instrument.crop or (0, instrument.columns)))
 
 
 def background_pixels(instrument: Instrument) -> np.ndarray:
-    """Pixels above and below those whose light is extracted: bool (row, column)."""
+    """Pixels above and below the extraction aperture, from which the background is measured: bool (row, column)."""
     pixels = np.zeros((instrument.rows, instrument.columns), bool)
     for rows in instrument.background_rows:
         pixels[slice(*rows), background_columns(instrument)] = True
@@ -63,10 +63,12 @@ def background_pixels(instrument: Instrument) -> np.ndarray:
 
 
 def plan_background(variance: np.ndarray, bad: np.ndarray, instrument: Instrument) -> BackgroundPlan:
-    """Least squares over the good pixels of the background rows.
+    """Background estimator by least squares over the good pixels of the background rows.
 
     variance  (row, column)  electrons², of one sample
     bad       (row, column)  True where a pixel must not be used
+
+    Raises SpectraMindError if no background pixel is good.
     """
     columns = background_columns(instrument)
     degree = 0 if instrument.crop is None else DEGREE
@@ -84,7 +86,7 @@ def plan_background(variance: np.ndarray, bad: np.ndarray, instrument: Instrumen
 
 
 def measure_background(frames: Frames, plan: BackgroundPlan) -> Background:
-    """The level of every CDS sample; a sample in which one of the pixels used is masked has none."""
+    """Background level of every CDS sample; samples in which one of the pixels used is masked are masked."""
     used = plan.weights.any(axis=0)
     coefficients = frames.signal[:, used] @ plan.weights[:, used].T
     covariance = np.broadcast_to(plan.covariance, (len(frames), *plan.covariance.shape))
@@ -92,7 +94,7 @@ def measure_background(frames: Frames, plan: BackgroundPlan) -> Background:
 
 
 def smooth_background(background: Background) -> Background:
-    """Running mean over a 200th of the visit (at least 5 samples), shorter at the ends, blind to masked samples."""
+    """Running mean over 1/200 of the visit (at least 5 samples), shorter at the ends, over unmasked samples."""
     n = len(background.mask)
     half = max(MIN_WINDOW, n // SMOOTHED_FRACTION) // 2
     good = ~background.mask
@@ -107,15 +109,15 @@ def smooth_background(background: Background) -> Background:
 def subtract_background(
     curve: LightCurve, background: Background, plan: BackgroundPlan, extraction: ExtractionPlan
 ) -> LightCurve:
-    """Take the level out of the extracted light: Σ w (S − B) = Σ w S − B Σ w, as B is the same in every row.
+    """Subtract the background from an extracted light curve: Σ w (S − B) = Σ w S − B Σ w, as B is the same in every row.
 
-    The level's variance is counted as read noise, which is most of it.
+    The variance of the level, mostly read noise, is added to variance_read.
     """
     wavelengths = extraction.instrument.n_wavelengths
     basis = np.ones((1, 1)) if wavelengths == 1 else extraction.to_wavelengths(plan.basis)
     footprint = extraction.to_wavelengths(extraction.weights.sum(0)[None])[0]
     terms = (basis[:, None] * basis).reshape(-1, wavelengths)
-    kind, shape = curve.flux.dtype, curve.flux.shape  # float32 where the kernel made it
+    kind, shape = curve.flux.dtype, curve.flux.shape  # float32 from the compiled kernel
     level = background.coefficients.astype(kind) @ basis.astype(kind)
     variance = background.covariance.reshape(len(background.mask), -1).astype(kind) @ terms.astype(kind)
     footprint = footprint.astype(kind)
@@ -130,7 +132,7 @@ def subtract_background(
 
 
 def _running_sum(values: np.ndarray, half: int) -> np.ndarray:
-    """Sum over the 2·half + 1 samples around each, fewer at the ends: along the first axis."""
+    """Running sum over 2·half + 1 samples along the first axis, over fewer at the ends."""
     n = len(values)
     total = np.concatenate([np.zeros_like(values[:1]), np.cumsum(values, axis=0)])
     here = np.arange(n)

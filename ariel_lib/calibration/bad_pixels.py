@@ -1,6 +1,6 @@
-"""Pixels that must not be used: dead, without a usable flat, saturated for good, or unstable in time.
+"""Bad pixels: dead, without a usable flat, frequently saturated, or unstable in time.
 
-Hot pixels are kept: their dark is stable and removed, its Poisson noise already lowers their weight.
+Hot pixels are kept: their dark current is stable and subtracted, and its Poisson noise lowers their weight.
 """
 
 from dataclasses import dataclass
@@ -10,19 +10,21 @@ import numpy as np
 from ariel_lib.calibration.frames import Frames
 from ariel_lib.io.layout import CalibrationMaps
 
-MIN_FLAT = 0.25  # flats of live pixels are 0.93 to 1.07, of dead ones -0.05 to 0.06 (342072318 and 9000001)
-MAX_SATURATED = 0.01  # fraction of samples; a rarer saturation masks its own samples only
-UNSTABLE = 5.0  # scatter in time over what noise and pointing explain
-STEP_LIMIT = 30.0  # standard deviations
+MIN_FLAT = 0.25  # flats of live pixels are 0.93 to 1.07, of dead ones -0.05 to 0.06 (planets 342072318 and 9000001)
+MAX_SATURATED = 0.01  # fraction of samples; rarer saturation masks only the samples concerned
+UNSTABLE = 5.0  # ratio of the scatter in time to that expected from noise and pointing
+STEP_LIMIT = 30.0  # standard deviations at which a step between samples is clipped
 
 
 @dataclass(frozen=True)
 class PixelStatistics:
-    """Pixel by pixel what a stream of CDS samples was like: all but `count` are (row, column).
+    """Statistics of a stream of CDS samples for each pixel; all but count are (row, column).
 
-    mean, variance  electrons, and electrons² as propagated
-    scatter         variance in time, electrons², from successive differences, which a transit hardly touches
-    masked          number of samples masked
+    count     number of samples
+    mean      electrons
+    variance  propagated, electrons²
+    scatter   variance in time from successive differences, insensitive to a transit, electrons²
+    masked    number of masked samples
     """
 
     count: int
@@ -34,11 +36,12 @@ class PixelStatistics:
 
 @dataclass(frozen=True)
 class PixelSums:
-    """Statistics in the making: all but `count` and `last` are (row, column).
+    """Running sums from which PixelStatistics are computed; all but count and last are (row, column).
 
+    count             number of samples
     signal, variance  sums over the unmasked samples, electrons and electrons²
     steps             sum of squared differences between successive unmasked samples, electrons²
-    masked            number of samples masked
+    masked            number of masked samples
     last              the last sample of the stream
     """
 
@@ -50,13 +53,14 @@ class PixelSums:
     last: Frames
 
     def statistics(self) -> PixelStatistics:
+        """Means and scatter from the sums."""
         samples = np.maximum(self.count - self.masked, 1)
         steps = 2 * max(self.count - 1, 1)
         return PixelStatistics(self.count, self.signal / samples, self.variance / samples, self.steps / steps, self.masked)
 
 
 def add_samples(sums: PixelSums | None, frames: Frames) -> PixelSums:
-    """The sums with another block of CDS samples (at least one) added; None starts them."""
+    """Add a block of at least one CDS sample to the sums; sums None starts them."""
     good = ~frames.mask
     start = [] if sums is None else [sums.last]
     steps = _squared_steps(*(
@@ -79,19 +83,19 @@ def add_samples(sums: PixelSums | None, frames: Frames) -> PixelSums:
 
 
 def _squared_steps(signal: np.ndarray, variance: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Σ (Sᵢ₊₁ − Sᵢ)², no single step counting for more than STEP_LIMIT sigma: one outlier must not condemn a pixel."""
+    """Σ (Sᵢ₊₁ − Sᵢ)² over time, each step clipped at STEP_LIMIT sigma so that one outlier does not make a pixel unstable."""
     limit = STEP_LIMIT**2 * (variance[1:] + variance[:-1])
     return np.where(mask[1:] | mask[:-1], 0, np.minimum(np.diff(signal, axis=0) ** 2, limit)).sum(0)
 
 
 def unusable_pixels(maps: CalibrationMaps) -> np.ndarray:
-    """Dead by the map, with a flat near or below zero, or with a map that is not a number: bool (row, column)."""
+    """Pixels marked dead, with a flat below MIN_FLAT, or with non-finite maps: bool (row, column)."""
     finite = np.isfinite(maps.dark) & np.isfinite(maps.read_noise) & np.isfinite(maps.linearity).all(0)
     return maps.dead | ~(maps.flat > MIN_FLAT) | ~finite
 
 
 def neutralise(maps: CalibrationMaps, bad: np.ndarray) -> CalibrationMaps:
-    """Maps that leave bad pixels as they are, so that their weight of 0 never meets a NaN or an overflow."""
+    """Maps with neutral values at bad pixels (row, column), so that these stay finite; their weight is 0."""
     identity = np.zeros(maps.linearity.shape)
     identity[1] = 1
     return CalibrationMaps(
@@ -101,13 +105,13 @@ def neutralise(maps: CalibrationMaps, bad: np.ndarray) -> CalibrationMaps:
 
 
 def unstable_pixels(pixels: PixelStatistics, unusable: np.ndarray) -> np.ndarray:
-    """Saturated too often, or scattering in time far above propagated noise and pointing jitter: bool (row, column).
+    """Pixels that are frequently saturated or whose scatter far exceeds propagated noise and jitter: bool (row, column).
 
-    Pointing moves light over the gradient of the image, S ≈ M − δ·∇M, so that pixels on the trace scatter by
-    jitter²·|∇M|² more. The jitter is the median over the pixels on the steepest slopes, which no single pixel can move.
+    A pointing offset δ changes the image by S ≈ M − δ·∇M, which adds jitter²·|∇M|² to the variance of pixels on the trace. The
+    jitter is estimated as the median over the pixels with the steepest gradients.
 
-    pixels    of CDS samples
-    unusable  (row, column)  pixels already known as bad, left out of the jitter
+    pixels    statistics of CDS samples
+    unusable  (row, column)  pixels already known as bad, left out
     """
     saturated = pixels.masked > MAX_SATURATED * pixels.count
     if pixels.count < 2:
@@ -117,6 +121,6 @@ def unstable_pixels(pixels: PixelStatistics, unusable: np.ndarray) -> np.ndarray
     excess = (pixels.scatter[steep] - pixels.variance[steep]) / slope[steep]
     jitter = max(np.median(excess), 0.0) if steep.any() else 0.0
     expected = pixels.variance + jitter * slope
-    # A scatter from n samples is itself uncertain by √(2/n): short runs get room for it.
+    # The relative uncertainty of a variance from n samples is √(2/n): the limit is raised accordingly.
     limit = UNSTABLE**2 * (1 + 5 * np.sqrt(2 / (pixels.count - 1)))
     return (saturated | (pixels.scatter > limit * expected)) & ~unusable

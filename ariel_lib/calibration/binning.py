@@ -1,4 +1,4 @@
-"""Light curves at a coarser cadence."""
+"""Binning of light curves in time."""
 
 import numpy as np
 
@@ -7,10 +7,12 @@ from ariel_lib.io.light_curves import LightCurve
 
 
 def bin_light_curve(curve: LightCurve, width: int) -> LightCurve:
-    """Means over `width` successive samples, blind to masked ones; a last bin that is not full is dropped.
+    """Mean over width successive samples, masked ones excluded; an incomplete last bin is dropped.
 
-    Flux stays electrons a sample; variances of a mean of n samples are their sum over n². A bin without a usable sample
-    is masked and keeps the plain mean. Time, centroid and background are means over all samples of the bin.
+    Flux remains in electrons per sample; the variance of a mean of n samples is their sum over n². A bin without a usable
+    sample is masked and holds the mean of all. Time, centroid and background are means over all samples of a bin.
+
+    Raises SpectraMindError if width exceeds the number of samples.
     """
     if width == 1:
         return curve

@@ -1,4 +1,4 @@
-"""Correlated double sampling: reads come in pairs on one ramp, and a sample is the end minus the start."""
+"""Correlated double sampling (CDS): reads come in pairs on one ramp, and a sample is the second minus the first."""
 
 import numpy as np
 
@@ -6,10 +6,10 @@ from ariel_lib.calibration.frames import Frames
 
 
 def difference_reads(frames: Frames) -> Frames:
-    """Odd minus even reads; a last read without a partner is dropped.
+    """Second minus first read of each pair; an unpaired last read is dropped.
 
-    Both reads see the charge gathered before the first, so Poisson noise is that of the charge between them (dark and
-    background included). Noise can make that charge negative, never its variance. Read noise is independent: it adds.
+    Charge collected before the first read is in both, so the Poisson variance is that of the charge between the reads (dark and
+    background included), at least 0. Read noise of the two reads is independent; their variances add.
 
     frames   (time, row, column), reads, electrons
     returns  (time // 2, row, column), samples, electrons
@@ -25,7 +25,7 @@ def difference_reads(frames: Frames) -> Frames:
 
 
 def sample_times(read_times: np.ndarray, integration_time: np.ndarray) -> np.ndarray:
-    """Middle of each sample, h, (time // 2,): the second read's stamp plus half of the ramp between the reads.
+    """Mid-times of the samples, h, (time // 2,): time stamp of the second read plus half of the ramp between the reads.
 
     read_times        (time,)  h, start of each read
     integration_time  (time,)  s since reset

@@ -1,4 +1,4 @@
-"""Thermal charge of the detector."""
+"""Dark current."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from ariel_lib.calibration.frames import Frames
 
 
 def subtract_dark(frames: Frames, dark_rate: np.ndarray, integration_time: np.ndarray) -> Frames:
-    """Remove thermal charge: S − D·t. The map is taken as noiseless; the charge's own Poisson noise stays.
+    """Subtract dark charge: S − D·t. The dark map is taken as noiseless; the Poisson noise of the dark charge remains.
 
     frames            (time, row, column)  electrons
     dark_rate         (row, column)        electrons / s

@@ -1,10 +1,10 @@
-"""Images to light: a linear estimator whose weights are fixed for the visit, so that it cannot add noise of its own.
+"""Optimal extraction of light curves with weights that are fixed for the visit.
 
-Horne (1986, PASP 98, 609), Eq. 8: f = Σ (P S / V) / Σ (P² / V), profile P and variance V from the mean sample.
-Where Poisson noise dominates V ∝ P and this is nearly a plain sum. Bad pixels have weight 0; because P is normalised
-over all rows, bad ones included, a column that lost a pixel keeps its flux scale. Pointing jitter δ adds δ ∂M/∂row to
-all pixels at once, which Horne leaves out: here V is the covariance V + jitter² ∂M ∂Mᵀ, without which a column with a
-dead pixel in its core scatters by up to 1.4 times its sigma (planet 9000001).
+Horne (1986, PASP 98, 609), Eq. 8: f = Σ (P S / V) / Σ (P² / V), profile P and variance V from the mean sample. Where Poisson
+noise dominates, V ∝ P and this is nearly a plain sum. Bad pixels have weight 0; since P is normalised over all rows, bad ones
+included, a column with a bad pixel keeps its flux scale. Pointing jitter δ, not in Horne's formula, adds δ ∂M/∂row to all
+pixels: V becomes V + jitter² ∂M ∂Mᵀ, without which the scatter of a column with a dead pixel in its core is up to 1.4 times
+its stated sigma (planet 9000001).
 """
 
 from dataclasses import dataclass
@@ -17,19 +17,19 @@ from ariel_lib.errors import SpectraMindError
 from ariel_lib.instrument import Instrument
 from ariel_lib.io.light_curves import LightCurve
 
-POINTING = 0.1  # pixel rms allowed for: FGS1 moves by 0.11 on planet 342072318; AIRS by 0.013, and 0.1 costs it no light
-MIN_LIGHT = 0.2  # a column whose good pixels hold less of its light is masked
-FILL_REACH = 4  # columns on either side from which a bad pixel's share of the light is taken
+POINTING = 0.1  # assumed rms jitter, pixel: FGS1 0.11 on planet 342072318; AIRS 0.013, where 0.1 loses no signal
+MIN_LIGHT = 0.2  # columns whose good pixels contain a smaller fraction of the light are masked
+FILL_REACH = 4  # columns on either side from which the profile at a bad pixel is interpolated
 
 
 @dataclass(frozen=True)
 class ExtractionPlan:
-    """What to multiply each CDS sample with, for one instrument and one visit. Detector order throughout.
+    """Linear estimators of flux and centroid from a CDS sample, for one instrument and visit, in detector order.
 
     weights           (row, column)     flux = Σ_row weights · S; zero outside the trace and for bad pixels
-    centroid_weights  (3, row, column)  estimators of brightness (1 for the mean image), and of brightness times the
+    centroid_weights  (3, row, column)  estimators of brightness relative to the mean image, and of brightness times the
                                         shift along rows and along columns, pixels
-    usable            (column,)         False where too little light is left
+    usable            (column,)         False where the good pixels contain too little light
     """
 
     instrument: Instrument
@@ -38,7 +38,10 @@ class ExtractionPlan:
     usable: np.ndarray
 
     def to_wavelengths(self, columns: np.ndarray) -> np.ndarray:
-        """(…, column) in detector order to (…, wavelength): crop, and reverse so that wavelengths ascend."""
+        """Reorder (…, column) in detector order to (…, wavelength): cropped, and reversed so that wavelengths ascend.
+
+        For a photometer the sum over all columns, (…, 1).
+        """
         if self.instrument.crop is None:
             return columns.sum(-1, keepdims=True)
         first, last = self.instrument.crop
@@ -46,11 +49,13 @@ class ExtractionPlan:
 
 
 def plan_extraction(mean: np.ndarray, variance: np.ndarray, bad: np.ndarray, instrument: Instrument) -> ExtractionPlan:
-    """Optimal weights and centroid estimators from the visit's mean sample.
+    """Optimal extraction weights and centroid estimators from the mean sample of a visit.
 
     mean      (row, column)  electrons, flat-fielded, background subtracted
     variance  (row, column)  electrons², of one sample
     bad       (row, column)  True where a pixel must not be used; its mean and variance are ignored
+
+    Raises SpectraMindError if no column has starlight.
     """
     inside = aperture(instrument)
     image = np.where(inside, fill_bad(mean, bad, instrument), 0)
@@ -69,11 +74,11 @@ def plan_extraction(mean: np.ndarray, variance: np.ndarray, bad: np.ndarray, ins
 
 
 def extract(frames: Frames, plan: ExtractionPlan, time: np.ndarray) -> LightCurve:
-    """Light, its variances and the centroid of every CDS sample; the level of `background` is not known here and 0.
+    """Flux, its variances and the centroid of every CDS sample; the background of the light curve is set to 0.
 
-    A sample in which a used pixel is masked is masked in its column: fixed weights cannot do without it.
+    Where a used pixel is masked, the sample is masked in that column, since the weights are fixed.
 
-    time  (time,)  h, middle of each sample
+    time  (time,)  h, mid-sample
     """
     weights, used = plan.weights, plan.weights != 0
     flux = plan.to_wavelengths(np.einsum("trc,rc->tc", frames.signal, weights))
@@ -83,7 +88,7 @@ def extract(frames: Frames, plan: ExtractionPlan, time: np.ndarray) -> LightCurv
     if plan.instrument.crop is not None:
         mask = mask | ~plan.to_wavelengths(plan.usable)
     brightness, *shifts = np.einsum("trc,krc->kt", frames.signal, plan.centroid_weights)
-    dark = brightness <= 0  # no star in this sample: nowhere to point at
+    dark = brightness <= 0  # no star in this sample: the centroid is undefined
     centroid = np.stack(shifts, 1) / np.where(dark, 1, brightness)[:, None]
     mask = mask | dark[:, None]
     if plan.instrument.crop is None:
@@ -92,22 +97,22 @@ def extract(frames: Frames, plan: ExtractionPlan, time: np.ndarray) -> LightCurv
 
 
 def aperture_box(instrument: Instrument) -> tuple[slice, slice]:
-    """Rows and columns whose light is extracted: trace rows of the cropped columns; of a photometer a square."""
+    """Rows and columns of the extraction aperture: trace rows of the cropped columns; a square for a photometer."""
     return slice(*instrument.trace_rows), slice(*(instrument.crop or instrument.trace_rows))
 
 
 def aperture(instrument: Instrument) -> np.ndarray:
-    """Pixels whose light is extracted: bool (row, column)."""
+    """Pixels of the extraction aperture: bool (row, column)."""
     inside = np.zeros((instrument.rows, instrument.columns), bool)
     inside[aperture_box(instrument)] = True
     return inside
 
 
 def fill_bad(mean: np.ndarray, bad: np.ndarray, instrument: Instrument) -> np.ndarray:
-    """The mean image with bad pixels replaced by what the image around them suggests: (row, column).
+    """Mean image with bad pixels in the aperture interpolated: (row, column).
 
-    Spectrum: the pixel's share of the trace changes slowly along the columns, so the median share of its neighbours in
-    the same row times what the column's good pixels hold. Photometer: the mean of the good pixels that touch it.
+    Spectrometer: the profile changes slowly along the columns; the median ratio to the column's good pixels, over neighbours in
+    the same row, times the sum of the column's good pixels. Photometer: the median of the good adjacent pixels.
     """
     filled = np.where(bad, 0.0, mean)
     rows = slice(*instrument.trace_rows)
@@ -129,9 +134,9 @@ def fill_bad(mean: np.ndarray, bad: np.ndarray, instrument: Instrument) -> np.nd
 def _optimal_weights(
     profile: np.ndarray, slopes: list[np.ndarray], inverse_variance: np.ndarray, instrument: Instrument
 ) -> np.ndarray:
-    """w = C⁻¹P / PᵀC⁻¹P with C = V + jitter² Σ ∂M ∂Mᵀ, each column of a spectrum by itself: (row, column).
+    """Weights w = C⁻¹P / PᵀC⁻¹P with C = V + jitter² Σ ∂M ∂Mᵀ, independently for each column of a spectrum: (row, column).
 
-    Solved as least squares of brightness and shifts, the shifts under a prior of width jitter, which is the same thing.
+    Computed as the equivalent least-squares fit of brightness and shifts, with a prior of width jitter on the shifts.
     """
     model = np.stack([profile, *slopes])
     group = "" if instrument.crop is None else "c"
@@ -142,10 +147,10 @@ def _optimal_weights(
 
 
 def _centroid_weights(image: np.ndarray, slopes: list[np.ndarray], inverse_variance: np.ndarray) -> np.ndarray:
-    """Least squares of S ≈ a·M − a·δ_row ∂M/∂row − a·δ_column ∂M/∂column + b on each sample: (3, row, column).
+    """Estimators (3, row, column) of a, a·δ_row and a·δ_column in S ≈ a·M − a·δ_row ∂M/∂row − a·δ_column ∂M/∂column + b.
 
-    Projection on the gradients has the least noise of all linear estimators; first moments take theirs from the wings.
-    Fitting M and a constant beside them makes the shifts blind to the transit and to the background.
+    Weighted least squares has the smallest variance of all linear estimators; first moments are dominated by noise in the wings.
+    With M and a constant in the fit, the shifts are insensitive to transit and background.
     """
     model = np.stack([image, -slopes[0], -slopes[1], np.ones_like(image)]).reshape(4, -1)
     weighted = model * inverse_variance.ravel()
@@ -153,9 +158,9 @@ def _centroid_weights(image: np.ndarray, slopes: list[np.ndarray], inverse_varia
 
 
 def _slope(image: np.ndarray, axis: int, instrument: Instrument) -> np.ndarray:
-    """Derivative along rows (axis 0) or columns: of a spline, as differences are too shallow for so narrow a trace.
+    """Derivative of the image along rows (axis 0) or columns (axis 1) from a cubic spline within the aperture.
 
-    The spline ends where the aperture does: beyond it the image is 0, a cliff that is not the star's.
+    Finite differences underestimate the gradient of so narrow a trace; outside the aperture the image is set to 0.
     """
     inside = aperture_box(instrument)
     light = image[inside]

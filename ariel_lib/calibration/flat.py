@@ -1,4 +1,4 @@
-"""Pixel response."""
+"""Flat field."""
 
 import numpy as np
 
@@ -6,10 +6,10 @@ from ariel_lib.calibration.frames import Frames
 
 
 def divide_flat(frames: Frames, flat: np.ndarray, bad: np.ndarray) -> Frames:
-    """S / f, variances / f². Bad pixels keep their undivided signal: they are masked and their flat may be zero.
+    """Divide by the flat field: S / f, variances / f². Bad pixels are masked and not divided, as their flat may be zero.
 
     frames  (time, row, column)  electrons
-    flat    (row, column)        response relative to 1
+    flat    (row, column)        relative response
     bad     (row, column)        True where the flat must not be used
     """
     response = np.where(bad, 1.0, flat)

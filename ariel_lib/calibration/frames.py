@@ -1,6 +1,6 @@
-"""Frames: a block of detector images on its way from counts to light curves. Every step takes one and returns another.
+"""Frames: a block of detector images with their variances and mask. Each calibration step takes one and returns another.
 
-Two variances travel beside the signal and are kept apart: Poisson noise of the charge, and noise of the reading.
+The variances of Poisson noise and of read noise are propagated separately.
 """
 
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Frames:
-    """A block of reads, or of CDS samples once reads are differenced. All arrays (time, row, column), float64.
+    """A block of reads, or of CDS samples after differencing. All arrays (time, row, column), float64.
 
     signal            electrons
-    variance_poisson  electrons²; of single reads: the charge gathered since reset, noisy and so at times negative
+    variance_poisson  electrons²; of single reads: the measured charge since reset, which noise can make negative
     variance_read     electrons²
     mask              bool, True where the pixel is unusable at that time
     """
@@ -25,11 +25,12 @@ class Frames:
 
     @property
     def variance(self) -> np.ndarray:
+        """Total variance, electrons²."""
         return self.variance_poisson + self.variance_read
 
     def __len__(self) -> int:
         return len(self.signal)
 
     def samples(self, which: slice | np.ndarray) -> "Frames":
-        """The chosen times of the block."""
+        """Samples selected along time."""
         return Frames(self.signal[which], self.variance_poisson[which], self.variance_read[which], self.mask[which])

@@ -1,7 +1,7 @@
-"""Calibration at speed: the same light curves as pipeline.py from whole pixels instead of frames.
+"""Fast calibration: the light curves of pipeline.py, computed from pixel time series instead of frames.
 
-A parquet column is one pixel's time series. Only the pixels in use are read, some columns of the detector at a time, by a
-thread of its own while the kernel works on what has come; counts stay uint16 throughout.
+A parquet column is the time series of one pixel. Only the pixels in use are read, a few detector columns at a time, in a
+separate thread while the compiled kernel processes earlier ones; counts remain uint16.
 """
 
 import weakref
@@ -28,27 +28,27 @@ from ariel_lib.io.layout import Converter
 from ariel_lib.io.light_curves import LightCurve, LightCurves
 from ariel_lib.io.signal import Signal, decoding_threads
 
-CHUNK = 17_000_000  # bytes of counts
-READ = 3_000_000  # bytes of a chunk read in one go: what Arrow needs beside them stays small and is used again
-AHEAD = 4  # chunks under way before they are asked for
-HELD = 300_000_000  # bytes of counts kept between the two looks at them; a longer visit is read twice
+CHUNK = 17_000_000  # bytes of counts per chunk
+READ = 3_000_000  # bytes of a chunk read at a time, which keeps Arrow's buffers small and reusable
+AHEAD = 4  # chunks submitted ahead of their use
+HELD = 300_000_000  # bytes of counts kept in memory between the two passes; a longer visit is read twice
 
 S, T = TypeVar("S"), TypeVar("T")
-Chunk = tuple[np.ndarray, np.ndarray]  # numbers of the pixels, counts (pixel, read) with an even number of reads
+Chunk = tuple[np.ndarray, np.ndarray]  # indices of the pixels, counts (pixel, read) with an even number of reads
 
 
 class Reader:
-    """Two threads: one decodes a file while the other copies what has been decoded."""
+    """Reads pixel time series with two threads: one decodes a file, the other copies what has been decoded."""
 
     def __init__(self):
         self._decoder, self._copier = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
 
     def read(self, signal: Signal, numbers: np.ndarray, reads: int) -> "Future[Chunk]":
-        """The first reads of some pixels; one request after the other."""
+        """Submit the reading of the first reads of the pixels with these indices; requests are served in order."""
         return self._decoder.submit(self._read, signal, numbers, reads)
 
     def _read(self, signal: Signal, numbers: np.ndarray, reads: int) -> Chunk:
-        counts, copies = _room(len(numbers), reads), deque()
+        counts, copies = _buffer(len(numbers), reads), deque()
         step = max(1, READ // (2 * reads))
         for first in range(0, len(numbers), step):
             few = slice(first, first + step)
@@ -60,36 +60,37 @@ class Reader:
         return numbers, counts
 
     def close(self) -> None:
+        """Stop both threads; requests not yet started are cancelled."""
         for thread in (self._decoder, self._copier):
             thread.shutdown(cancel_futures=True)
 
 
-_spare: list[np.ndarray] = []  # buffers that were let go: fresh memory would have to be cleared first
-_spare_lock = RLock()  # a buffer may be let go, by the garbage collector, in the thread that looks for one
+_spare: list[np.ndarray] = []  # released buffers, reused because the system would clear fresh memory
+_spare_lock = RLock()  # reentrant: the garbage collector may release a buffer in the thread that requests one
 
 
-def _room(pixels: int, reads: int) -> np.ndarray:
-    """uint16 (pixel, read), not cleared; when it is let go its memory is kept for the next chunk, HELD bytes at most."""
+def _buffer(pixels: int, reads: int) -> np.ndarray:
+    """Uninitialised uint16 array (pixel, read); once released its memory is reused, up to HELD bytes in total."""
     size = pixels * reads
     with _spare_lock:
-        large = [n for n, buffer in enumerate(_spare) if len(buffer) >= size]
-        buffer = _spare.pop(large[0]) if large else np.empty(size, np.uint16)
-    room = buffer[:size].reshape(pixels, reads)
-    weakref.finalize(room, _keep, buffer)
-    return room
+        large = [n for n, spare in enumerate(_spare) if len(spare) >= size]
+        memory = _spare.pop(large[0]) if large else np.empty(size, np.uint16)
+    counts = memory[:size].reshape(pixels, reads)
+    weakref.finalize(counts, _release, memory)
+    return counts
 
 
-def _keep(buffer: np.ndarray) -> None:
+def _release(buffer: np.ndarray) -> None:
     with _spare_lock:
         if sum(spare.nbytes for spare in _spare) + buffer.nbytes <= HELD:
             _spare.append(buffer)
 
 
 class Pixels:
-    """The counts of the pixels in use, in chunks of neighbouring detector columns, from `reader`; to be gone through twice.
+    """Counts of the pixels in use, in chunks of neighbouring detector columns; may be iterated over twice.
 
-    A visit that fits is read once, from now on, held, and let go chunk by chunk the second time; a longer one is read each
-    time anew, a few chunks ahead.
+    A visit of up to HELD bytes is read once, starting at construction, kept for the second iteration and released chunk by chunk
+    there; a longer one is read anew in each iteration, a few chunks ahead.
     """
 
     def __init__(self, signal: Signal, instrument: Instrument, reader: Reader):
@@ -115,7 +116,7 @@ class Pixels:
 
 
 def map_ahead(submit: "Callable[[S], Future[T]]", items: Iterable[S]) -> Iterator[T]:
-    """What `submit` promises for each item, in order, with no more than AHEAD results waiting to be asked for."""
+    """Results of the futures returned by submit for each item, in order, with at most AHEAD submitted in advance."""
     waiting: deque[Future] = deque()
     for item in items:
         waiting.append(submit(item))
@@ -128,15 +129,15 @@ def map_ahead(submit: "Callable[[S], Future[T]]", items: Iterable[S]) -> Iterato
 def calibrate_visit(
     archive: Archive, split: str, planet_id: str, visit: int, settings: CalibrationSettings
 ) -> LightCurves:
-    """Both instruments of one visit. Raises ArchiveError for bad files, ValueError where there is no star."""
+    """Calibrate both instruments of one visit. Raises ArchiveError for bad files, SpectraMindError where there is no starlight."""
     reader, signals = Reader(), {}
     try:
         signals[AIRS] = archive.signal(split, planet_id, visit, AIRS)
         airs_pixels = Pixels(signals[AIRS], AIRS, reader)
         signals[FGS1] = archive.signal(split, planet_id, visit, FGS1)
         airs, fgs1 = (open_detector(archive, split, planet_id, visit, i, signal.n_reads) for i, signal in signals.items())
-        airs_plan = plan_visit(survey_pixels(airs_pixels, airs), airs)
-        fgs1_pixels = Pixels(signals[FGS1], FGS1, reader)  # comes in while AIRS is reduced, into the memory that it leaves
+        airs_plan = plan_visit(measure_pixels(airs_pixels, airs), airs)
+        fgs1_pixels = Pixels(signals[FGS1], FGS1, reader)  # read while AIRS is reduced, into the buffers that it releases
         airs_curve = finish(*extract_pixels(airs_pixels, airs, airs_plan), airs_plan, settings)
         return LightCurves(planet_id, visit, calibrate_pixels(fgs1_pixels, fgs1, settings), airs_curve)
     finally:
@@ -146,18 +147,18 @@ def calibrate_visit(
 
 
 def calibrate_pixels(pixels: Iterable[Chunk], detector: Detector, settings: CalibrationSettings) -> LightCurve:
-    """One instrument of one visit. pixels: chunks that can be gone through twice."""
-    plan = plan_visit(survey_pixels(pixels, detector), detector)
+    """Calibrate one instrument of one visit. pixels: chunks that can be iterated over twice."""
+    plan = plan_visit(measure_pixels(pixels, detector), detector)
     return finish(*extract_pixels(pixels, detector, plan), plan, settings)
 
 
-def survey_pixels(pixels: Iterable[Chunk], detector: Detector) -> PixelStatistics:
-    """How each pixel behaves, from samples spread over the visit; zeros where a pixel is not in use."""
+def measure_pixels(pixels: Iterable[Chunk], detector: Detector) -> PixelStatistics:
+    """Statistics of each pixel from samples spread over the visit; zero where a pixel is not in use."""
     maps, ramp = detector.maps, _ramp(detector)
     mean, variance, scatter, masked = np.zeros((4, maps.flat.size))
     linearity = _by_pixel(maps.linearity)
     for numbers, counts in pixels:
-        mean[numbers], variance[numbers], scatter[numbers], masked[numbers] = kernel.survey(
+        mean[numbers], variance[numbers], scatter[numbers], masked[numbers] = kernel.pixel_statistics(
             counts, detector.converter.gain, detector.converter.offset, linearity[numbers],
             _read_variance(detector)[numbers], maps.dark.ravel()[numbers], maps.flat.ravel()[numbers],
             ramp, plan_step(len(ramp)), STEP_LIMIT,
@@ -168,44 +169,47 @@ def survey_pixels(pixels: Iterable[Chunk], detector: Detector) -> PixelStatistic
 
 
 def extract_pixels(pixels: Iterable[Chunk], detector: Detector, plan: Plan) -> tuple[LightCurve, Background]:
-    """Every sample's light, background still in it, and that background.
+    """Light curve before background subtraction, and background of each sample.
 
-    Chunks are reduced side by side and added up in their order, so that the number of threads changes no bit.
+    Chunks are reduced in parallel and added in order, so that the result does not depend on the number of threads.
     """
     weights, ramp = weigh_pixels(detector, plan), _ramp(detector)
     terms, n = 3 + len(plan.background.weights), len(ramp)
     curves, mask = np.zeros((3, len(weights.dark), n)), np.zeros((len(weights.dark), n), bool)
-    sums, lost = np.zeros((terms, n)), np.zeros(n, bool)
+    sums, background_mask = np.zeros((terms, n)), np.zeros(n, bool)
     with ThreadPoolExecutor(decoding_threads()) as pool:
         for part in map_ahead(partial(pool.submit, weights.reduce), pixels):
             curves[:, part.groups] += part.curves
             mask[part.groups] |= part.mask
             sums += part.sums
-            lost |= part.lost
+            background_mask |= part.background_mask
     curves[0] -= weights.dark[:, None] * ramp
     sums -= weights.plane_dark[:, None] * ramp
-    return _light_curve(curves, sums, mask, detector, plan), _background(sums, lost, plan)
+    return _light_curve(curves, sums, mask, detector, plan), _background(sums, background_mask, plan)
 
 
 @dataclass(frozen=True)
 class Part:
-    """What the pixels of one chunk add, as in kernel.reduce, to the light curves `groups`."""
+    """Contribution of the pixels of one chunk to the light curves `groups`; arrays as in kernel.reduce."""
 
     groups: slice
     curves: np.ndarray
     sums: np.ndarray
     mask: np.ndarray
-    lost: np.ndarray
+    background_mask: np.ndarray
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What the kernel needs of each pixel, (pixel, …) as there; and what dark current adds to each light curve.
+    """Arguments of kernel.reduce for each pixel, (pixel, …) as there, and the dark current in each light curve.
 
-    group       (pixel,)      light curve that the pixel adds to: its column; 0 for all of a photometer
-    used        (pixel,)      bool
-    dark        (group,)      electrons / s
-    plane_dark  (estimator,)  electrons / s
+    group          (pixel,)            light curve to which the pixel contributes: its column; 0 for all pixels of a photometer
+    used           (pixel,)            bool
+    flux           (pixel,)            weights in the flux
+    plane          (pixel, estimator)  weights in the estimators over the whole detector: centroid and background
+    in_background  (pixel,)            bool: the pixel is used for the background
+    dark           (group,)            electrons / s
+    plane_dark     (estimator,)        electrons / s
     """
 
     converter: Converter
@@ -213,13 +217,14 @@ class Weights:
     used: np.ndarray
     linearity: np.ndarray
     read_variance: np.ndarray
-    light: np.ndarray
+    flux: np.ndarray
     plane: np.ndarray
-    beside: np.ndarray
+    in_background: np.ndarray
     dark: np.ndarray
     plane_dark: np.ndarray
 
     def reduce(self, chunk: Chunk) -> Part:
+        """Contribution of one chunk of pixels."""
         numbers, counts = chunk
         group, n = self.group[numbers], counts.shape[1] // 2
         groups, terms = slice(group.min(), group.max() + 1), self.plane.shape[1]
@@ -228,36 +233,36 @@ class Weights:
         part = Part(groups, np.zeros((3, size, n)), np.zeros((terms, n)), np.zeros((size, n), bool), np.zeros(n, bool))
         kernel.reduce(
             counts, order[self.used[numbers[order]]], group - groups.start, self.converter.gain, self.converter.offset,
-            self.linearity[numbers], self.read_variance[numbers], self.light[numbers], self.plane[numbers],
-            self.beside[numbers], part.curves, part.sums, part.mask, part.lost,
+            self.linearity[numbers], self.read_variance[numbers], self.flux[numbers], self.plane[numbers],
+            self.in_background[numbers], part.curves, part.sums, part.mask, part.background_mask,
         )  # fmt: skip
         return part
 
 
 def weigh_pixels(detector: Detector, plan: Plan) -> Weights:
-    """The plan's weights pixel by pixel, the flat divided in."""
+    """Weights of the plan for each pixel, divided by the flat field."""
     maps, photometer = detector.maps, detector.instrument.crop is None
     response = np.where(plan.bad, 1, maps.flat)
-    light = plan.extraction.weights / response
+    flux = plan.extraction.weights / response
     plane = np.concatenate([plan.extraction.centroid_weights, plan.background.weights]) / response
-    single = (_by_pixel(maps.linearity), _read_variance(detector), light.ravel(), _by_pixel(plane))
+    single = (_by_pixel(maps.linearity), _read_variance(detector), flux.ravel(), _by_pixel(plane))
     return Weights(
         detector.converter,
-        np.broadcast_to(0 if photometer else np.arange(light.shape[1]), light.shape).ravel(),
-        ((light != 0) | (plane != 0).any(0)).ravel(),
+        np.broadcast_to(0 if photometer else np.arange(flux.shape[1]), flux.shape).ravel(),
+        ((flux != 0) | (plane != 0).any(0)).ravel(),
         *(values.astype(np.float32) for values in single),
         plan.background.weights.any(0).ravel(),
-        np.atleast_1d((light * maps.dark).sum(None if photometer else 0)),
+        np.atleast_1d((flux * maps.dark).sum(None if photometer else 0)),
         np.tensordot(plane, maps.dark, 2),
     )
 
 
 def _light_curve(curves: np.ndarray, sums: np.ndarray, mask: np.ndarray, detector: Detector, plan: Plan) -> LightCurve:
-    """The kernel's sums as a light curve in wavelength order, light and variances rounded to float32."""
+    """Light curve in wavelength order from the sums of the kernel; flux and variances converted to float32."""
     extraction = plan.extraction
     mask = mask | ~extraction.usable[:, None] if detector.instrument.crop else mask
     brightness, *shifts = sums[:3]
-    dark = brightness <= 0  # no star in this sample, as in extract
+    dark = brightness <= 0  # no star in this sample, as in extraction.extract
     centroid = np.stack(shifts, 1) / np.where(dark, 1, brightness)[:, None]
     flux, poisson, read = (_in_order(values, extraction, np.float32) for values in curves)
     times = sample_times(detector.read_times, detector.integration_time)
@@ -265,27 +270,27 @@ def _light_curve(curves: np.ndarray, sums: np.ndarray, mask: np.ndarray, detecto
 
 
 def _in_order(groups: np.ndarray, extraction: ExtractionPlan, kind: type) -> np.ndarray:
-    """(group, time) to (time, wavelength), or to (time,) for a photometer."""
+    """Transpose (group, time) to (time, wavelength), or to (time,) for a photometer, as type kind."""
     ordered = groups[0] if extraction.instrument.crop is None else extraction.to_wavelengths(groups.T)
     return np.ascontiguousarray(ordered, kind)
 
 
-def _background(sums: np.ndarray, lost: np.ndarray, plan: Plan) -> Background:
+def _background(sums: np.ndarray, mask: np.ndarray, plan: Plan) -> Background:
     covariance = plan.background.covariance
-    return Background(sums[3:].T, np.broadcast_to(covariance, (len(lost), *covariance.shape)), lost)
+    return Background(sums[3:].T, np.broadcast_to(covariance, (len(mask), *covariance.shape)), mask)
 
 
 def _ramp(detector: Detector) -> np.ndarray:
-    """s between the two reads of each sample."""
+    """Time between the two reads of each sample, s, (sample,)."""
     times = detector.integration_time[: len(detector.integration_time) // 2 * 2]
     return times[1::2] - times[::2]
 
 
 def _read_variance(detector: Detector) -> np.ndarray:
-    """Of one read, rounding included, as in to_electrons: (pixel,)."""
+    """Read noise variance of one read including rounding, as in adc.to_electrons, (pixel,)."""
     return (detector.maps.read_noise**2 + detector.converter.gain**-2 / 12).ravel()
 
 
 def _by_pixel(planes: np.ndarray) -> np.ndarray:
-    """(plane, row, column) to (pixel, plane)."""
+    """Reshape (plane, row, column) to (pixel, plane)."""
     return np.ascontiguousarray(planes.reshape(len(planes), -1).T)

@@ -1,30 +1,29 @@
-"""The arithmetic of calibration for whole pixels at a time, compiled: from counts to sums, no float cube in between.
+"""Compiled calibration of pixel time series: from counts to sums over pixels, without a cube of floats.
 
-Each function does for the time series of a set of pixels, (pixel, time) as the files store them, what the composed steps
-do for frames. Plain numbers in, plain arrays out; knows neither files nor plans. Symbols: Q(S) = Σ cₙ Sⁿ linearises a
-read S, charge = Q(end) − Q(start) of a pair.
+Each function does for time series (pixel, time), as the files store them, what the steps of pipeline.py do for frames. Plain
+arrays in and out. Symbols: Q(S) = Σ cₙ Sⁿ is the linearity polynomial of a read S; charge = Q(end) − Q(start) of a pair.
 """
 
 import numpy as np
 from numba import njit
 
-SPAN = 1024  # samples worked on at a time: what is accumulated then stays in the processor's first cache
-RUN = 32  # pixels added in float32 before the sum goes to float64: more would round at 1e-6 of a photometer's light
-TRACKS = 256  # medians found side by side: their samples stay in the first cache
+SPAN = 1024  # samples processed at a time, so that accumulators stay in the L1 cache
+RUN = 32  # pixels summed in float32 before conversion to float64: longer sums round at 1e-6 of a photometer's flux
+TRACKS = 256  # medians computed together, so that their samples stay in the L1 cache
 FULL_SCALE = 65535
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
-def survey(counts, gain, offset, linearity, read_variance, dark_rate, flat, ramp, step, limit):
-    """Mean, propagated variance, scatter in time and number of saturated ones of every `step`-th sample: four (pixel,).
+def pixel_statistics(counts, gain, offset, linearity, read_variance, dark_rate, flat, ramp, step, limit):
+    """Mean, propagated variance, scatter in time and number of saturated samples over every step-th sample: four arrays (pixel,).
 
     counts         (pixel, read)   uint16, an even number of reads
-    linearity      (pixel, order)  ascending powers, six of them
+    linearity      (pixel, order)  six ascending powers
     read_variance  (pixel,)        electrons², of one read
     dark_rate      (pixel,)        electrons / s
     flat           (pixel,)
-    ramp           (sample,)       s between the two reads
-    limit          a larger step between samples counts as this many standard deviations
+    ramp           (sample,)       time between the two reads, s
+    limit          steps between samples are clipped at this many standard deviations
     """
     pixels, chosen = counts.shape[0], (counts.shape[1] // 2 + step - 1) // step
     mean, variance, scatter = np.zeros(pixels), np.zeros(pixels), np.zeros(pixels)
@@ -60,20 +59,23 @@ def survey(counts, gain, offset, linearity, read_variance, dark_rate, flat, ramp
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
-def reduce(counts, order, groups, gain, offset, linearity, read_variance, weights, plane, beside, curves, sums, mask, lost):
-    """Add the pixels' weighted charge and variances to the light curves of their groups, in place.
+def reduce(
+    counts, order, groups, gain, offset, linearity, read_variance, weights, plane, in_background, curves, sums, mask, background_mask
+):
+    """Add weighted charge and variances of pixels to the light curves of their groups, in place.
 
-    counts         (pixel, read)       uint16, an even number of reads
-    order          (number,)           pixels to add, those of a group one after another; the others are left out
-    groups         (pixel,)            which light curve the pixel adds to
-    linearity      (pixel, order)      float32, six ascending powers
-    read_variance  (pixel,)            float32, electrons² of one read
-    weights        (pixel,)            float32, of the charge in the flux (flat divided in)
-    plane          (pixel, estimator)  float32, of the charge in sums over all pixels: centroid and background
-    beside         (pixel,)            bool: the background needs this pixel
-    curves         (3, group, sample)  float64: Σ w charge, Σ w² charge⁺, Σ w² read variance
-    sums           (estimator, sample) float64
-    mask, lost     (group, sample), (sample,)  bool: a pixel of the flux, or of the background, was saturated
+    counts           (pixel, read)        uint16, an even number of reads
+    order            (number,)            indices of the pixels to add, sorted by group; others are left out
+    groups           (pixel,)             light curve to which the pixel contributes
+    linearity        (pixel, order)       float32, six ascending powers
+    read_variance    (pixel,)             float32, electrons² of one read
+    weights          (pixel,)             float32, weights w of the charge in the flux, divided by the flat field
+    plane            (pixel, estimator)   float32, weights of the charge in sums over all pixels: centroid and background
+    in_background    (pixel,)             bool: the pixel is used for the background
+    curves           (3, group, sample)   float64: Σ w charge, Σ w² max(charge, 0), Σ w² read variance
+    sums             (estimator, sample)  float64
+    mask             (group, sample)      bool: a pixel of the flux was saturated
+    background_mask  (sample,)            bool: a pixel of the background was saturated
     """
     samples = counts.shape[1] // 2
     scale, shift = np.float32(1 / gain), np.float32(offset)
@@ -98,7 +100,7 @@ def reduce(counts, order, groups, gain, offset, linearity, read_variance, weight
                     for t in range(n):
                         if reads[2 * t] == FULL_SCALE or reads[2 * t + 1] == FULL_SCALE:
                             mask[group, first + t] |= weights[p] != 0
-                            lost[first + t] |= beside[p]
+                            background_mask[first + t] |= in_background[p]
                 i += 1
             for k in range(3):
                 for t in range(n):
@@ -129,10 +131,10 @@ def _add_sums(charge, weights, part, n):
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
 def _linearise(counts, scale, shift, c, charge, slopes):
-    """charge Q(end) − Q(start) and the sum of squared slopes Q′(start)² + Q′(end)² of each pair of reads."""
+    """Charge Q(end) − Q(start) and sum of squared slopes Q′(start)² + Q′(end)² of each pair of reads, in place."""
     c0, c1, c2, c3, c4, c5 = c[0], c[1], c[2], c[3], c[4], c[5]
     two, three, four, five = np.float32(2) * c2, np.float32(3) * c3, np.float32(4) * c4, np.float32(5) * c5
-    pairs = counts.view(np.uint32)  # two reads at once, the first in the lower half: loads that a processor likes
+    pairs = counts.view(np.uint32)  # both reads of a pair in one load, the first in the lower half
     for t in range(pairs.size):
         a = np.float32(np.int32(pairs[t] & np.uint32(0xFFFF))) * scale + shift
         b = np.float32(np.int32(pairs[t] >> np.uint32(16))) * scale + shift
@@ -154,10 +156,10 @@ def _saturated(counts):
 
 @njit(cache=True, nogil=True)
 def running_median(values, window):
-    """Median of the `window` (odd, 3 or more) samples around each, the ends repeated: along the first axis of (time, series).
+    """Running median over window samples (odd, at least 3) along the first axis of finite values (time, series), ends repeated.
 
-    By forgetting: of the first half of the samples and two more, the least and the greatest cannot be the median of all.
-    They go, the next sample comes. No branches, TRACKS medians side by side. values must be finite: NaN has no order.
+    Forgetful selection: the smallest and the largest of half the window plus two samples cannot be the median; they are
+    dropped, the next sample is added, and so on. Free of branches, TRACKS medians at a time.
     """
     samples, series, half = len(values), values.shape[1], window // 2
     padded = np.empty((samples + 2 * half, series), values.dtype)

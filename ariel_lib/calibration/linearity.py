@@ -1,4 +1,4 @@
-"""Detector non-linearity undone: the polynomial of linear_corr, six ascending powers a pixel."""
+"""Correction of detector non-linearity by the polynomial of linear_corr, six ascending powers per pixel."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from ariel_lib.calibration.frames import Frames
 
 
 def correct_linearity(frames: Frames, coefficients: np.ndarray) -> Frames:
-    """True charge Q = Σ cₙ Sⁿ. Read noise grows by dQ/dS; Poisson noise belongs to Q, its variance is Q itself.
+    """True charge Q = Σ cₙ Sⁿ. Read noise is scaled by dQ/dS; the Poisson variance is Q.
 
     frames        (time, row, column)     electrons as detected
     coefficients  (order, row, column)    ascending powers
@@ -16,7 +16,7 @@ def correct_linearity(frames: Frames, coefficients: np.ndarray) -> Frames:
 
 
 def evaluate(coefficients: np.ndarray, signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The polynomial and its derivative by Horner's rule, both (time, row, column)."""
+    """Polynomial and its derivative by Horner's rule, in the shape of signal (time, row, column); coefficients (order, row, column)."""
     value = np.broadcast_to(coefficients[-1], signal.shape)
     slope = np.zeros_like(signal)
     for coefficient in coefficients[-2::-1]:

@@ -1,7 +1,7 @@
-"""The order of calibration, and nothing else: one visit from raw reads to light curves, in two streams over its blocks.
+"""The calibration pipeline: one visit from raw reads to light curves, in two passes over blocks of reads.
 
-The first stream finds bad pixels and fixes the extraction from samples spread over the visit, the second reduces every
-sample; no array holds the whole visit. This is the readable reference: fused.py gives the same light curves at speed.
+The first pass finds bad pixels and determines the extraction weights from samples spread over the visit, the second reduces
+every sample; the whole visit is never held in memory. This is the reference implementation; fused.py is the fast equivalent.
 """
 
 from collections.abc import Iterator
@@ -25,15 +25,15 @@ from ariel_lib.instrument import AIRS, FGS1, Instrument
 from ariel_lib.io.archive import Archive
 from ariel_lib.io.light_curves import LightCurve, LightCurves
 
-BLOCK = 256  # reads held as float64 at a time
+BLOCK = 256  # reads per block
 
 
 @dataclass(frozen=True)
 class CalibrationSettings:
-    """What a user may choose.
+    """Options of calibration.
 
-    airs_samples, fgs1_samples  bin until fewer than twice as many samples remain; None: native cadence
-    clip_sigma                  how far from its neighbours a sample may lie, in standard deviations
+    airs_samples, fgs1_samples  light curves are binned to at least this many samples, fewer than twice as many; None: native cadence
+    clip_sigma                  threshold of outlier clipping in time, standard deviations
     """
 
     airs_samples: int | None = 1125
@@ -44,7 +44,7 @@ class CalibrationSettings:
 def calibrate_visit(
     archive: Archive, split: str, planet_id: str, visit: int, settings: CalibrationSettings
 ) -> LightCurves:
-    """Both instruments of one visit. Raises ArchiveError for bad files, ValueError where there is no star."""
+    """Calibrate both instruments of one visit. Raises ArchiveError for bad files, SpectraMindError where there is no starlight."""
     curves = {
         instrument.name: calibrate_instrument(archive, split, planet_id, visit, instrument, settings)
         for instrument in (FGS1, AIRS)
@@ -55,15 +55,18 @@ def calibrate_visit(
 def calibrate_instrument(
     archive: Archive, split: str, planet_id: str, visit: int, instrument: Instrument, settings: CalibrationSettings
 ) -> LightCurve:
-    """One instrument of one visit."""
+    """Calibrate one instrument of one visit. Errors as in calibrate_visit."""
     signal = archive.signal(split, planet_id, visit, instrument)
     detector = open_detector(archive, split, planet_id, visit, instrument, signal.n_reads)
-    plan = plan_visit(survey_pixels(detector, signal.blocks(BLOCK)), detector)
+    plan = plan_visit(measure_pixels(detector, signal.blocks(BLOCK)), detector)
     return finish(*extract_visit(detector, plan, signal.blocks(BLOCK)), plan, settings)
 
 
 def reduce_reads(counts: np.ndarray, detector: Detector, first: int) -> Frames:
-    """Counts of successive reads, the visit's read `first` on, to flat-fielded CDS samples in electrons."""
+    """Reduce successive reads, starting with number first of the visit, to flat-fielded CDS samples in electrons.
+
+    counts (time, row, column) uint16.
+    """
     maps = detector.maps
     frames = to_electrons(counts, detector.converter, maps.read_noise)
     frames = correct_linearity(frames, maps.linearity)
@@ -72,8 +75,8 @@ def reduce_reads(counts: np.ndarray, detector: Detector, first: int) -> Frames:
     return divide_flat(frames, maps.flat, detector.bad)
 
 
-def survey_pixels(detector: Detector, blocks: Iterator[np.ndarray]) -> PixelStatistics:
-    """First stream: how each pixel behaves, from samples spread over the visit."""
+def measure_pixels(detector: Detector, blocks: Iterator[np.ndarray]) -> PixelStatistics:
+    """First pass: statistics of each pixel from samples spread over the visit."""
     sums: PixelSums | None = None
     step = plan_step(len(detector.read_times) // 2)
     for first, counts in _numbered(blocks):
@@ -85,7 +88,7 @@ def survey_pixels(detector: Detector, blocks: Iterator[np.ndarray]) -> PixelStat
 
 
 def extract_visit(detector: Detector, plan: Plan, blocks: Iterator[np.ndarray]) -> tuple[LightCurve, Background]:
-    """Second stream: every sample's light, background still in it, and that background."""
+    """Second pass: light curve before background subtraction, and background of each sample."""
     times = sample_times(detector.read_times, detector.integration_time)
     curves, backgrounds = [], []
     for first, counts in _numbered(blocks):
@@ -96,7 +99,7 @@ def extract_visit(detector: Detector, plan: Plan, blocks: Iterator[np.ndarray]) 
 
 
 def finish(curve: LightCurve, background: Background, plan: Plan, settings: CalibrationSettings) -> LightCurve:
-    """Subtract the background, clip in time, bin, and round to float32 (times stay float64)."""
+    """Subtract the background, clip outliers in time, bin, and convert to float32 (times remain float64)."""
     curve = subtract_background(curve, smooth_background(background), plan.background, plan.extraction)
     curve = clip_outliers(curve, settings.clip_sigma)
     wanted = settings.fgs1_samples if plan.extraction.instrument.crop is None else settings.airs_samples
@@ -106,7 +109,7 @@ def finish(curve: LightCurve, background: Background, plan: Plan, settings: Cali
 
 
 def _numbered(blocks: Iterator[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
-    """Blocks with the number of their first read. A block holds whole pairs; an odd last read is left out."""
+    """Blocks with the number of their first read. Blocks contain complete pairs; a single last read is left out."""
     first = 0
     for counts in blocks:
         if len(counts) > 1:
@@ -115,6 +118,6 @@ def _numbered(blocks: Iterator[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def _join(parts: list) -> LightCurve | Background:
-    """Successive pieces of one series, end to end."""
+    """Concatenate successive parts of a time series."""
     names = parts[0].__dataclass_fields__
     return type(parts[0])(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})

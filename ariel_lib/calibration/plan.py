@@ -1,4 +1,4 @@
-"""What is fixed for a visit before its samples are reduced: maps, times, bad pixels, background and extraction."""
+"""Quantities fixed for a visit before its samples are reduced: maps, times, bad pixels, background and extraction weights."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,18 @@ from ariel_lib.instrument import Instrument
 from ariel_lib.io.archive import Archive
 from ariel_lib.io.layout import CalibrationMaps, Converter
 
-PLAN_SAMPLES = 1024  # samples, spread over the visit, from which bad pixels are found and the extraction is planned
+PLAN_SAMPLES = 1024  # samples, spread over the visit, for the detection of bad pixels and the extraction weights
 
 
 @dataclass(frozen=True)
 class Detector:
-    """What one instrument's reads need in one visit: maps (neutral where bad), read times (h), integrations (s)."""
+    """One instrument in one visit: converter, calibration maps, bad pixels and times.
+
+    maps              neutral values at bad pixels
+    bad               (row, column)  pixels with unusable maps
+    read_times        (time,)        h, time stamp of each read
+    integration_time  (time,)        s since reset
+    """
 
     instrument: Instrument
     converter: Converter
@@ -28,7 +34,7 @@ class Detector:
 
 @dataclass(frozen=True)
 class Plan:
-    """How the visit's samples become light. bad: (row, column), True also for pixels that are not in use."""
+    """Estimators of background and flux for a visit. bad: (row, column), True also for pixels that are not used."""
 
     bad: np.ndarray
     background: BackgroundPlan
@@ -38,7 +44,7 @@ class Plan:
 def open_detector(
     archive: Archive, split: str, planet_id: str, visit: int, instrument: Instrument, n_reads: int
 ) -> Detector:
-    """Converter, maps and times of one instrument in one visit."""
+    """Read converter, maps and times of one instrument in one visit of n_reads reads."""
     maps = archive.calibration_maps(split, planet_id, visit, instrument)
     bad = unusable_pixels(maps)
     times = archive.read_times(instrument, n_reads)
@@ -46,19 +52,19 @@ def open_detector(
 
 
 def pixels_in_use(instrument: Instrument) -> np.ndarray:
-    """Pixels that calibration looks at, the only ones worth reading: bool (row, column)."""
+    """Pixels used by calibration, aperture and background; no others are read: bool (row, column)."""
     return aperture(instrument) | background_pixels(instrument)
 
 
 def plan_step(n_samples: int) -> int:
-    """Every which sample is looked at for the plan."""
+    """Stride of the samples from which the plan is made."""
     return max(1, n_samples // PLAN_SAMPLES)
 
 
 def plan_visit(pixels: PixelStatistics, detector: Detector) -> Plan:
-    """Bad pixels, background and extraction from the statistics of the visit's samples.
+    """Bad pixels, background estimator and extraction weights from pixel statistics of the visit.
 
-    pixels  those not in use are not looked at
+    pixels: statistics of CDS samples; those of unused pixels are ignored.
     """
     instrument = detector.instrument
     columns = (slice(None), background_columns(instrument))
@@ -66,9 +72,9 @@ def plan_visit(pixels: PixelStatistics, detector: Detector) -> Plan:
     mean, variance, scatter, masked = (
         np.where(bad, 0, values) for values in (pixels.mean, pixels.variance, pixels.scatter, pixels.masked)
     )
-    # Unstable pixels are sought within the columns in use: beyond them the image would end in a cliff.
-    seen = PixelStatistics(pixels.count, mean[columns], variance[columns], scatter[columns], masked[columns])
-    bad[columns] |= unstable_pixels(seen, bad[columns])
+    # Only the used columns: the image is set to 0 beyond them, which would give spurious gradients.
+    used = PixelStatistics(pixels.count, mean[columns], variance[columns], scatter[columns], masked[columns])
+    bad[columns] |= unstable_pixels(used, bad[columns])
     background = plan_background(variance, bad, instrument)
     level = np.tensordot(background.weights, mean, 2) @ background.basis
     return Plan(bad, background, plan_extraction(mean - level, variance, bad, instrument))

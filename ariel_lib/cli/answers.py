@@ -22,15 +22,19 @@ def predict(
     ] = None,
     workers: Workers = 1,
 ) -> None:
-    """Write a submission: spectra and their standard deviations."""
-    from ariel_lib.commands import run_prediction
+    """Write a submission: spectra and their standard deviations.
 
+    Exit code 1: some planets have no answer of their own and hold the training mean; the reasons are in the JSON.
+    """
+    from ariel_lib.commands import run_prediction
+    from ariel_lib.io.dataset import Dataset
+
+    dataset = Dataset(data, split.value, light_curves=light_curves, scratch=out.parent)
     with progress_bar("Predicting planets") as progress:
-        result = run_prediction(
-            data=data, split=split.value, weights=weights, out=out, light_curves=light_curves, workers=workers,
-            progress=progress,
-        )  # fmt: skip
+        result = run_prediction(dataset, weights=weights, out=out, workers=workers, progress=progress)
     print_json(result)
+    if result["fallbacks"] or result["tracebacks"]:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: spectramind score --truth build/sim/test.csv --submission submission.csv")
@@ -58,22 +62,23 @@ def check(
     outdir: Annotated[Path, typer.Option(help="Folder for violations.jsonl and summary.json.")],
     split: Annotated[Split, typer.Option(help="Which planets it holds.")] = Split.test,
     light_curves: Annotated[
-        Path | None, typer.Option(help="Folder that `calibrate` wrote, for the microlensing guard.")
+        Path | None, typer.Option(help="Folder that `calibrate` wrote, where bumps are sought.")
     ] = None,
     workers: Workers = 1,
 ) -> None:
     """Judge a submission by the rules of physics: smoothness, sign, resolution, molecules, bumps in the light curves.
 
-    A violation is a finding, not an error: the exit code is 0.
+    A violation is a finding, not an error: the exit code is 0. Exit code 1: some light curves could not be read.
     """
     from ariel_lib.commands import run_check
+    from ariel_lib.io.dataset import Dataset
 
-    with progress_bar("Guarding light curves") as progress:
-        result = run_check(
-            submission=submission, data=data, outdir=outdir, split=split.value, light_curves=light_curves, workers=workers,
-            progress=progress,
-        )  # fmt: skip
+    dataset = Dataset(data, split.value, light_curves=light_curves, scratch=submission.parent)
+    with progress_bar("Searching light curves for bumps") as progress:
+        result = run_check(dataset, submission=submission, outdir=outdir, workers=workers, progress=progress)
     print_json(result)
+    if result["unread"]:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: spectramind report --submission submission.csv --data build/sim --out report.html")
@@ -118,9 +123,10 @@ def export(
     ] = None,
 ) -> None:
     """Write spectra for astropy: units, metadata, sigmas and the covariance of the transit fit."""
+    from ariel_lib.io.submission_record import SubmissionRecord
     from ariel_lib.prediction.export import export as run
 
-    print_json(run(
-        submission=submission, out=out, format=format.value, data=data, weights=weights, split=split.value, planets=planet,
-        covariance=format is TableFormat.fits if covariance is None else covariance,
-    ))  # fmt: skip
+    record = SubmissionRecord.of(submission, weights)
+    dataset = record.dataset(data, split.value)
+    with_covariance = format is TableFormat.fits if covariance is None else covariance
+    print_json(run(record, dataset.select(planet) if planet else dataset, out, format.value, covariance=with_covariance))

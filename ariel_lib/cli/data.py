@@ -72,10 +72,12 @@ def calibrate(
     """
     from ariel_lib.commands import run_calibration
     from ariel_lib.execution.dask_cluster import open_pool
+    from ariel_lib.io.dataset import Dataset
 
+    dataset = Dataset(data, split.value, light_curves=out)
     pool = open_pool(scheduler, data.resolve(), out.resolve()) if scheduler else nullcontext(workers)
     with progress_bar("Calibrating visits") as progress:
-        result, failed = run_calibration(data=data, split=split.value, out=out, workers=pool, progress=progress)
+        result, failed = run_calibration(dataset, workers=pool, progress=progress)
     print_json(result)
     if failed:
         raise typer.Exit(1)

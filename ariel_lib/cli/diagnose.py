@@ -33,10 +33,12 @@ def dashboard(
 ) -> None:
     """Draw one page that shows a submission from all sides, every chart also as PNG and CSV beside it."""
     from ariel_lib.commands import run_diagnosis
+    from ariel_lib.io.submission_record import SubmissionRecord
 
+    record = SubmissionRecord.of(submission, weights, truth)
+    dataset = record.dataset(data, split.value, light_curves)
     with progress_bar("Reading planets") as progress:
         result = run_diagnosis(
-            outdir=outdir, html=html, submission=submission, data=data, split=split.value, truth=truth, weights=weights,
-            light_curves=light_curves, explained=explained, seed=seed, workers=workers, progress=progress,
-        )  # fmt: skip
+            record, dataset, outdir, html=html, explained=explained, seed=seed, workers=workers, progress=progress
+        )
     print_json(result)

@@ -44,10 +44,10 @@ def compare(
     from ariel_lib.config import load_config
 
     settings = load_config(config, overrides or ())
-    from ariel_lib.evaluation.comparison import compare as run
+    from ariel_lib.commands import run_comparison
 
     with progress_bar("Training") as progress:
-        result = run(settings, truth, workers=workers, progress=progress, log=print_line)
+        result = run_comparison(settings, truth, workers=workers, progress=progress, log=print_line)
     print_json(result)
 
 

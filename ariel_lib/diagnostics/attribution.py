@@ -7,6 +7,7 @@ gradients over baselines drawn from other planets, Lundberg & Lee 2017 (arXiv:17
 import copy
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from ariel_lib.errors import SpectraMindError
-from ariel_lib.io.archive import Archive
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.storage import save_arrays
 from ariel_lib.models.decoder import EXPERTS
 from ariel_lib.models.inputs import Inputs
 from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.pipeline.planet_fits import fit_planets
-from ariel_lib.prediction.predict import planet_inputs
+from ariel_lib.prediction.answer import planet_inputs
 
 BANDS = 6  # means over so many equal stretches of AIRS are explained
 STEPS = 32  # of the path integral
@@ -150,30 +151,31 @@ def trace_edges(network: nn.Module, planets: Sequence[Inputs]) -> dict[str, np.n
     return {name: array.numpy() for name, array in arrays.items()}
 
 
-def explain_submission(
-    *,
-    data: Path | str,
-    split: str,
+@dataclass(frozen=True)
+class AttributionSettings:
+    """planets: how many have their attributions computed, the first ones; seed: of GradientShap's draws, and of UMAP and t-SNE."""
+
+    planets: int = 50
+    seed: int = 0
+
+
+def explain_planets(
+    dataset: Dataset,
     weights: Path | str,
     out: Path | str,
-    planets: Sequence[str],
-    scratch: Path | str,
-    light_curves: Path | str | None = None,
-    explained: int = 50,
-    seed: int = 0,
+    settings: AttributionSettings,
+    *,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write `explain`'s arrays for the planets of a split, safetensors with their ids; fits kept in scratch are used again."""
+    """Write `explain`'s arrays for the planets of a data set, safetensors with their ids; fits kept in its scratch folder are used
+    again. Raises SpectraMindError where it has no light curves."""
     checkpoint = Checkpoint.load(weights)
-    planet_fits = fit_planets(
-        Archive(data), split, scratch=scratch, light_curves=light_curves, planets=planets, workers=workers, progress=progress
-    )
-    fits = planet_fits.conditioned_on(checkpoint).fits
+    fits = fit_planets(dataset, workers=workers, progress=progress).conditioned_on(checkpoint).fits
     if not fits:
-        raise SpectraMindError(f"{data}: expected light curves of the submission's planets under {split}, found none")
+        raise SpectraMindError(f"{dataset.root}: expected light curves of the submission's planets under {dataset.split}, found none")
     inputs = [planet_inputs(planet_fit, checkpoint) for planet_fit in fits.values()]
     network = checkpoint.network.members[0]  # of several the first speaks for all
-    arrays = explain(network, inputs, explained, seed)
+    arrays = explain(network, inputs, settings.planets, settings.seed)
     text = {"planet_ids": list(fits), "relations": network.gnn.graph.relations, "experts": EXPERTS}
     return save_arrays(out, arrays, {name: json.dumps(words) for name, words in text.items()})

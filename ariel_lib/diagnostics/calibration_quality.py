@@ -5,37 +5,43 @@ Reads light-curve files and, where there are frames, their calibration maps; kno
 differences, which a slow curve does not move.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 
 from ariel_lib.calibration.bad_pixels import unusable_pixels
+from ariel_lib.execution.workers import Failure, attempt
 from ariel_lib.instrument import AIRS, FGS1
-from ariel_lib.io.archive import Archive
-from ariel_lib.io.layout import light_curves_path, list_light_curves
-from ariel_lib.io.light_curves import LightCurve, load_light_curves
+from ariel_lib.io.dataset import Dataset
+from ariel_lib.io.light_curves import LightCurve
 
 MAD_TO_SIGMA = 1.4826  # of a Gaussian
 
 
-def summarise_visits(folder: Path | str, split: str, planets: Sequence[str], archive: Archive | None = None) -> pd.DataFrame:
-    """A row a planet, visit and instrument: scatter_ppm, propagated_ppm (medians over wavelengths, one sample),
+def summarise_visits(dataset: Dataset) -> tuple[pd.DataFrame, dict[str, Failure]]:
+    """The state of every light curve of a data set, and the planets whose files cannot be read. A row a planet, visit and instrument: scatter_ppm, propagated_ppm (medians over wavelengths, one sample),
     masked_percent, flux_drift_percent, centroid_drift_pixel (last tenth of the visit minus first tenth), and
     bad_pixels_percent: of the detector, by the maps of the archive; NaN where it has no frames of the planet."""
-    rows, present = [], list_light_curves(folder, split)
-    framed = set() if archive is None else set(archive.planets(split))
-    for planet in planets:
-        for visit in present.get(planet, ()):
-            curves = load_light_curves(light_curves_path(folder, split, planet, visit))
-            for name, instrument in (("fgs1", FGS1), ("airs", AIRS)):
-                figures = summarise_curve(getattr(curves, name))
-                bad = float("nan")
-                if planet in framed:
-                    bad = 100 * float(unusable_pixels(archive.calibration_maps(split, planet, visit, instrument)).mean())
-                rows.append({"planet": planet, "visit": visit, "instrument": name, **figures, "bad_pixels_percent": bad})
-    return pd.DataFrame(rows)
+    rows, failed, framed = [], {}, set(dataset.archive.planets(dataset.split))
+    for planet in dataset.planets:
+        found, failure = attempt(_summarise_planet, dataset, planet, planet in framed)
+        if failure is None:
+            rows += found
+        else:
+            failed[planet] = failure
+    return pd.DataFrame(rows), failed
+
+
+def _summarise_planet(dataset: Dataset, planet: str, framed: bool) -> list[dict]:
+    rows = []
+    for curves in dataset.light_curves(planet):
+        for name, instrument in (("fgs1", FGS1), ("airs", AIRS)):
+            bad = float("nan")
+            if framed:
+                maps = dataset.archive.calibration_maps(dataset.split, planet, curves.visit, instrument)
+                bad = 100 * float(unusable_pixels(maps).mean())
+            figures = summarise_curve(getattr(curves, name))
+            rows.append({"planet": planet, "visit": curves.visit, "instrument": name, **figures, "bad_pixels_percent": bad})
+    return rows
 
 
 def summarise_curve(curve: LightCurve) -> dict[str, float]:

@@ -25,21 +25,21 @@ from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.config import Config, ConfigError, config_hash, load_config
 from ariel_lib.evaluation.leaderboard import ranked, weights_sentence
 from ariel_lib.execution.workers import WorkerPool, local_pool, run_tasks
-from ariel_lib.io.archive import Archive
 from ariel_lib.io.checksums import sha256
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.storage import write_atomically
 from ariel_lib.io.tables import read_spectra
 from ariel_lib.metrics import bootstrap_error, naive_answer, planet_scores
 from ariel_lib.pipeline.checkpoint import Checkpoint
-from ariel_lib.pipeline.planet_fits import fit_planets
+from ariel_lib.pipeline.planet_fits import PlanetFits, fit_planets
 from ariel_lib.plots.page import write_report
-from ariel_lib.prediction.predict import answer
+from ariel_lib.prediction.answer import answer
 from ariel_lib.priors.scale_height import LabelledSpectra
 from ariel_lib.provenance.record import fingerprint
 from ariel_lib.symbolic.context import make_context
 from ariel_lib.symbolic.rules import find_violations
+from ariel_lib.training.examples import training_set
 
-POINT_ERRORS = (ValueError, ArithmeticError, LookupError, OSError, RuntimeError)  # of one point; others are defects
 Train = Callable[..., dict]
 KEYS = {"base", "grid", "out", "public"}
 RESULT = "point.json"
@@ -61,6 +61,12 @@ class Point:
     @property
     def folder(self) -> Path:
         return Path(self.config.training.out)
+
+    @property
+    def dataset(self) -> Dataset:
+        """The training set; light curves and fits are shared by all points that calibrate alike."""
+        shared = self.folder.resolve().parents[1] / f"shared_{self.config.calibration.airs_samples}"
+        return training_set(self.config).with_scratch(shared)
 
 
 def load_grid(path: Path | str, overrides: list[str] | tuple = ()) -> tuple[list[Point], Path, dict[str, float]]:
@@ -122,13 +128,16 @@ def ablate(
     waiting = [point for point in points if finished(point) is None]
     log(f"{len(points)} points, {len(points) - len(waiting)} of them finished before")
     for point in {(p.config.calibration.airs_samples, p.config.data.root): p for p in waiting}.values():
-        for split in (point.config.data.folder, "test")[: 1 + (truth is not None)]:
-            _fit_planets(point.config, split, _shared(point), None)
-    failed, kept = {}, len(points) - len(waiting)
+        for dataset in (point.dataset, point.dataset.with_split("test"))[: 1 + (truth is not None)]:
+            _fit(dataset, point.config, point.config.calibration.workers)
+    failed, tracebacks, kept = {}, {}, len(points) - len(waiting)
     with nullcontext(workers) if isinstance(workers, WorkerPool) else local_pool(workers, patience=None) as pool:
-        for done, (point, reason) in enumerate(run_tasks(waiting, partial(run_point, train=train), pool), kept + 1):
-            log(f"point {done} of {len(points)}: {point.name}: {reason or 'done'}")
-            failed |= {point.name: reason} if reason else {}
+        for done, settled in enumerate(run_tasks(waiting, partial(run_point, train=train), pool), kept + 1):
+            point, failure = settled.task, settled.failure
+            log(f"point {done} of {len(points)}: {point.name}: {failure or 'done'}")
+            if failure:
+                failed[point.name] = failure.reason
+                tracebacks |= {point.name: failure.traceback} if failure.traceback else {}
             if progress:
                 progress(done, len(points))
     good = [point for point in points if point.name not in failed]
@@ -144,7 +153,7 @@ def ablate(
     files = [*(out / name for name in LEADERBOARD), *([out / DIFFERENCES] if truth else []), bundle]
     return {
         "winner": winner.name, "composite": order[0][1], "points": len(points), "ran": len(waiting),
-        "kept": kept, "failed": failed, "leaderboard": str(out / "leaderboard.csv"), "bundle": str(bundle),
+        "kept": kept, "failed": failed, "tracebacks": tracebacks, "leaderboard": str(out / "leaderboard.csv"), "bundle": str(bundle),
         "files": [str(path) for path in files],
     }  # fmt: skip
 
@@ -153,7 +162,7 @@ def _with_data(points: list[Point], truth: Path | None) -> list[Point]:
     """The points with the fingerprint of their data and truth, each folder looked at once."""
     if missing := [point.name for point in points if point.config.data.root is None]:
         raise ConfigError(f"data.root: expected a data folder, found none for {missing[0]!r}. Give data.root=DIR.")
-    prints = {root: fingerprint(Archive(root).root) for root in {point.config.data.root for point in points}}
+    prints = {point.config.data.root: fingerprint(point.dataset.root) for point in {p.config.data.root: p for p in points}.values()}
     known = f" {sha256(truth)}" if truth else ""
     return [replace(point, data=prints[point.config.data.root] + known, truth=truth) for point in points]
 
@@ -168,23 +177,18 @@ def finished(point: Point) -> dict | None:
     return found["figures"] if same else None
 
 
-def run_point(point: Point, train: Train) -> str | None:
-    """Train a point, judge it on its held-out planets and keep the figures that leaderboard.py ranks by; or the reason why not."""
-    try:
-        _share_fits(point)
-        for state in point.folder.glob("state_*.safetensors"):
-            state.unlink()
-        alone = replace(point.config, calibration=replace(point.config.calibration, workers=1))
-        started = time.monotonic()
-        result = train(alone, log=lambda line: None)
-        figures = judged(result) | {"runtime_s": round(time.monotonic() - started, 2), "violations": violated_share(point)}
-        if point.truth is not None:
-            figures["shares"] = shares_on_test(point)
-    except POINT_ERRORS as error:
-        return f"{type(error).__name__}: {error}"
+def run_point(point: Point, train: Train) -> None:
+    """Train a point, judge it on its held-out planets and keep the figures that leaderboard.py ranks by."""
+    for state in point.folder.glob("state_*.safetensors"):
+        state.unlink()
+    alone = replace(point.config, calibration=replace(point.config.calibration, workers=1))
+    started = time.monotonic()
+    result = train(alone, dataset=point.dataset, log=lambda line: None)
+    figures = judged(result) | {"runtime_s": round(time.monotonic() - started, 2), "violations": violated_share(point)}
+    if point.truth is not None:
+        figures["shares"] = shares_on_test(point)
     text = {"point": point.name, "config_hash": config_hash(point.config), "data": point.data, "figures": figures}
     write_atomically(point.folder / RESULT, json.dumps(text, indent=1).encode())
-    return None
 
 
 def judged(result: Mapping) -> dict[str, float]:
@@ -198,33 +202,16 @@ def judged(result: Mapping) -> dict[str, float]:
     }  # fmt: skip
 
 
-def _shared(point: Point) -> Path:
-    """Where the fits of all points that calibrate alike are kept."""
-    return point.folder.resolve().parents[1] / f"shared_{point.config.calibration.airs_samples}"
-
-
-def _share_fits(point: Point) -> None:
-    """Let the point's folder point to the fits that are made already."""
-    point.folder.mkdir(parents=True, exist_ok=True)
-    for name in ("estimates", "lightcurves"):
-        link = point.folder / name
-        if (_shared(point) / name).is_dir() and not link.exists():
-            link.symlink_to(_shared(point) / name, target_is_directory=True)
-
-
-def _fit_planets(config: Config, split: str, scratch: Path, planets, workers: int | None = None):
-    return fit_planets(
-        Archive(config.data.root), split, scratch=scratch, light_curves=config.data.light_curves, planets=planets,
-        settings=CalibrationSettings(airs_samples=config.calibration.airs_samples), workers=workers or config.calibration.workers,
-    )  # fmt: skip
+def _fit(dataset: Dataset, config: Config, workers: int) -> PlanetFits:
+    return fit_planets(dataset, settings=CalibrationSettings(airs_samples=config.calibration.airs_samples), workers=workers)
 
 
 def violated_share(point: Point) -> float:
-    """Share of the bins of held-out planets that break a rule of physics (any but the microlensing guard)."""
+    """Share of the bins of held-out planets that break a rule of physics (lensing_bump aside, which needs light curves)."""
     checkpoint = Checkpoint.load(point.folder / "weights.safetensors")
-    held_out_checkpoints = checkpoint.as_held_out(LabelledSpectra.read(Archive(point.config.data.root), point.config.data.folder))
-    planet_fits = _fit_planets(point.config, point.config.data.folder, point.folder, list(held_out_checkpoints), 1).conditioned_on(checkpoint)
-    answers = [answer(planet_fit, held_out_checkpoints[planet]) for planet, planet_fit in planet_fits.fits.items()]
+    held_out = checkpoint.as_held_out(LabelledSpectra.read(point.dataset))
+    planet_fits = _fit(point.dataset.select(list(held_out)), point.config, 1).conditioned_on(checkpoint)
+    answers = [answer(planet_fit, held_out[planet]) for planet, planet_fit in planet_fits.fits.items()]
     mean, sigma = (torch.tensor(np.stack([getattr(a, name) for a in answers])) for name in ("mean", "sigma"))
     found = find_violations(mean, make_context(mean, sigma, torch.tensor(checkpoint.wavelength)))
     broken = torch.stack([violations.flagged for name, violations in found.items() if name != "lensing_bump"])
@@ -232,15 +219,14 @@ def violated_share(point: Point) -> float:
 
 
 def shares_on_test(point: Point) -> dict[str, float]:
-    """Share of the 2025 score by test planet: their mean is the score. Planets without an estimate are left out."""
-    checkpoint, archive = Checkpoint.load(point.folder / "weights.safetensors"), Archive(point.config.data.root)
-    planet_fits = _fit_planets(point.config, "test", point.folder, None, 1).conditioned_on(checkpoint)
-    answers = [answer(planet_fit, checkpoint) for planet_fit in planet_fits.fits.values()]
+    """Share of the 2025 score by test planet: their mean is the score. Planets without a fit are left out."""
+    checkpoint = Checkpoint.load(point.folder / "weights.safetensors")
+    fits = _fit(point.dataset.with_split("test"), point.config, 1).conditioned_on(checkpoint).fits
+    answers = [answer(planet_fit, checkpoint) for planet_fit in fits.values()]
     mean, sigma = (np.stack([getattr(a, name) for a in answers]) for name in ("mean", "sigma"))
-    labels = archive.labels(point.config.data.folder)
-    naive = naive_answer(labels.depth)
-    shares = planet_scores(read_spectra(point.truth).of(planet_fits.fits), {"v50": (mean, sigma)}, naive)["v50"]
-    return dict(zip(planet_fits.fits, shares.tolist()))
+    naive = naive_answer(point.dataset.labels().depth)
+    shares = planet_scores(read_spectra(point.truth).of(fits), {"v50": (mean, sigma)}, naive)["v50"]
+    return dict(zip(fits, shares.tolist()))
 
 
 def with_differences(figures: list[dict]) -> list[dict]:
@@ -281,7 +267,7 @@ def write_leaderboard(out: Path, figures: list[dict], failed: Mapping[str, str])
 
 
 def write_bundle(path: Path, winner: Point, out: Path, grid: Path) -> Path:
-    """What proves the winner, in one ZIP; the same files give the same bytes."""
+    """The winner's weights, manifests and figures in one ZIP; the same files give the same bytes."""
     files = {name: winner.folder / name for name in BUNDLED} | {"ablation.yaml": grid}
     files |= {name: out / name for name in LEADERBOARD}
     temporary = path.with_suffix(".partial")

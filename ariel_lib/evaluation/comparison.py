@@ -1,4 +1,4 @@
-"""V50 beside what it must beat, on one split: trained on the same planets, scored on the same others, errors by bootstrap.
+"""V50 compared with baselines on one split: trained on the same planets, scored on the same others, errors by bootstrap.
 
 Composes training, inference and the baselines; knows no model's insides.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from ariel_lib.config import Config, ConfigError
 from ariel_lib.errors import SpectraMindError
 from ariel_lib.evaluation.oracle import ORACLES, oracle_answers, read_truth
-from ariel_lib.io.archive import Archive
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.storage import load_arrays, write_atomically
 from ariel_lib.io.submission import read_submission
 from ariel_lib.io.tables import read_spectra
@@ -37,63 +37,63 @@ Answers = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def compare(
-    config: Config, truth: Path | str, *, workers: int = 1, progress: Callable[[int, int], None] | None = None,
+    dataset: Dataset, config: Config, truth: Path | str, *, workers: int = 1, progress: Callable[[int, int], None] | None = None,
     log: Callable[[str], None] = print,
 ) -> dict:  # fmt: skip
-    """Train V50 and every baseline on the training planets of config.data.root, answer for its test split, score against `truth`.
+    """Train V50 and every baseline on a labelled data set, answer for its test split, score against `truth`.
 
     Writes comparison.csv, .md, .json and .png under config.training.out; returns the table, JSON-able:
-    {"planets", "table": {answer: figures}}. `v50_lead` is V50's score minus the answer's, with its paired error. What V50 contains
-    is timed with V50, calibration and fits aside. Where the data set is a simulation, the answers of oracle.py come last.
-    Raises ConfigError without scikit-learn; ArchiveError where truth lacks a planet; ValueError where a test planet has no
-    estimate, for then answers differ in more than their method.
+    {"planets", "table": {answer: figures}}. `v50_lead` is V50's score minus the answer's, with its paired error. V50's times include
+    its closed forms, without calibration and fits. Where the data set is a simulation, the answers of oracle.py come last.
+    Raises ConfigError without scikit-learn; ArchiveError where truth lacks a planet; SpectraMindError where a test planet has no
+    fit, for then answers differ in more than their method.
     """
     if importlib.util.find_spec("sklearn") is None:
         raise ConfigError("compare: expected scikit-learn, found none. pip install 'spectramind[diagnostics]'")
-    out, archive = Path(config.training.out), Archive(config.data.root)
-    submission, curves = out / "submission.csv", config.data.light_curves
-    seen, asked = (
-        fit_planets(archive, split, scratch=out, light_curves=curves, workers=workers, progress=progress)
-        for split in (config.data.folder, "test")
-    )  # fitted once, before any clock runs
-    clock = time.monotonic()
-    trained = train(config, progress=progress, log=log)
-    answering = time.monotonic()
-    predicted = predict(
-        data=config.data.root, split="test", weights=trained["weights"], out=submission, workers=workers, light_curves=curves, log=log
-    )
-    costs = {
-        "v50": {
-            "parameters": trained["parameters"], "train_s": round(answering - clock, 1), "answer_s": round(time.monotonic() - answering, 1)
-        }
-    }  # fmt: skip
-    if predicted["fallbacks"]:
-        raise SpectraMindError(f"compare: expected an estimate of every test planet, found none of {sorted(predicted['fallbacks'])[:5]}")
-    planets, mean, sigma = read_submission(submission)
-    expected = read_spectra(truth).of(planets)
-    labels = archive.labels(config.data.folder)
+    out, test = Path(config.training.out), dataset.with_split("test")
+    seen, asked = (fit_planets(part, workers=workers, progress=progress) for part in (dataset, test))  # before any clock runs
+    answers, cost = _v50_answers(dataset, test, config, workers, progress, log)
+    planets = answers.pop("planets")
+    expected, labels = read_spectra(truth).of(planets), dataset.labels()
     naive = naive_answer(labels.depth)
-    extras, _ = load_arrays(submission.with_suffix(".safetensors"))
-    answers = {
-        "gaussian_posterior": (np.maximum(extras["gaussian_mean"], 0.0), extras["gaussian_sigma"]),
-        INITIAL_NAMES[config.model.initial_estimate]: (np.maximum(extras["initial_mean"], 0.0), extras["initial_sigma"]),
-        "v50": (mean, sigma),
-    }
-    if read_truth(archive.root, "test"):
-        answers |= oracle_answers(archive, "test", planets, curves or archive.root / "lightcurves", labels.depth)
-    checkpoint = Checkpoint.load(trained["weights"])
-    seen, asked = (planet_fits.conditioned_on(checkpoint).fits for planet_fits in (seen, asked))
+    if read_truth(dataset.root, "test"):
+        answers |= oracle_answers(test.select(planets), labels.depth)
+    checkpoint = Checkpoint.load(out / "weights.safetensors")
+    seen, asked = (fits.conditioned_on(checkpoint).fits for fits in (seen, asked))
     seen = {planet: seen[planet] for planet in labels.planet_ids if planet in seen}
     baselines, spent = answer_baselines(list(seen.values()), labels.of(seen), [asked[planet] for planet in planets], log)
     table = tabulate(expected, baselines | answers, naive)
-    for name, cost in (costs | spent).items():
-        table[name] |= cost
+    for name, figures in ({"v50": cost} | spent).items():
+        table[name] |= figures
     result = {"planets": {"training": len(seen), "test": len(planets)}, "table": table}
     write_atomically(out / "comparison.json", json.dumps(result, indent=1).encode())
     write_atomically(out / "comparison.csv", as_csv(table).encode())
     write_atomically(out / "comparison.md", as_markdown(table).encode())
     write_atomically(out / "comparison.png", render_png(draw_comparison(_in_order(table))))
     return result
+
+
+def _v50_answers(dataset: Dataset, test: Dataset, config: Config, workers: int, progress, log) -> tuple[dict, dict]:
+    """Train V50 and predict the test split: the answers of V50 and of its closed forms, and under "planets" the planets; and V50's cost."""
+    clock, submission = time.monotonic(), Path(config.training.out) / "submission.csv"
+    trained = train(dataset, config, progress=progress, log=log)
+    answering = time.monotonic()
+    predicted = predict(test, weights=trained["weights"], out=submission, workers=workers, log=log)
+    cost = {
+        "parameters": trained["parameters"], "train_s": round(answering - clock, 1), "answer_s": round(time.monotonic() - answering, 1)
+    }  # fmt: skip
+    if predicted["fallbacks"]:
+        raise SpectraMindError(f"compare: expected a fit of every test planet, found none of {sorted(predicted['fallbacks'])[:5]}")
+    planets, mean, sigma = read_submission(submission)
+    extras, _ = load_arrays(submission.with_suffix(".safetensors"))
+    initial = INITIAL_NAMES[config.model.initial_estimate]
+    answers = {
+        "planets": planets,
+        "gaussian_posterior": (np.maximum(extras["gaussian_mean"], 0.0), extras["gaussian_sigma"]),
+        initial: (np.maximum(extras["initial_mean"], 0.0), extras["initial_sigma"]),
+        "v50": (mean, sigma),
+    }
+    return answers, cost
 
 
 def answer_baselines(
@@ -115,7 +115,7 @@ def answer_baselines(
 
 
 def baseline_features(planet_fit: PlanetFit) -> np.ndarray:
-    """What a baseline sees of a planet: depths relative to white light in groups of bins, their noise, star and fit, (feature,)."""
+    """Features of a planet for a baseline: depths relative to white light in groups of bins, their noise, star and fit, (feature,)."""
     estimate = planet_fit.estimate
     white = white_depth(estimate.depth, estimate.sigma_uncorrelated)
     groups = np.array_split(np.arange(1, len(estimate.depth)), min(47, len(estimate.depth) - 1))
@@ -149,7 +149,7 @@ def as_csv(table: Mapping[str, Mapping]) -> str:
 
 
 def as_markdown(table: Mapping[str, Mapping]) -> str:
-    """The table for a page: by score, V50 after what it must beat, the oracles last."""
+    """The table in Markdown: by score, V50 after the baselines, the oracles last."""
     heads = ("answer", "score", "V50's lead", "NLL", "MAE, ppm", "coverage of 80 %", "z rms", "parameters", "training, s", "answering, s")
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for name, row in _in_order(table).items():

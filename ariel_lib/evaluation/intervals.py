@@ -1,4 +1,4 @@
-"""A trained checkpoint → intervals with a promise: COREL on the planets that training held out, judged by cross-fitting.
+"""Intervals with a coverage guarantee for a trained checkpoint: COREL on the planets that training held out, judged by cross-fitting.
 
 Knows the order of the stages, not their insides.
 """
@@ -17,13 +17,13 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from ariel_lib.config import ConfigError, config_hash, from_dict
-from ariel_lib.io.archive import Archive
 from ariel_lib.io.checksums import write_manifest
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.storage import save_arrays, write_atomically
 from ariel_lib.metrics import coverage, naive_answer, unclipped_score, z_statistics
 from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.pipeline.planet_fits import fit_planets
-from ariel_lib.prediction.predict import answer
+from ariel_lib.prediction.answer import answer
 from ariel_lib.priors.scale_height import LabelledSpectra
 from ariel_lib.uncertainty.conformal import (
     JOINT,
@@ -64,26 +64,26 @@ class HeldOut:
 
 
 def train_intervals(
+    dataset: Dataset,
     *,
     weights: Path | str,
     outdir: Path | str,
     q: float,
-    data: Path | str | None = None,
     update: bool = False,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict:
     """Train COREL at coverage q; write intervals.csv, coverage.json, coverage_by_bin.csv and corel.safetensors to outdir.
 
-    data     folder of the training set; default: the one in the checkpoint's configuration
+    dataset  the labelled data set that the weights were trained on
     update   store the intervals in the checkpoint, so that `predict` takes its sigmas from them
 
     Intervals and tables are cross-fitted: no planet is judged by a network or a quantile that has seen it.
     Too few held-out planets for q: the intervals are infinite, one warning says how many it takes, and a checkpoint is not
-    updated. Raises ConfigError then, where the checkpoint names no data, and for fewer than MIN_HELD_OUT planets.
+    updated. Raises ConfigError then, and for fewer than MIN_HELD_OUT planets.
     """
     weights, outdir, checkpoint = Path(weights), Path(outdir), Checkpoint.load(weights)
-    held_out, naive = _held_out(checkpoint, weights, data, workers, progress)
+    held_out, naive = _held_out(dataset, checkpoint, weights, workers, progress)
     torch.set_num_threads(checkpoint.config["training"]["threads"])
     with threadpool_limits(checkpoint.config["training"]["threads"]), warnings.catch_warnings():
         warnings.simplefilter("ignore", TooFewPlanets)  # a sentence for all of them follows
@@ -115,22 +115,13 @@ def _enough(q: float) -> int:
     return next(n for n in count(MIN_HELD_OUT) if len(halves(n - -(-n // FOLDS), 0)[1]) >= planets_needed(q))
 
 
-def _held_out(checkpoint: Checkpoint, weights: Path, data, workers: int, progress) -> tuple[HeldOut, dict[str, float]]:
-    settings = checkpoint.config["data"]
-    root = data or settings["root"]
-    if root is None:
-        raise ConfigError(f"{weights} does not say where its training data lie: give --data FOLDER.")
-    archive = Archive(root)
-    folder = "test" if settings["split"] == "test" else "train"
+def _held_out(dataset: Dataset, checkpoint: Checkpoint, weights: Path, workers: int, progress) -> tuple[HeldOut, dict[str, float]]:
     planets = sum(checkpoint.held_out, ())
-    planet_fits = fit_planets(
-        archive, folder, scratch=weights.parent, light_curves=settings["light_curves"], planets=planets, workers=workers,
-        progress=progress,
-    )  # fmt: skip
-    known = LabelledSpectra.read(archive, folder)
+    planet_fits = fit_planets(dataset.select(planets), workers=workers, progress=progress)
+    known = LabelledSpectra.read(dataset)
     fits = planet_fits.conditioned_on(checkpoint).fits
     if not fits:
-        raise ConfigError(f"{weights} held out {len(planets)} planets, of which {root} has none.")
+        raise ConfigError(f"{weights} held out {len(planets)} planets, of which {dataset.root} has none.")
     if len(fits) < MIN_HELD_OUT:
         raise ConfigError(f"{weights}: expected at least {MIN_HELD_OUT} held-out planets, found {len(fits)}.")
     held_out_checkpoints = checkpoint.as_held_out(known)

@@ -1,4 +1,4 @@
-"""What could be known of a simulated planet: by one who knows the truth of all that is not its spectrum, and by the best of fits.
+"""Lower limits on the error for simulated planets: with the truth of everything but the spectrum, and with the best possible fit.
 
 Needs the simulator's truth.json. Cramér–Rao (1945) and Gaussian posteriors at the truth, linearised as in transit.fit.
 
@@ -17,9 +17,9 @@ import numpy as np
 from scipy.linalg import block_diag
 
 from ariel_lib.instrument import FGS1, INSTRUMENTS
-from ariel_lib.io.archive import Archive
-from ariel_lib.io.layout import Star, light_curves_path, list_light_curves
-from ariel_lib.io.light_curves import LightCurves, load_light_curves
+from ariel_lib.io.dataset import Dataset
+from ariel_lib.io.layout import Star
+from ariel_lib.io.light_curves import LightCurves
 from ariel_lib.priors.gaussian import fit_prior
 from ariel_lib.simulator import optics
 from ariel_lib.simulator.dataset import TRUTH_FILE
@@ -35,26 +35,26 @@ ORACLES = ("oracle", "oracle_but_drift", "ideal_fit")
 
 
 def read_truth(root: Path | str, split: str) -> dict[str, dict]:
-    """What the simulator wrote down of each planet of a split; empty where the data set is not a simulation."""
+    """The simulator's record of each planet of a split; empty where the data set is not a simulation."""
     path = Path(root) / TRUTH_FILE
     records = json.loads(path.read_text())["planets"] if path.is_file() else {}
     return {planet: record for planet, record in records.items() if record["split"] == split}
 
 
-def oracle_answers(
-    archive: Archive, split: str, planets: Sequence[str], light_curves: Path | str, labels: np.ndarray
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def oracle_answers(dataset: Dataset, labels: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """mean and sigma (planet, wavelength) of all ORACLES, with a spectral prior fitted to labels (planet, wavelength).
+
+    dataset  a simulation's, its planets in the order of the answers
 
     Raises KeyError where truth.json has no such planet.
     """
-    truth, wavelength = read_truth(archive.root, split), archive.wavelengths()
-    nuisances = read_nuisances(archive, split, truth)
+    truth, wavelength = read_truth(dataset.root, dataset.split), dataset.wavelengths
+    nuisances = read_nuisances(dataset, truth)
     prior, found = fit_prior(labels, wavelength), {name: ([], []) for name in ORACLES}
-    visits = list_light_curves(light_curves, split)
-    for planet in planets:
-        curves = [load_light_curves(light_curves_path(light_curves, split, planet, visit)) for visit in visits[planet]]
-        problem, catalogue_mean, common = true_problem(curves, archive.star(split, planet), wavelength, truth[planet])
+    for planet in dataset.planets:
+        problem, catalogue_mean, common = true_problem(
+            dataset.light_curves(planet), dataset.star(planet), wavelength, truth[planet]
+        )
         _, measured = limits(problem, catalogue_mean, common, np.array(truth[planet]["depth"]), nuisances)
         for name, (depth, covariance) in measured.items():
             posterior = prior.posterior(depth, covariance)
@@ -72,11 +72,11 @@ class Nuisances:
     orbit: np.ndarray
 
 
-def read_nuisances(archive: Archive, split: str, truth: dict[str, dict]) -> Nuisances:
-    """What the fit leaves free, as it is distributed in a split; truth as from read_truth."""
+def read_nuisances(dataset: Dataset, truth: dict[str, dict]) -> Nuisances:
+    """The distribution in a split of what the fit leaves free; truth as from read_truth."""
     errors = []
     for planet, record in truth.items():
-        star, orbit = archive.star(split, planet), record["orbit"]
+        star, orbit = dataset.star(planet), record["orbit"]
         prior = orbit_prior(star.P, star.sma, star.i)
         true = np.log(orbit["a"]), (orbit["a"] * np.cos(np.radians(orbit["inclination"]))) ** 2
         errors.append([(value - mean) / sigma for value, (mean, sigma) in zip(true, (prior.log_a, prior.b_squared))])
@@ -86,8 +86,7 @@ def read_nuisances(archive: Archive, split: str, truth: dict[str, dict]) -> Nuis
 def true_problem(
     visits: list[LightCurves], star: Star, wavelength: np.ndarray, record: dict
 ) -> tuple[Problem, np.ndarray, list[float]]:
-    """The fit's own problem with the simulator's noise and the truth as the mean of its priors; what that mean is without the
-    truth, (shared,); and, of each segment, the variance of the noise common to its channels."""
+    """The fit's own problem with the simulator's noise and the truth as the mean of its priors; what that mean is from the catalogue alone, (shared,); and, of each segment, the variance of the noise common to its channels."""
     segments, common = [], []
     for segment in make_segments(visits, wavelength):
         instrument = INSTRUMENTS[segment.instrument]
@@ -153,14 +152,14 @@ def limits(
     Noise common to the channels is a parameter of its own at every time with a Gaussian prior, marginalised exactly.
     """
     point = linearise(problem, depth, problem.prior_mean)
-    n, q = point.g.shape
-    information = np.block([[np.diag(point.h), point.g], [point.g.T, point.k]])
-    pull = np.concatenate([point.pull_depth, point.pull_shared])
+    n, q = point.coupling.shape
+    information = np.block([[np.diag(point.depth_precision), point.coupling], [point.coupling.T, point.shared_precision]])
+    pull = np.concatenate([point.depth_rhs, point.shared_rhs])
     for index, variance in enumerate(common):
         if variance == 0:
             continue
         segment, near = problem.segments[index], tangent(problem, index, depth, problem.prior_mean)
-        by_channel = near.common_pull(segment.weight)
+        by_channel = near.common_rhs(segment.weight)
         coupling = np.zeros((n + q, by_channel.shape[-1]))
         coupling[segment.channels] = by_channel[:, 0]
         coupling[n + near.where] = by_channel[:, 1:].sum(axis=0)

@@ -1,22 +1,20 @@
-"""A submission and, where there are, its light curves → what the physics rules have against it, planet by planet.
+"""A submission judged by the physics rules, planet by planet, with bumps in its light curves where there are any.
 
-Knows the rules and the transit fit, not how either works; no truth and no network.
+Independent of truth and network.
 """
 
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
-from functools import partial
-from multiprocessing import get_context
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from ariel_lib.io.archive import Archive
-from ariel_lib.io.layout import Star, light_curves_path, list_light_curves
+from ariel_lib.execution.workers import Failure, run_tasks
+from ariel_lib.io.dataset import Dataset
+from ariel_lib.io.layout import Star
 from ariel_lib.io.light_curves import load_light_curves
 from ariel_lib.io.storage import write_atomically
 from ariel_lib.io.submission import read_submission
@@ -29,47 +27,45 @@ from ariel_lib.transit.bumps.fit import BumpDetection, detect_bumps, known_candi
 def make_rule_context(
     mean: np.ndarray, sigma: np.ndarray, wavelength: np.ndarray, detections: Sequence[Sequence[BumpDetection]]
 ) -> tuple[torch.Tensor, Context]:
-    """The spectra (planet, wavelength) as a tensor, and all that the rules may know of them; detections: a row a planet.
+    """The spectra (planet, wavelength) as a tensor, and the context in which the rules judge them; detections: one sequence a planet.
 
-    Where an achromatic bump was found, the spectrum is held against the guard's own fit without the bump: as far as it
-    follows what the bump feigns, it is violated.
+    Where an achromatic bump was found, the spectrum is compared with the fit of the same light curves in which the bump is a
+    regressor: the part of the bump's depth bias that the spectrum contains is its violation.
     """
-    shift = np.stack([total_depth_bias(found, len(wavelength)) for found in detections])
-    share = [found[0].followed(m, s, moved) if moved.any() else 0.0 for found, m, s, moved in zip(detections, mean, sigma, shift)]
-    clean = mean - np.array(share)[:, None] * shift
-    mu, stated, grid, moved, reference = (torch.tensor(x, dtype=torch.float64) for x in (mean, sigma, wavelength, shift, clean))
+    bias = np.stack([total_depth_bias(found, len(wavelength)) for found in detections])
+    share = [found[0].followed(m, s, moved) if moved.any() else 0.0 for found, m, s, moved in zip(detections, mean, sigma, bias)]
+    clean = mean - np.array(share)[:, None] * bias
+    mu, stated, grid, moved, reference = (torch.tensor(x, dtype=torch.float64) for x in (mean, sigma, wavelength, bias, clean))
     return mu, make_context(mu, stated, grid, moved, reference)
 
 
 def check_submission(
     submission: Path | str,
-    data: Path | str,
+    dataset: Dataset,
     outdir: Path | str,
     *,
-    split: str = "test",
-    light_curves: Path | str | None = None,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict:
     """Judge a submission by every rule; writes violations.jsonl (a line for each planet, rule and bin that violates it, and
     one for each planet) and summary.json under outdir. Returns the summary: a row a rule.
 
-    light_curves  folder that `calibrate` wrote: the microlensing guard reads it. None: {data}/lightcurves, else lightcurves
-                  beside the submission, where `predict` makes them; without any, the guard sees nothing
+    dataset  where the light curves are that bumps are sought in; without a scratch folder of its own it takes the submission's folder.
+             A planet without light curves, or whose light curves cannot be read, is judged without them and listed under "unread"
     """
-    archive, outdir = Archive(data), Path(outdir)
+    outdir, folder = Path(outdir), Path(submission).parent
+    dataset = dataset if dataset.scratch else dataset.with_scratch(folder)
     planets, mean, sigma = read_submission(submission)
-    wavelength = archive.wavelengths()
-    folders = [archive.root / "lightcurves", Path(submission).parent / "lightcurves"]
-    folder = Path(light_curves) if light_curves is not None else next((f for f in folders if f.is_dir()), folders[0])
-    kept = Path(submission).parent / "estimates" / split
-    detections = detect_bumps_in_planets(archive, split, folder, kept, planets, workers, progress)
-    mu, context = make_rule_context(mean, sigma, wavelength, [detections.get(planet, ()) for planet in planets])
+    detections, unread = detect_bumps_in_planets(dataset.select(planets), workers, progress)
+    mu, context = make_rule_context(mean, sigma, dataset.wavelengths, [detections.get(planet, ()) for planet in planets])
     found = find_violations(mu, context)
     shares = molecule_shares(mu, context)
-    lines = list(_log_lines(planets, wavelength, found, detections, shares))
+    lines = list(_log_lines(planets, dataset.wavelengths, found, detections, shares))
     write_atomically(outdir / "violations.jsonl", ("\n".join(json.dumps(line) for line in lines) + "\n").encode())
-    summary = {"planets": len(planets), "detections": len(detections), "rules": summarise(planets, found)}
+    summary = {
+        "planets": len(planets), "with_light_curves": len(detections), "unread": {p: f.reason for p, f in unread.items()},
+        "tracebacks": {p: f.traceback for p, f in unread.items() if f.traceback}, "rules": summarise(planets, found),
+    }  # fmt: skip
     write_atomically(outdir / "summary.json", json.dumps(summary, indent=1).encode())
     return summary
 
@@ -107,30 +103,45 @@ def _log_lines(planets, wavelength, found: dict[str, Violations], detections, sh
         }
 
 
+@dataclass(frozen=True)
+class Task:
+    """One planet whose light curves are searched for bumps; kept: file of its transit fit, which says where the transit is."""
+
+    planet: str
+    paths: tuple[Path, ...]
+    star: Star | None
+    wavelength: tuple[float, ...]
+    kept: Path
+
+
 def detect_bumps_in_planets(
-    archive: Archive, split: str, folder: Path, kept: Path, planets: Sequence[str], workers: int = 1, progress=None
-) -> dict[str, list[BumpDetection]]:
-    """detect_bumps for every planet with light curves under folder, side by side; kept: folder of estimates, used if there."""
-    present, found = list_light_curves(folder, split), {}
+    dataset: Dataset, workers: int = 1, progress: Callable[[int, int], None] | None = None
+) -> tuple[dict[str, list[BumpDetection]], dict[str, Failure]]:
+    """detect_bumps for every planet of a data set that has light curves, side by side; and why it failed for the others of them.
+
+    dataset  with a scratch folder: a transit fit kept there is used
+    """
+    present, wavelength = dataset.light_curve_visits, tuple(dataset.wavelengths.tolist())
     tasks = [
-        (
-            [light_curves_path(folder, split, planet, visit) for visit in present[planet]],
-            archive.star(split, planet),
-            kept / f"{planet}.safetensors",
+        Task(
+            planet, tuple(dataset.light_curve_path(planet, visit) for visit in present[planet]), dataset.find_star(planet)[0],
+            wavelength, dataset.fit_path(planet),
         )
-        for planet in planets
+        for planet in dataset.planets
         if planet in present
-    ]
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        results = pool.map(partial(_detect_task, archive.wavelengths()), tasks, chunksize=4)
-        for done, (planet, detections) in enumerate(zip((p for p in planets if p in present), results), 1):
-            found[planet] = detections
-            if progress:
-                progress(done, len(tasks))
-    return found
+    ]  # fmt: skip
+    found, failed = {}, {}
+    for done, settled in enumerate(run_tasks(tasks, _detect, workers), 1):
+        if settled.failure is None:
+            found[settled.task.planet] = settled.result
+        else:
+            failed[settled.task.planet] = settled.failure
+        if progress:
+            progress(done, len(tasks))
+    return {task.planet: found[task.planet] for task in tasks if task.planet in found}, failed
 
 
-def _detect_task(wavelength: np.ndarray, task: tuple[list[Path], Star | None, Path]) -> list[BumpDetection]:
-    paths, star, kept = task
+def _detect(task: Task) -> list[BumpDetection]:
     with threadpool_limits(1):
-        return detect_bumps([load_light_curves(path) for path in paths], star, wavelength, known_candidate(kept))
+        visits = [load_light_curves(path) for path in task.paths]
+        return detect_bumps(visits, task.star, np.array(task.wavelength), known_candidate(task.kept))

@@ -1,4 +1,4 @@
-"""A submission on disk held against the truth on disk: the challenge's score and the statistics beside it.
+"""The challenge's score of a submission on disk, and the statistics beside it.
 
 Composes archive, submission and metrics; knows no model.
 """

@@ -1,23 +1,28 @@
-"""Tasks on workers: one loop that submits, survives a worker's death, and gives up only the task that causes it.
+"""Tasks on workers: one loop that submits them, survives a worker's death, and fails only the task that causes it.
 
-The workers are processes of this machine or those of a cluster (cluster.py): a pool, kept from one set of tasks to the
-next. Knows nothing of what a task is.
+The workers are processes of this machine or those of a cluster (dask_cluster.py): a pool, kept from one set of tasks to the
+next. Independent of what a task is.
 """
 
 import os
 import time
+import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 from threading import Thread
-from typing import TypeVar
+from typing import Generic, TypeVar
+
+from ariel_lib.errors import SpectraMindError
 
 T = TypeVar("T", bound=Hashable)
-DEATHS = 2  # of workers on the same task before it is given up
+R = TypeVar("R")
+DEATHS = 2  # of workers on the same task before it fails
 PATIENCE = 900.0  # s; a full-size visit takes one or two
 # Two BLAS teams on two cores run four times slower; Arrow's own allocator keeps some 100 MB that the system's gives back.
 ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -29,8 +34,43 @@ class WorkerDiedError(RuntimeError):
     """A worker process ended in the middle of a task, or the pool was closed meanwhile."""
 
 
+@dataclass(frozen=True)
+class Failure:
+    """Why a piece of work has no result. traceback: of an exception that nothing foresaw, a defect; empty for any other."""
+
+    reason: str
+    traceback: str = ""
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@dataclass(frozen=True)
+class Settled(Generic[T, R]):
+    """A task that has ended: its result, or its failure."""
+
+    task: T
+    result: R | None = None
+    failure: Failure | None = None
+
+
+def attempt(work: Callable[..., R], /, *arguments: object) -> tuple[R | None, Failure | None]:
+    """The result of work(*arguments), or why it failed: one bad planet must not end the work on all others.
+
+    The one place that catches every exception. But for bad input, files and memory it keeps the traceback, for the run's report.
+    """
+    try:
+        return work(*arguments), None
+    except SpectraMindError as error:
+        return None, Failure(str(error))
+    except (OSError, MemoryError) as error:
+        return None, Failure(f"{type(error).__name__}: {error}")
+    except Exception as error:  # noqa: BLE001 (reported with its traceback; the run's exit code says so)
+        return None, Failure(f"{type(error).__name__}: {error}", traceback.format_exc())
+
+
 class WorkerPool:
-    """Who does the work: `size` executors, each with one task at a time, replaced when it dies. Closing it ends them all.
+    """Executors for tasks: `size` of them, each with one task at a time, replaced when it dies. Closing the pool ends them all.
 
     death     what a future raises whose worker died on it
     patience  s after which a worker is taken to hang on its task, and ended
@@ -89,13 +129,11 @@ def as_pool(workers: int | WorkerPool) -> AbstractContextManager[WorkerPool]:
     return nullcontext(workers) if isinstance(workers, WorkerPool) else local_pool(workers)
 
 
-def run_tasks(
-    tasks: Iterable[T], work: Callable[[T], str | None], workers: int | WorkerPool
-) -> Iterator[tuple[T, str | None]]:
-    """Yield each task with what work(task) returned (None: done; text: why not) as it settles, in whatever order.
+def run_tasks(tasks: Iterable[T], work: Callable[[T], R], workers: int | WorkerPool) -> Iterator[Settled[T, R]]:
+    """Yield each task with the result of work(task), or its failure, as it settles, in whatever order.
 
     A task whose worker died, or hung and was ended, is tried once more, alone, when the others are settled: on a cluster a
-    death is blamed on all tasks that the worker had. An exception of `work` is a defect and is raised.
+    death is blamed on all tasks that the worker had. An exception of `work` is a failure of that task alone.
 
     workers  a number of processes, 1 being this one, or a pool
     """
@@ -106,19 +144,20 @@ def run_tasks(
             while waiting or running or suspects:
                 while len(running) < pool.size and (waiting or (suspects and not running)):
                     task, executor = (waiting or suspects).popleft(), pool.take()
-                    running[executor.submit(work, task)] = task, executor, time.monotonic()
+                    running[executor.submit(attempt, work, task)] = task, executor, time.monotonic()
                 for future in wait(running, timeout=pool.patience, return_when=FIRST_COMPLETED).done:
                     task, executor, _ = running.pop(future)
                     died = isinstance(future.exception(), pool.death)
                     pool.give_back(executor, alive=not died)
                     if not died:
-                        yield task, future.result()
+                        yield Settled(task, *future.result())
                         continue
                     deaths[task] += 1
                     if deaths[task] < DEATHS:
                         suspects.append(task)
                     else:
-                        yield task, f"a worker died each time this task was tried (out of memory?): {future.exception()}"
+                        reason = f"a worker died each time this task was tried (out of memory?): {future.exception()}"
+                        yield Settled(task, failure=Failure(reason))
                 for _, executor, began in running.values():
                     if pool.patience and time.monotonic() - began > pool.patience:
                         executor.shutdown(wait=False)

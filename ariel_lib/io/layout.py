@@ -2,6 +2,7 @@
 folder holds as an object. Opens no file.
 """
 
+import glob
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -88,10 +89,11 @@ def light_curves_path(folder: Path | str, split: str, planet_id: str, visit: int
     return Path(folder) / split / f"{planet_id}_{visit}.safetensors"
 
 
-def list_light_curves(folder: Path | str, split: str) -> dict[str, tuple[int, ...]]:
-    """Planet id → visits present under {folder}/{split}, planets and visits in order."""
+def list_light_curves(folder: Path | str, split: str, planet_id: str = "*") -> dict[str, tuple[int, ...]]:
+    """Planet id → visits present under {folder}/{split}, planets and visits in order; of one planet where its id is given."""
     found: dict[str, list[int]] = {}
-    for path in (Path(folder) / split).glob("*_*.safetensors"):
+    pattern = planet_id if planet_id == "*" else glob.escape(planet_id)
+    for path in (Path(folder) / split).glob(f"{pattern}_*.safetensors"):
         planet, _, visit = path.stem.rpartition("_")
         if visit.isdigit():
             found.setdefault(planet, []).append(int(visit))

@@ -1,26 +1,27 @@
-"""Many planets through the physical stages in rounds, so that answers come early and the clock is looked at in between.
+"""Transit fits of many planets in batches, so that answers come early and the clock is looked at in between.
 
-First visits come first where time is short. Knows surveys and seconds, no network.
+First visits come first where time is short. Works with fits and seconds; no network.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.errors import ArchiveError
 from ariel_lib.execution.time_budget import Budget, OutOfTimeError, format_seconds
 from ariel_lib.execution.workers import WorkerPool, as_pool
-from ariel_lib.io.archive import Archive
-from ariel_lib.io.layout import list_light_curves
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.pipeline.planet_fits import PlanetFits, fit_planets
 
-BATCH_SECONDS = 300.0  # what a round should take: an answer is never older
-SHARE_OF_LEFT = 0.25  # of the time left that a round may take
+BATCH_SECONDS = 300.0  # that a batch should take: no answer is older than that
+SHARE_OF_LEFT = 0.25  # of the time left that a batch may take
 VISIT, REPORT = "visit", "report"  # names of rates in the budget
+Progress = Callable[[int, int], None] | None
 
 
 @dataclass(frozen=True)
 class PlanetBatch:
-    """What a round found, and how far the work is: planets that had their turn, and all."""
+    """The fits of one batch, and how far the work is: planets settled so far, and all."""
 
     planet_fits: PlanetFits
     settled: int
@@ -28,22 +29,32 @@ class PlanetBatch:
 
 
 def fit_batches(
-    archive: Archive, split: str, planets: Sequence[str], budget: Budget, *, workers: int | WorkerPool = 1, **where
+    dataset: Dataset,
+    budget: Budget,
+    *,
+    settings: CalibrationSettings | None = None,
+    workers: int | WorkerPool = 1,
+    progress: Progress = None,
 ) -> Iterator[PlanetBatch]:
-    """PlanetFits the planets round by round; every planet comes once, and again if its later visits had to wait.
+    """Fit the planets of a data set batch by batch; every planet comes once, and again if its later visits had to wait.
 
-    workers  a number of processes or a pool, the same ones in all rounds; ended at once when time runs out
-    where    passed on to fit_planets: scratch, light_curves, settings, progress
-    What the caller does with a round counts into the measured rate. Planets there is no time for come last, as failures.
+    settings, progress  as fit_planets takes them
+    workers             a number of processes or a pool, the same ones for all batches; ended at once when time runs out
+
+    What the caller does with a batch counts into the measured rate. Planets that the time does not suffice for come last, as failures.
     """
-    counts = count_visits(archive, split, planets, where.get("light_curves"))
-    waiting, late, total = list(planets), [], len(planets)
+    counts = count_visits(dataset)
+    waiting, late, total = list(dataset.planets), [], len(dataset.planets)
     with as_pool(workers) as pool:
         while waiting or late:
             most_visits = None if not waiting or _time_for_all(budget, counts, waiting, late) else 1
             chosen = _next_batch(budget, counts, waiting or late, most_visits, pool.size)
             began = budget.clock()
-            found = _fit_batch_within(archive, split, chosen, budget, pool, most_visits, where) if chosen else None
+
+            def fit(chosen=chosen, most_visits=most_visits) -> PlanetFits:
+                return fit_planets(dataset.select(chosen), settings=settings, most_visits=most_visits, workers=pool, progress=progress)
+
+            found = _fit_within(budget, pool, fit) if chosen else None
             if found is None:
                 break
             if waiting:
@@ -54,31 +65,27 @@ def fit_batches(
             yield PlanetBatch(found, total - len(waiting), total)
             pieces = sum(min(counts[planet], most_visits or counts[planet]) for planet in chosen)
             budget.measure(VISIT, pieces, budget.clock() - began)
-    yield from _leave(budget, waiting, late, total)
+    yield from _skip_rest(budget, waiting, late, total)
 
 
-def _fit_batch_within(
-    archive: Archive, split: str, chosen: Sequence[str], budget: Budget, pool: WorkerPool, most_visits: int | None, where: dict
-) -> PlanetFits | None:
-    """One round's planet_fits; None, and no workers any more, where the time does not reach."""
+def _fit_within(budget: Budget, pool: WorkerPool, fit: Callable[[], PlanetFits]) -> PlanetFits | None:
+    """The fits of one batch; None, and the pool closed, where the time does not suffice."""
     try:
-        return budget.within(
-            lambda: fit_planets(archive, split, planets=chosen, most_visits=most_visits, workers=pool, **where)
-        )
+        return budget.within(fit)
     except OutOfTimeError:
         pool.close()
         return None
 
 
-def count_visits(archive: Archive, split: str, planets: Sequence[str], light_curves=None) -> dict[str, int]:
-    """Visits of each planet, at least 1: one that has none on disk still costs a look."""
-    curves = list_light_curves(light_curves or archive.root / "lightcurves", split)
-    return {planet: len(curves.get(planet, ())) or _count_frames(archive, split, planet) for planet in planets}
+def count_visits(dataset: Dataset) -> dict[str, int]:
+    """Visits of each planet, at least 1: one without any on disk still costs a look."""
+    curves = dataset.light_curve_visits
+    return {planet: len(curves.get(planet, ())) or _count_frames(dataset, planet) for planet in dataset.planets}
 
 
-def _count_frames(archive: Archive, split: str, planet: str) -> int:
+def _count_frames(dataset: Dataset, planet: str) -> int:
     try:
-        return len(archive.visits(split, planet))
+        return len(dataset.archive.visits(dataset.split, planet))
     except ArchiveError:
         return 1
 
@@ -93,7 +100,7 @@ def _time_for_all(budget: Budget, counts: dict[str, int], waiting: list[str], la
 def _next_batch(
     budget: Budget, counts: dict[str, int], queue: list[str], most_visits: int | None, workers: int
 ) -> list[str]:
-    """So many planets of the queue as a round should hold; none where not even one for each worker can be done in time."""
+    """As many planets of the queue as a batch should hold; none where not even one for each worker can be done in time."""
     aim, chosen, visits = min(BATCH_SECONDS, SHARE_OF_LEFT * max(budget.left, 0.0)), [], 0
     for planet in queue:
         visits += min(counts[planet], most_visits or counts[planet])
@@ -106,8 +113,8 @@ def _next_batch(
     return chosen if budget.left > 0 else []
 
 
-def _leave(budget: Budget, waiting: list[str], late: list[str], total: int) -> Iterator[PlanetBatch]:
-    """Put on record what there was no time for."""
+def _skip_rest(budget: Budget, waiting: list[str], late: list[str], total: int) -> Iterator[PlanetBatch]:
+    """Record what was skipped for want of time."""
     if late:
         budget.skip("second visits", f"{len(late)} planets were answered from their first visit")
     if waiting:
@@ -117,16 +124,20 @@ def _leave(budget: Budget, waiting: list[str], late: list[str], total: int) -> I
 
 
 def fit_within_budget(
-    archive: Archive, split: str, budget: Budget, *, log: Callable[[str], None], workers: int | WorkerPool = 1, **where
+    dataset: Dataset,
+    budget: Budget,
+    *,
+    log: Callable[[str], None],
+    settings: CalibrationSettings | None = None,
+    workers: int | WorkerPool = 1,
+    progress: Progress = None,
 ) -> PlanetFits:
-    """All planets of a split, as far as the budget reaches, in one planet_fits; what is not reached is among the failures."""
-    light_curves = where.get("light_curves") or archive.root / "lightcurves"
-    planets = list_light_curves(light_curves, split) or archive.planets(split)
+    """The fits of all planets of a data set, as far as the budget allows, in one object; the others are among its failures."""
     found = PlanetFits({}, {})
-    for finished in fit_batches(archive, split, tuple(planets), budget, workers=workers, **where):
+    for finished in fit_batches(dataset, budget, settings=settings, workers=workers, progress=progress):
         later = finished.planet_fits
         fits = found.fits | later.fits
         failures = {planet: why for planet, why in (found.failures | later.failures).items() if planet not in fits}
-        found = PlanetFits(fits, failures, found.notes | later.notes)
+        found = PlanetFits(fits, failures, found.notes | later.notes, found.tracebacks | later.tracebacks)
         log(f"{finished.settled} of {finished.total} planets fitted; {budget}")
-    return replace(found, fits={p: found.fits[p] for p in planets if p in found.fits})
+    return replace(found, fits={planet: found.fits[planet] for planet in dataset.planets if planet in found.fits})

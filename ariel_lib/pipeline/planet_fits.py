@@ -6,7 +6,7 @@ and stops nobody. Knows no network and no truth.
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -16,17 +16,15 @@ from threadpoolctl import threadpool_limits
 
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.calibration.visits import calibrate_split
-from ariel_lib.errors import ArchiveError
 from ariel_lib.execution.workers import WorkerPool, as_pool, run_tasks
-from ariel_lib.io.archive import Archive
-from ariel_lib.io.layout import Star, light_curves_path, list_light_curves
+from ariel_lib.io.dataset import Dataset
+from ariel_lib.io.layout import Star
 from ariel_lib.io.light_curves import LightCurves, load_light_curves, load_provenance
 from ariel_lib.io.storage import StorageError, load_metadata
 from ariel_lib.transit.estimate import estimate_depths
 from ariel_lib.transit.result import DepthEstimate, load_estimate, save_estimate
 
 ESTIMATE_VERSION = 7  # raise it when the fit changes, so that kept estimates are made anew
-DATA_ERRORS = (ValueError, ArithmeticError, LookupError, OSError, MemoryError)  # of one planet; it is listed
 
 
 @dataclass(frozen=True)
@@ -49,11 +47,13 @@ class Correction(Protocol):
 
 @dataclass(frozen=True)
 class PlanetFits:
-    """Fits by planet id, the reason for every planet that has none, and what is amiss with some that have one."""
+    """Fits by planet id, the reason for every planet without one, remarks on some that have one, and the traceback of every failure that
+    nothing foresaw."""
 
     fits: dict[str, PlanetFit]
     failures: dict[str, str]
     notes: dict[str, str] = field(default_factory=dict)
+    tracebacks: dict[str, str] = field(default_factory=dict)
 
     def conditioned_on(self, known: Correction) -> "PlanetFits":
         """The same fits, every estimate conditioned on what is known of all planets."""
@@ -77,110 +77,94 @@ class Task:
     @property
     def source(self) -> str:
         """Digest of all that the estimate depends on."""
-        files = [(path.name, path.stat().st_size, load_provenance(path)) for path in self.paths]
+        files = [(path.name, path.stat().st_size, _provenance(path)) for path in self.paths]
         star = None if self.star is None else asdict(self.star)
         text = json.dumps([ESTIMATE_VERSION, star, files, self.wavelength], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _provenance(path: Path) -> dict[str, str] | None:
+    """None for a damaged file, which the fit leaves out."""
+    try:
+        return load_provenance(path)
+    except StorageError:
+        return None
+
+
 def fit_planets(
-    archive: Archive,
-    split: str,
+    dataset: Dataset,
     *,
-    scratch: Path | str,
-    light_curves: Path | str | None = None,
-    planets: Sequence[str] | None = None,
     settings: CalibrationSettings | None = None,
     most_visits: int | None = None,
     workers: int | WorkerPool = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> PlanetFits:
-    """Light curves and depth estimates of a split.
+    """The transit fits of a data set's planets, kept in its scratch folder between runs.
 
-    light_curves    folder that calibrate wrote; default: {data}/lightcurves where it exists, else {scratch}/lightcurves,
-                    where missing visits are calibrated
-    workers         a number of processes, 1 being this one, or a pool that stays open
-    planets         which; default: all that have light curves or frames
+    dataset         where its light curves are made on demand, missing visits are calibrated first
+    settings        of that calibration; default: CalibrationSettings()
     most_visits     only so many of each planet, the first ones; default: all
-    scratch         where estimates (and light curves) are kept between runs
+    workers         a number of processes, 1 being this one, or a pool that stays open
     """
     with as_pool(workers) as pool:
-        return _fit_planets(archive, split, Path(scratch), light_curves, planets, settings, most_visits, pool, progress)
-
-
-def _fit_planets(archive, split, scratch, light_curves, planets, settings, most_visits, pool, progress) -> PlanetFits:
-    folder, report = _light_curve_folder(archive, split, scratch, light_curves, planets, settings, most_visits, pool)
-    present = list_light_curves(folder, split)
-    failures = dict(report)
-    for planet in planets or ():
-        if planet not in present:
-            failures.setdefault(planet, f"no light curves under {folder / split}")
-    wanted = [planet for planet in planets or present if planet in present]
-    wavelength = tuple(archive.wavelengths().tolist())
-    tasks, fits = [], {}
-    for planet in wanted:
-        paths = tuple(light_curves_path(folder, split, planet, visit) for visit in present[planet][:most_visits])
-        star, amiss = _find_star(archive, split, planet)
-        if amiss:
-            failures[planet] = "; ".join(filter(None, [failures.get(planet), amiss]))
-        tasks.append(Task(planet, star, paths, wavelength, scratch / "estimates" / split / f"{planet}.safetensors"))
-    for done, (task, reason) in enumerate(run_tasks(tasks, estimate_task, pool), 1):
-        if reason is None:
-            fits[task.planet_id] = PlanetFit(load_estimate(task.kept), task.star, task.paths)
-        else:
-            failures[task.planet_id] = reason
-        if progress:
-            progress(done, len(tasks))
-    fits = {planet: fits[planet] for planet in wanted if planet in fits}
+        failures = _calibrate_missing(dataset, settings or CalibrationSettings(), most_visits, pool)
+        tasks = _list_tasks(dataset, most_visits, failures)
+        fits, tracebacks = {}, {}
+        for done, settled in enumerate(run_tasks(tasks, fit_task, pool), 1):
+            task, failure = settled.task, settled.failure
+            if failure is None:
+                fits[task.planet_id] = PlanetFit(load_estimate(task.kept), task.star, task.paths)
+            else:
+                failures[task.planet_id] = failure.reason
+                tracebacks |= {task.planet_id: failure.traceback} if failure.traceback else {}
+            if progress:
+                progress(done, len(tasks))
+    fits = {planet: fits[planet] for planet in dataset.planets if planet in fits}
     notes = {planet: failures.pop(planet) for planet in fits if planet in failures}
-    return PlanetFits(fits, failures, notes)
+    return PlanetFits(fits, failures, notes, tracebacks)
 
 
-def _find_star(archive: Archive, split: str, planet: str) -> tuple[Star | None, str | None]:
-    """The planet's star, or None and what is wrong with its row: the fit knows how to do without."""
-    try:
-        return archive.star(split, planet), None
-    except ArchiveError as error:
-        return None, f"fitted without its star: {error}"
+def _calibrate_missing(
+    dataset: Dataset, settings: CalibrationSettings, most_visits: int | None, pool: WorkerPool
+) -> dict[str, str]:
+    """Calibrate frames whose light curves are not on disk; the reason by planet where that fails."""
+    if not dataset.is_calibrated_on_demand:
+        return {}
+    report = calibrate_split(dataset, settings, workers=pool, most_visits=most_visits)
+    return {failure.planet_id: failure.reason for failure in report.failed}
 
 
-def _light_curve_folder(
-    archive, split, scratch, light_curves, planets, settings, most_visits, pool
-) -> tuple[Path, dict[str, str]]:
-    """The folder to read from, and what calibration could not do (planet → reason)."""
-    if light_curves is not None:
-        return Path(light_curves), {}
-    simulated = archive.root / "lightcurves"
-    if (simulated / split).is_dir():
-        return simulated, {}
-    folder = scratch / "lightcurves"
-    on_disk = set(archive.planets(split))
-    report = calibrate_split(
-        archive, split, folder, settings or CalibrationSettings(), workers=pool, most_visits=most_visits,
-        planets=None if planets is None else [planet for planet in planets if planet in on_disk],
-    )  # fmt: skip
-    return folder, {failure.planet_id: failure.reason for failure in report.failed}
+def _list_tasks(dataset: Dataset, most_visits: int | None, failures: dict[str, str]) -> list[Task]:
+    """One task for each planet that has light curves; the reason for each other enters failures."""
+    present, wavelength, tasks = dataset.light_curve_visits, tuple(dataset.wavelengths.tolist()), []
+    for planet in dataset.planets:
+        if planet not in present:
+            failures.setdefault(planet, f"no light curves under {dataset.light_curve_folder / dataset.split}")
+            continue
+        paths = tuple(dataset.light_curve_path(planet, visit) for visit in present[planet][:most_visits])
+        star, wrong = dataset.find_star(planet)
+        if wrong:
+            failures[planet] = "; ".join(filter(None, [failures.get(planet), f"fitted without its star: {wrong}"]))
+        tasks.append(Task(planet, star, paths, wavelength, dataset.fit_path(planet)))
+    return tasks
 
 
-def estimate_task(task: Task) -> str | None:
-    """Fit one planet and keep the estimate, unless one of the same source is kept already; the reason where that fails.
+def fit_task(task: Task) -> None:
+    """Fit one planet and keep the estimate, unless one of the same source is kept already. Raises StorageError where none of its
+    light-curve files can be read.
 
     With one thread: several make these small products slower, and their last bits depend on the number of cores.
     """
-    try:
-        if task.kept.is_file() and load_metadata(task.kept).get("source") == task.source:
-            return None
-        visits, damaged = [], []
-        for path in task.paths:
-            try:
-                visits.append(load_light_curves(path))
-            except StorageError as error:
-                damaged.append(str(error))
-        if not visits:
-            return "; ".join(damaged)
-        with threadpool_limits(1):
-            estimate = estimate_depths(visits, task.star, np.array(task.wavelength))
-        save_estimate(task.kept, estimate, task.source)
-    except DATA_ERRORS as error:
-        return f"{type(error).__name__}: {error}"
-    return None
+    if task.kept.is_file() and load_metadata(task.kept).get("source") == task.source:
+        return
+    visits, damaged = [], []
+    for path in task.paths:
+        try:
+            visits.append(load_light_curves(path))
+        except StorageError as error:
+            damaged.append(str(error))
+    if not visits:
+        raise StorageError("; ".join(damaged))
+    with threadpool_limits(1):
+        estimate = estimate_depths(visits, task.star, np.array(task.wavelength))
+    save_estimate(task.kept, estimate, task.source)

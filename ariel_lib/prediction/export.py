@@ -1,13 +1,14 @@
 """A submission as astropy tables: ECSV, FITS or CSV with units, metadata and the covariance where it is known.
 
-V50's own answer is a mean and a sigma a wavelength: no covariance of it is kept anywhere. Known is the covariance of the
-transit fit, of `fit_depth`, from the fit kept beside the submission and what the weights know of all planets alike. Knows no network.
+V50's answer is a mean and a sigma at each wavelength, without a covariance. The covariance of `fit_depth`, the transit fit, comes
+from the fit kept beside the submission and the population corrections in the weights.
 """
 
+import importlib.util
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -17,11 +18,12 @@ import numpy as np
 
 from ariel_lib import __version__
 from ariel_lib.errors import ArchiveError, SpectraMindError
-from ariel_lib.io.archive import Archive
 from ariel_lib.io.checksums import sha256
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import is_plain_name
 from ariel_lib.io.storage import StorageError, load_arrays, part, write_atomically
 from ariel_lib.io.submission import read_submission
+from ariel_lib.io.submission_record import SubmissionRecord
 from ariel_lib.transit.population.corrections import PopulationCorrections
 from ariel_lib.transit.result import load_estimate
 
@@ -29,7 +31,7 @@ FORMATS = ("ecsv", "fits", "csv")
 COLUMNS = {  # name: (array beside the submission, None for the submission's own; what it is)
     "transit_depth": (None, "V50's (Rp/Rs)^2"),
     "sigma": (None, "its standard deviation"),
-    "initial_depth": ("initial_mean", "what the memory of spectra answers, V50's start"),
+    "initial_depth": ("initial_mean", "V50's initial estimate (library posterior unless model.initial_estimate says otherwise)"),
     "initial_sigma": ("initial_sigma", "its standard deviation"),
     "gaussian_depth": ("gaussian_mean", "closed-form posterior of the transit fit under the spectral prior"),
     "gaussian_sigma": ("gaussian_sigma", "its standard deviation"),
@@ -43,7 +45,7 @@ UNKNOWN = "of transit_depth: not known, predict keeps none. "
 
 
 @dataclass(frozen=True)
-class Spectrum:
+class ExportedSpectrum:
     """One planet. columns: name → (wavelength,), NaN where the planet has no such answer; covariance of fit_depth, or None."""
 
     planet_id: str
@@ -51,45 +53,37 @@ class Spectrum:
     covariance: np.ndarray | None
 
 
-def export(
-    *,
-    submission: Path | str,
-    out: Path | str,
-    format: str,
-    data: Path | str | None = None,
-    weights: Path | str | None = None,
-    split: str = "test",
-    planets: Sequence[str] | None = None,
-    covariance: bool = True,
-) -> dict:
+def export(submission: SubmissionRecord, dataset: Dataset, out: Path | str, format: str, *, covariance: bool = True) -> dict:
     """Write the spectra of a submission to out; returns path, planets and how many have a covariance, JSON-able.
 
-    data        where wavelengths.csv lies; default: the folder that the record beside the submission names
-    weights     of the run, for the covariance; default: as manifest_predict.json names them, else model/weights.safetensors
-    planets     which; default: all
+    submission  with the weights of its run, for the covariance
+    dataset     as submission.dataset() gives it: where wavelengths.csv lies; the planets that it selects, else all
+    format      one of FORMATS
     covariance  write fit_covariance, 0.6 MB a planet in FITS and up to 3 MB as text
     Raises SpectraMindError for input that does not belong together, or without the extra [export].
     """
-    try:
-        import astropy  # noqa: F401
-    except ImportError as error:
-        raise SpectraMindError("export needs astropy: pip install 'spectramind[export]' adds it") from error
-    submission, out = Path(submission), Path(out)
-    if out.resolve() in (submission.resolve(), *(submission.with_suffix(end).resolve() for end in (".json", ".safetensors"))):
+    if importlib.util.find_spec("astropy") is None:
+        raise SpectraMindError("export needs astropy: pip install 'spectramind[export]' adds it")
+    path, out = submission.path, Path(out)
+    if out.resolve() in (path.resolve(), *(path.with_suffix(end).resolve() for end in (".json", ".safetensors"))):
         raise SpectraMindError(f"{out}: expected another file than the submission and what lies beside it")
-    ids, mean, sigma = read_submission(submission)
-    if unknown := set(planets or ()) - set(ids):
-        raise SpectraMindError(f"{submission}: no planet {sorted(unknown)[0]!r}; it has {len(ids)}, such as {ids[0]!r}")
-    record = _json(submission.with_suffix(".json"))
-    wavelength = _wavelengths(submission, data, record, mean.shape[1])
-    kept = _kept(submission)
-    corrections, why = _corrections(submission, weights, record) if covariance else (None, "left out on demand.")
-    chosen = [n for n, planet in enumerate(ids) if planets is None or planet in set(planets)]
-    folder = submission.parent / "estimates" / split
-    spectra = (_spectrum(ids[n], (mean[n], sigma[n]), kept, corrections, folder) for n in chosen)
+    ids, mean, sigma = read_submission(path)
+    chosen = set(ids if dataset.selected is None else dataset.selected)
+    if unknown := chosen - set(ids):
+        raise SpectraMindError(f"{path}: no planet {sorted(unknown)[0]!r}; it has {len(ids)}, such as {ids[0]!r}")
+    wavelength = dataset.wavelengths
+    if len(wavelength) != mean.shape[1]:
+        raise ArchiveError(dataset.root / "wavelengths.csv", f"{mean.shape[1]} wavelengths as in {path}", f"{len(wavelength)}")
+    answers = submission.answers()
+    corrections, why = _corrections(submission) if covariance else (None, "left out on demand.")
+    spectra = (
+        _spectrum(planet, (mean[n], sigma[n]), answers.get(planet, {}), corrections, dataset)
+        for n, planet in enumerate(ids)
+        if planet in chosen
+    )
     meta = {
-        "creator": f"spectramind {__version__}", "submission": submission.name, "submission_sha256": sha256(submission),
-        "weights_sha256": record.get("source", {}).get("weights"), "git": _json(submission.parent / "manifest_predict.json").get("git"),
+        "creator": f"spectramind {__version__}", "submission": path.name, "submission_sha256": sha256(path),
+        "weights_sha256": submission.source.get("weights"), "git": submission.manifest.get("git"),
         "units": "wavelength in micron; depths, sigmas and covariances are dimensionless, (Rp/Rs)^2",
         "columns": {name: said for name, (_, said) in COLUMNS.items()},
         "covariance": UNKNOWN + (f"{COVARIANCE}: of fit_depth, in the planets that have it" if corrections else f"{COVARIANCE}: {why}"),
@@ -99,59 +93,38 @@ def export(
     return {"out": str(out), "planets": len(chosen), "with_covariance": with_covariance, "covariance": meta["covariance"]}
 
 
-def _json(path: Path) -> dict:
-    return json.loads(path.read_bytes()) if path.is_file() else {}
-
-
-def _wavelengths(submission: Path, data, record: dict, expected: int) -> np.ndarray:
-    folder = data or record.get("source", {}).get("data")
-    if folder is None:
-        raise ArchiveError(submission.with_suffix(".json"), "a record that names the data", "none", "Give --data FOLDER.")
-    wavelength = Archive(folder).wavelengths()
-    if len(wavelength) != expected:
-        raise ArchiveError(Path(folder) / "wavelengths.csv", f"{expected} wavelengths as in {submission}", f"{len(wavelength)}")
-    return wavelength
-
-
-def _kept(submission: Path) -> dict[str, dict[str, np.ndarray]]:
-    """planet → the arrays that predict keeps beside a submission; empty where the file is not there."""
-    path = submission.with_suffix(".safetensors")
-    if not path.is_file():
-        return {}
-    arrays, text = load_arrays(path)
-    return {planet: {name: rows[n] for name, rows in arrays.items()} for n, planet in enumerate(json.loads(text["planet_ids"]))}
-
-
-def _corrections(submission: Path, weights, record: dict) -> tuple[PopulationCorrections | None, str]:
-    """What the weights that made the submission know of all planets alike, or None and why they do not say."""
-    named = _json(submission.parent / "manifest_predict.json").get("inputs", {}).get("weights", {}).get("path")
-    path = Path(weights) if weights else submission.parent / (named or Path("model") / "weights.safetensors")
+def _corrections(submission: SubmissionRecord) -> tuple[PopulationCorrections | None, str]:
+    """The population corrections in the weights that made the submission, or None and why they are not known."""
+    path = submission.weights_path
     if not path.is_file():
         return None, "the weights were not found; --weights names them."
-    if record.get("source", {}).get("weights") != sha256(path):
-        if weights:
-            raise SpectraMindError(f"{path}: expected the weights that made {submission}, found others")
+    if submission.source.get("weights") != sha256(path):
+        if submission.weights:
+            raise SpectraMindError(f"{path}: expected the weights that made {submission.path}, found others")
         return None, "the weights beside the submission are not those that made it."
     return PopulationCorrections.from_arrays(part(load_arrays(path)[0], "corrections")), ""
 
 
-def _spectrum(planet: str, answer: tuple[np.ndarray, np.ndarray], kept: dict, corrections: PopulationCorrections | None, folder: Path) -> Spectrum:
-    own, nothing = kept.get(planet, {}), np.full(len(answer[0]), np.nan)
-    columns = {name: own.get(source, nothing) for name, (source, _) in COLUMNS.items()}
+def _spectrum(
+    planet: str, answer: tuple[np.ndarray, np.ndarray], others: dict, corrections: PopulationCorrections | None, dataset: Dataset
+) -> ExportedSpectrum:
+    """others: the arrays that `predict` keeps of the planet."""
+    nothing = np.full(len(answer[0]), np.nan)
+    columns = {name: others.get(source, nothing) for name, (source, _) in COLUMNS.items()}
     columns |= {"transit_depth": answer[0], "sigma": answer[1]}
     covariance = None
     if corrections and is_plain_name(planet):
         try:
-            estimate = corrections.condition(load_estimate(folder / f"{planet}.safetensors"))
+            estimate = corrections.condition(load_estimate(dataset.fit_path(planet)))
         except StorageError:
             estimate = None
         # A fit made anew since the prediction is not the one that these columns come from.
         if estimate is not None and np.array_equal(estimate.depth, columns["fit_depth"]):
             covariance = estimate.covariance
-    return Spectrum(planet, columns, covariance)
+    return ExportedSpectrum(planet, columns, covariance)
 
 
-def _table(wavelength: np.ndarray, spectrum: Spectrum):
+def _table(wavelength: np.ndarray, spectrum: ExportedSpectrum):
     from astropy import units
     from astropy.table import Table
 
@@ -162,7 +135,7 @@ def _table(wavelength: np.ndarray, spectrum: Spectrum):
     return table
 
 
-def _write_text(out: Path, wavelength: np.ndarray, spectra: Iterator[Spectrum], meta: dict, format: str) -> int:
+def _write_text(out: Path, wavelength: np.ndarray, spectra: Iterator[ExportedSpectrum], meta: dict, format: str) -> int:
     """One row a planet and wavelength. CSV has no place for metadata: they go to {out}.json."""
     from astropy.table import vstack
 
@@ -192,7 +165,7 @@ def _write_text(out: Path, wavelength: np.ndarray, spectra: Iterator[Spectrum], 
     return found
 
 
-def _write_fits(out: Path, wavelength: np.ndarray, spectra: Iterator[Spectrum], meta: dict, format: str) -> int:
+def _write_fits(out: Path, wavelength: np.ndarray, spectra: Iterator[ExportedSpectrum], meta: dict, format: str) -> int:
     """An extension SPECTRUM a planet, with its id as PLANET (percent-encoded where FITS has no such letter), and one
     COVARIANCE of the same EXTVER where it is known. Written planet by planet: 1100 covariances need 0.7 GB."""
     from astropy.io import fits
@@ -223,7 +196,7 @@ def _write_fits(out: Path, wavelength: np.ndarray, spectra: Iterator[Spectrum], 
     return found
 
 
-def _hdus(wavelength: np.ndarray, spectrum: Spectrum) -> list:
+def _hdus(wavelength: np.ndarray, spectrum: ExportedSpectrum) -> list:
     from astropy.io import fits
 
     table = fits.table_to_hdu(_table(wavelength, spectrum))

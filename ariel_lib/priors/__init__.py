@@ -1,1 +1,1 @@
-"""What transmission spectra look like, and the posteriors that follow. Arrays in, arrays out."""
+"""Priors on transmission spectra and the posteriors they give. Arrays in, arrays out."""

@@ -1,9 +1,8 @@
-"""What spectra look like, learned from training labels only, and the posterior it gives with a depth likelihood.
+"""Gaussian prior on spectra with a free amplitude, fitted to training labels, and its posterior given measured depths.
 
-A spectrum is  y = μ·1 + A·(m + x),  x ~ N(0, C): a white depth μ, an amplitude A of the planet's own, a mean shape m and a
-shape covariance C. C is the labels' own covariance of normalised shapes, drawn to a Gaussian process in wavelength when
-labels are few. A is marginalised over a grid (a scale mixture, weights from the labels times the planet's likelihood), so
-that everything stays in closed form. Knows arrays only.
+A spectrum is  y = μ·1 + A·(m + x),  x ~ N(0, C): a white depth μ, an amplitude A specific to the planet, a mean shape m and a
+shape covariance C. C is the sample covariance of the labels' normalised shapes, shrunk towards a Gaussian process in
+wavelength. A is marginalised over a grid (a Gaussian scale mixture), so that the posterior is in closed form.
 """
 
 from dataclasses import dataclass, fields
@@ -15,15 +14,15 @@ from scipy.linalg import eigh
 from ariel_lib.errors import SpectraMindError
 
 N_AMPLITUDES = 9
-GP_STRENGTH = 30.0  # planets that the Gaussian process counts for beside the labels
+GP_STRENGTH = 30.0  # weight of the Gaussian process in C, in planets
 GP_LENGTH = 0.17  # micron: Matérn-3/2 through the autocorrelation of the 2025 labels' shapes (0.81 at 0.07, 0.58 at 0.14 micron)
-FGS1_VARIANCE = 10.0  # FGS1's offset from AIRS over the AIRS spread, squared: 3.3 in the 2025 labels (half of the 5–95 % range / 1.64)
+FGS1_VARIANCE = 10.0  # square of the FGS1 offset from AIRS over the AIRS spread: 3.3 in the 2025 labels (half the 5–95 % range / 1.64)
 AMPLITUDE_RANGE = 2.3  # standard deviations of ln(amplitude) that the grid spans on either side
 
 
 @dataclass(frozen=True)
 class Posterior:
-    """mean (wavelength,), covariance (wavelength, wavelength), and the weight of every amplitude (amplitude,)."""
+    """Posterior of a spectrum: mean (wavelength,), covariance (wavelength, wavelength), weights (amplitude,) of the amplitude grid."""
 
     mean: np.ndarray
     covariance: np.ndarray
@@ -31,18 +30,22 @@ class Posterior:
 
     @property
     def sigma(self) -> np.ndarray:
+        """Standard deviation, (wavelength,)."""
         return np.sqrt(np.diag(self.covariance))
 
 
 @dataclass(frozen=True)
 class Conditional:
-    """A prior met with one planet's noise covariance Σ: posteriors of many draws of depth cost two products each.
+    """The Gaussian prior combined with one planet's noise covariance Σ, prepared for many realisations of its depths d.
 
-    With Σ' = Σ + σ_μ² 11ᵀ the generalised eigenproblem C v = λ Σ' v makes every amplitude diagonal:
+    With Σ' = Σ + σ_μ² 11ᵀ the generalised eigenproblem C v = λ Σ' v diagonalises every amplitude:
     (Σ' + A² C)⁻¹ = W (1 + A² λ)⁻¹ Wᵀ, Wᵀ Σ' W = 1. Then E[y | d] = d − Σ (Σ' + A² C)⁻¹ (d − E[d]).
 
-    w (wavelength, mode) = W, sigma_w = Σ W, damping (amplitude, mode) = 1 / (1 + A² λ),
-    expected (amplitude, wavelength) = E[d], log_weights (amplitude,) without the misfit.
+    noise        (wavelength, wavelength)  Σ
+    w, sigma_w   (wavelength, mode)        W, Σ W
+    damping      (amplitude, mode)         1 / (1 + A² λ)
+    expected     (amplitude, wavelength)   E[d]
+    log_weights  (amplitude,)              log prior weights and normalisation, without the misfit of d
     """
 
     noise: np.ndarray
@@ -53,7 +56,10 @@ class Conditional:
     log_weights: np.ndarray
 
     def moments(self, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """depth (draw, wavelength) → mean and standard deviation (draw, wavelength), amplitude weights (draw, amplitude)."""
+        """Posterior mean and standard deviation (draw, wavelength) and amplitude weights (draw, amplitude).
+
+        depth (draw, wavelength): measured depths.
+        """
         projected = (depth[:, None] - self.expected) @ self.w  # (draw, amplitude, mode)
         log_weights = self.log_weights - 0.5 * np.sum(projected**2 * self.damping, axis=-1)
         weights = np.exp(log_weights - log_weights.max(axis=1, keepdims=True))
@@ -65,7 +71,7 @@ class Conditional:
         return mean, np.sqrt(mixed), weights
 
     def posterior(self, depth: np.ndarray) -> Posterior:
-        """Posterior of one measured depth (wavelength,) with its full covariance, the amplitude marginalised."""
+        """Posterior, with full covariance, of measured depths (wavelength,); the amplitude is marginalised."""
         projected = (depth - self.expected) @ self.w
         mean, _, weights = (x[0] for x in self.moments(depth[None]))
         spread = depth - (projected * self.damping) @ self.sigma_w.T - mean
@@ -75,20 +81,27 @@ class Conditional:
 
 
 class Stored:
-    """A dataclass of arrays, to and from a checkpoint."""
+    """Base of a dataclass whose fields are arrays: conversion to and from the named arrays of a checkpoint."""
 
     def to_arrays(self) -> dict[str, np.ndarray]:
+        """Fields by name."""
         return {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Self:
+        """Inverse of to_arrays; further arrays are ignored."""
         return cls(**{f.name: np.asarray(arrays[f.name], dtype=float) for f in fields(cls)})
 
 
 @dataclass(frozen=True)
 class SpectralPrior(Stored):
-    """offset (2,): mean and standard deviation of μ; shape (wavelength,) = m; covariance (wavelength, wavelength) = C;
-    amplitudes and their prior weights (amplitude,), amplitudes in (Rp/Rs)²."""
+    """Parameters of the Gaussian prior on spectra, y = μ·1 + A·(m + x), x ~ N(0, C).
+
+    offset               (2,)                      mean and standard deviation of μ, (Rp/Rs)²
+    shape                (wavelength,)             m
+    covariance           (wavelength, wavelength)  C
+    amplitudes, weights  (amplitude,)              grid of A in (Rp/Rs)² and its prior weights
+    """
 
     offset: np.ndarray
     shape: np.ndarray
@@ -97,7 +110,7 @@ class SpectralPrior(Stored):
     weights: np.ndarray
 
     def conditioned_on(self, noise: np.ndarray) -> Conditional:
-        """Prepare for depths measured with covariance noise (wavelength, wavelength)."""
+        """Combine the prior with the noise covariance (wavelength, wavelength) of measured depths."""
         values, w = eigh(self.covariance, noise + self.offset[1] ** 2)
         damping = 1 / (1 + self.amplitudes[:, None] ** 2 * np.maximum(values, 0.0))
         log_weights = np.log(self.weights) + 0.5 * np.log(damping).sum(axis=1)
@@ -105,12 +118,12 @@ class SpectralPrior(Stored):
         return Conditional(noise, w, noise @ w, damping, expected, log_weights)
 
     def posterior(self, depth: np.ndarray, noise: np.ndarray) -> Posterior:
-        """Combine with a depth likelihood: depth (wavelength,), noise (wavelength, wavelength) its covariance."""
+        """Posterior of measured depths (wavelength,) with covariance noise (wavelength, wavelength)."""
         return self.conditioned_on(noise).posterior(depth)
 
 
 def fit_prior(depth: np.ndarray, wavelength: np.ndarray) -> SpectralPrior:
-    """Learn the prior from labels: depth (planet, wavelength), at least two planets; wavelength micron, FGS1 first.
+    """Fit the Gaussian prior to labels depth (planet, wavelength), at least two planets; wavelength micron, FGS1 first.
 
     Raises SpectraMindError for fewer than two planets.
     """
@@ -126,27 +139,33 @@ def fit_prior(depth: np.ndarray, wavelength: np.ndarray) -> SpectralPrior:
 
 
 def normalise(depth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels (planet, wavelength) → mean and standard deviation of the white depth (2,), every planet's amplitude (planet,)
-    and its shape (planet, wavelength): the spectrum less its white depth, over its amplitude."""
+    """Split labels (planet, wavelength) into white depth, amplitude and normalised shape.
+
+    Returns mean and standard deviation of the white AIRS depth (2,), amplitudes (planet,): the standard deviation of a spectrum
+    over AIRS, and shapes (planet, wavelength): the spectrum minus its white depth, over its amplitude.
+    """
     white = depth[:, 1:].mean(axis=1, keepdims=True)
     deviation = depth - white
-    amplitude = np.maximum(deviation[:, 1:].std(axis=1), 1e-7)  # 0.1 ppm: a flat label still has a direction
+    amplitude = np.maximum(deviation[:, 1:].std(axis=1), 1e-7)  # at least 0.1 ppm, so that the shape of a flat label is defined
     shapes = deviation / amplitude[:, None]
-    # FGS1 of a nearly flat planet would outweigh all others: bound each shape at its 98 % range.
+    # FGS1 of a nearly flat planet would dominate the covariance: shapes are clipped at the 98 % quantile of their modulus.
     bound = np.quantile(np.abs(shapes), 0.98, axis=0)
     spread = max(white.std(), 0.1 * white.mean()) * np.sqrt(1 + 1 / len(depth))
     return np.array([white.mean(), spread]), amplitude, np.clip(shapes, -bound, bound)
 
 
 def amplitude_grid(amplitude: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """The labels' amplitudes (planet,) as a log-normal on n points: amplitudes and weights, (n,)."""
+    """Log-normal fitted to amplitudes (planet,), on a grid of n points: amplitudes (n,) and weights (n,)."""
     grid, log_amplitude = np.linspace(-AMPLITUDE_RANGE, AMPLITUDE_RANGE, n), np.log(amplitude)
     weights = np.exp(-0.5 * grid**2)
     return np.exp(log_amplitude.mean() + grid * log_amplitude.std(ddof=1)), weights / weights.sum()
 
 
 def gaussian_process(wavelength: np.ndarray) -> np.ndarray:
-    """Unit-variance Matérn-3/2 covariance in wavelength (Rasmussen & Williams 2006, eq. 4.17); FGS1 stands apart."""
+    """Matérn-3/2 covariance in wavelength (micron), unit variance (Rasmussen & Williams 2006, eq. 4.17), (wavelength, wavelength).
+
+    Index 0 is FGS1, with variance FGS1_VARIANCE.
+    """
     distance = np.sqrt(3) * np.abs(wavelength[:, None] - wavelength) / GP_LENGTH
     kernel = (1 + distance) * np.exp(-distance)
     kernel[0, 0] = FGS1_VARIANCE

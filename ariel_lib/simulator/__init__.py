@@ -1,1 +1,1 @@
-"""Star, planet, optics and detector: the inverse of calibration, seeded. Knows nothing of models."""
+"""Simulation of visits: star, planet, optics and detector, the inverse of calibration. Seeded; independent of the models."""

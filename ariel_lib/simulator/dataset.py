@@ -1,6 +1,6 @@
-"""A simulated data set on disk: tables, truth, and frames in Kaggle's layout or light curves as calibration writes.
+"""Simulated data sets on disk: tables, truth, and frames in Kaggle's layout or light curves in the format of calibration.
 
-Each planet's randomness is a child of the seed by split and number: it does not depend on how many planets there are.
+The random stream of each planet is spawned from the seed by split and number; it does not depend on the number of planets.
 """
 
 import json
@@ -28,19 +28,19 @@ from ariel_lib.simulator.detector import draw_calibration_maps
 from ariel_lib.simulator.planet import SHIFTED, Nuisances, Planet, draw_planet
 
 FULL_SAMPLES = {FGS1.name: 67500, AIRS.name: 5625}  # pairs of reads in the 7.5 h of a real visit
-COMPRESSION = {"full": 1, "toy": 25}  # toy: this many times fewer reads, and an orbit as much faster
+COMPRESSION = {"full": 1, "toy": 25}  # factor by which reads are fewer and orbits faster
 LEVELS = ("frames", "lightcurves")
 FAINTEST = {"full": 11.0, "toy": 8.0}  # K magnitude; toy stars are brighter because their visits are shorter
 BRIGHTEST = 6.0
-THREADS = 2  # planets at a time: drawing noise and compressing leave Python's lock free
+THREADS = 2  # planets at a time; drawing noise and compression release the interpreter lock
 TRUTH_FILE = "truth.json"
 CONVERTER = Converter(ADC_GAIN, ADC_OFFSET)
-_PLANET, _VISIT, _LABELS = 0, 1, 2  # last or only key of a child of the seed
+_PLANET, _VISIT, _LABELS = 0, 1, 2  # keys of the random streams spawned from the seed
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Spectra to observe, with the stars that belong to them where a {train}_star_info.csv lies beside the file."""
+    """Spectra to simulate and their stars (None without a star table beside the file of spectra)."""
 
     spectra: Spectra
     stars: tuple[Star | None, ...]
@@ -59,16 +59,17 @@ def simulate_dataset(
     shifted: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write `n_planets` planets under `out`, replacing what an earlier simulation left there.
+    """Simulate n_planets planets and write them under out, replacing an earlier simulation there.
 
-    labels            csv of spectra to draw from without replacement; None: spectra are drawn too
+    size              full: visits of 7.5 h; toy: 25 times fewer reads
+    labels            csv of spectra, drawn without replacement; None: spectra are simulated
     level             frames: Kaggle's layout; lightcurves: out/lightcurves/{train,test}/<planet>_<visit>.safetensors
-    calibration_from  folder of a planet whose calibration maps all planets share; None: maps are drawn for each visit
-    n_test            planets of the test split, a quarter by default; their truth goes to test.csv
-    shifted           the test split's drifts and limb darkening come from other distributions than the training split's
-    progress          called with (planets done, planets in all)
+    calibration_from  folder of a planet whose calibration maps are used for all; None: maps are drawn for each visit
+    n_test            planets of the test split, by default a quarter; their spectra are written to test.csv
+    shifted           draw drifts and limb darkening of the test split from other distributions than the training split
+    progress          called with (planets done, planets in total)
 
-    Raises SpectraMindError for impossible arguments, ArchiveError for bad files or a folder that holds something else.
+    Raises SpectraMindError for invalid arguments, ArchiveError for bad files or if out holds other files.
     """
     out, n_test = Path(out), n_planets // 4 if n_test is None else n_test
     _check_arguments(n_planets, n_test, size, level)
@@ -97,10 +98,10 @@ def draw_planets(
     seed: int, counts: dict[str, int], compression: float, magnitudes: tuple[float, float], labels: Labels | None,
     *, shifted: bool = False,
 ) -> list[tuple[str, int, Planet]]:
-    """All planets as (split, number within the split, planet).
+    """Draw all planets, as (split, number within the split, planet).
 
-    Labels are shuffled once; train takes rows from the front and test from the back, so a spectrum is never in both
-    unless there are fewer rows than test planets.
+    counts: planets by split; compression and magnitudes as in draw_planet. Labels are shuffled once; train takes rows from the
+    front and test from the back, so no spectrum is in both splits unless there are no more rows than test planets.
     """
     wavelengths, window = spectrum_wavelengths(), FULL_SAMPLES[AIRS.name] * AIRS.sample_time / 3600 / compression
     shuffled = None if labels is None else _generator(seed, _LABELS).permutation(len(labels.spectra.depth))
@@ -126,7 +127,7 @@ def write_frames(
     out: Path, split: str, planet: Planet, number: int, n_samples: dict[str, int],
     maps: dict[str, CalibrationMaps] | None, rng: np.random.Generator,
 ) -> None:  # fmt: skip
-    """Raw reads and calibration maps of one visit."""
+    """Simulate and write raw reads and calibration maps of one visit; maps None: drawn."""
     maps = maps or draw_maps(rng)
     for name, scene in visit.draw_scenes(rng, planet, number, n_samples).items():
         counts = visit.stream_counts(scene, maps[name], CONVERTER, rng)
@@ -138,7 +139,7 @@ def write_light_curves(
     out: Path, split: str, planet: Planet, number: int, n_samples: dict[str, int],
     maps: dict[str, CalibrationMaps] | None, rng: np.random.Generator,
 ) -> None:  # fmt: skip
-    """What calibrate would write for one visit, at its default cadence."""
+    """Simulate light curves of one visit without frames and write them as calibration would, at its default cadence."""
     maps, settings, curves = maps or draw_maps(rng), CalibrationSettings(), {}
     wanted = {FGS1.name: settings.fgs1_samples, AIRS.name: settings.airs_samples}
     for name, scene in visit.draw_scenes(rng, planet, number, n_samples).items():
@@ -151,7 +152,7 @@ def write_light_curves(
 
 
 def write_tables(out: Path, planets: list[tuple[str, int, Planet]], n_samples: dict[str, int]) -> None:
-    """Everything but signals and maps."""
+    """Write the tables of a data set: axes, converters, wavelengths, stars, labels and sample submission."""
     out.mkdir(parents=True, exist_ok=True)
     n_airs = n_samples[AIRS.name]
     airs, fgs1 = (visit.read_times(instrument, 2 * n_samples[instrument.name]) for instrument in (AIRS, FGS1))
@@ -170,10 +171,7 @@ def write_tables(out: Path, planets: list[tuple[str, int, Planet]], n_samples: d
 
 
 def write_truth(out: Path, planets: list[tuple[str, int, Planet]], **settings: int | str) -> None:
-    """truth.json: settings of the run and all parameters drawn, planet by planet.
-
-    Written first: it marks the folder as a simulation's.
-    """
+    """Write truth.json: settings of the run and all parameters drawn, by planet. It marks the folder as a simulation."""
     out.mkdir(parents=True, exist_ok=True)
     record = {
         **settings,
@@ -185,7 +183,10 @@ def write_truth(out: Path, planets: list[tuple[str, int, Planet]], **settings: i
 
 
 def read_labels(path: Path) -> Labels:
-    """A csv of labels and, where it lies beside it, the star table of the same split."""
+    """Read a csv of labels and the star table of the same split in its folder.
+
+    Raises ArchiveError for a wrong number of wavelengths or depths that are not positive.
+    """
     spectra = read_spectra(path)
     expected = len(spectrum_wavelengths())
     if spectra.depth.shape[1] != expected:
@@ -197,12 +198,12 @@ def read_labels(path: Path) -> Labels:
 
 
 def draw_maps(rng: np.random.Generator) -> dict[str, CalibrationMaps]:
-    """Calibration maps of one visit, by instrument name."""
+    """Draw calibration maps of one visit, by instrument name."""
     return {name: draw_calibration_maps(rng, instrument) for name, instrument in INSTRUMENTS.items()}
 
 
 def read_maps(folder: Path) -> dict[str, CalibrationMaps]:
-    """Calibration maps of the first visit of a planet's folder, by instrument name."""
+    """Read the calibration maps of the first visit in a planet's folder, by instrument name."""
     source, split, planet = Archive(folder.resolve().parents[1]), folder.resolve().parent.name, folder.resolve().name
     first = source.visits(split, planet)[0]
     return {name: source.calibration_maps(split, planet, first, instrument) for name, instrument in INSTRUMENTS.items()}
@@ -227,7 +228,7 @@ def _check_arguments(n_planets: int, n_test: int, size: str, level: str) -> None
 
 
 def _clear_previous(out: Path) -> None:
-    """Remove the planets of an earlier simulation. A folder that holds anything else is left alone, loudly."""
+    """Remove the planets of an earlier simulation. Raises ArchiveError for a folder with other files."""
     if not out.is_dir() or not any(out.iterdir()):
         return
     if not (out / TRUTH_FILE).is_file():
@@ -243,6 +244,7 @@ def _generator(seed: int, *key: int) -> np.random.Generator:
 
 
 def _label_row(shuffled: np.ndarray, split: str, number: int, n_test: int) -> int:
+    """Row of the labels for planet number of a split: from the back of the shuffled rows for test, else from the front."""
     if split == "test":
         return int(shuffled[-1 - number % len(shuffled)])
     others = len(shuffled) - n_test if len(shuffled) > n_test else len(shuffled)
@@ -250,6 +252,6 @@ def _label_row(shuffled: np.ndarray, split: str, number: int, n_test: int) -> in
 
 
 def _round(curve: LightCurve) -> LightCurve:
-    """The precision that calibrate writes."""
+    """Reduce a light curve to the float32 precision in which calibration writes it."""
     names = ("flux", "variance_poisson", "variance_read", "centroid", "background")
     return replace(curve, **{name: getattr(curve, name).astype(np.float32) for name in names})

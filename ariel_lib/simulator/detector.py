@@ -1,7 +1,7 @@
-"""A detector: photon rates in, counts out. Reads come in pairs on one ramp: the second holds the first's charge, too.
+"""Detector model: photon rates to counts. Reads come in pairs on one ramp; charge of the first read is part of the second.
 
-Step by step the inverse of calibration: flat, dark, charge, non-linearity, read noise, converter. Source of the
-numbers: calibration files of planet 342072318 of the 2025 data. Knows no star.
+The inverse of calibration, step by step: flat, dark, charge, non-linearity, read noise, converter. Source of the numbers:
+calibration files of planet 342072318 of the 2025 data.
 """
 
 import numba
@@ -18,13 +18,13 @@ LINEARITY = {
 FLAT = {AIRS.name: (1.014, 0.012), FGS1.name: (1.0075, 0.013)}  # mean and scatter
 DEAD_PIXELS = {AIRS.name: 12, FGS1.name: 3}
 DARK_RATE = (6.3e-3, 1.5e-3)  # electrons/s: mean and scatter
-HOT_PIXELS, HOTTEST = 0.005, 12.0  # share of the pixels, electrons/s
-NOISY_PIXELS = 0.06  # share of the pixels with a tail of read noise
+HOT_PIXELS, HOTTEST = 0.005, 12.0  # fraction of the pixels; largest dark rate, electrons/s
+NOISY_PIXELS = 0.06  # fraction of the pixels with enhanced read noise
 _NEWTON_STEPS = 6
 
 
 def draw_calibration_maps(rng: np.random.Generator, instrument: Instrument) -> CalibrationMaps:
-    """Maps of one visit with the statistics of the real ones."""
+    """Draw calibration maps of one visit with the statistics of the real ones."""
     shape = (instrument.rows, instrument.columns)
     hot = rng.random(shape) < HOT_PIXELS
     dark = np.where(hot, HOTTEST ** rng.uniform(-1, 1, shape), rng.normal(*DARK_RATE, shape))
@@ -33,7 +33,7 @@ def draw_calibration_maps(rng: np.random.Generator, instrument: Instrument) -> C
     flat = rng.normal(*FLAT[instrument.name], shape)
     dead = np.zeros(shape, bool)
     dead.flat[rng.choice(dead.size, DEAD_PIXELS[instrument.name], replace=False)] = True
-    blind = dead & (rng.random(shape) < 0.6)  # the other dead pixels look normal in the flat
+    blind = dead & (rng.random(shape) < 0.6)  # the other dead pixels have a normal flat
     flat = np.where(blind, rng.normal(0, 0.01, shape), flat)
     return CalibrationMaps(
         dark, flat, np.where(blind, 3 * read_noise, read_noise), dead, _draw_linearity(rng, instrument)
@@ -41,7 +41,7 @@ def draw_calibration_maps(rng: np.random.Generator, instrument: Instrument) -> C
 
 
 def _draw_linearity(rng: np.random.Generator, instrument: Instrument) -> np.ndarray:
-    """Coefficients a pixel (6, row, column). The orders above the first share a factor: alone, some would bend back."""
+    """Linearity coefficients (6, row, column). Orders above the first share one factor per pixel, to stay monotonic."""
     shape = (instrument.rows, instrument.columns)
     mean = LINEARITY[instrument.name][:, None, None] * np.ones(shape)
     factor = 1 + rng.normal(0, 0.1, shape)
@@ -51,7 +51,7 @@ def _draw_linearity(rng: np.random.Generator, instrument: Instrument) -> np.ndar
 
 
 def charge_rate(photon_rate: np.ndarray, maps: CalibrationMaps) -> np.ndarray:
-    """Electrons/s in each pixel, (time, row, column): light through the flat (none if negative) plus dark current.
+    """Charge rate of each pixel, (time, row, column) electrons/s: flat-fielded light (0 where the flat is negative) plus dark current.
 
     photon_rate  (time, row, column)  electrons/s before the flat
     """
@@ -63,7 +63,7 @@ def accumulate(rate: np.ndarray, integration_times: tuple[float, float], rng: np
 
     rate               (time, row, column)  electrons/s, constant over the ramp
     integration_times  s of charge in the first and the second read
-    rng                Poisson noise of either interval; None: the expectation
+    rng                for the Poisson noise of each interval; None: expected values
     """
     first, second = integration_times
     charge = np.empty((len(rate), 2, *rate.shape[1:]))
@@ -76,12 +76,13 @@ def accumulate(rate: np.ndarray, integration_times: tuple[float, float], rng: np
 @numba.njit(cache=True, nogil=True)
 def _newton(
     charge: np.ndarray, coefficients: np.ndarray
-) -> np.ndarray:  # charge (read, pixel), coefficients (6, pixel)
+) -> np.ndarray:
+    """Newton iterations of detect: charge (read, pixel), coefficients (6, pixel)."""
     c = coefficients
     detected = charge.copy()
     for read in range(charge.shape[0]):
         for _ in range(_NEWTON_STEPS):
-            for pixel in range(charge.shape[1]):  # innermost and written out, so that it runs in vector registers
+            for pixel in range(charge.shape[1]):  # innermost and unrolled, so that it is vectorised
                 x = detected[read, pixel]
                 c0, c1, c2, c3, c4, c5 = c[0, pixel], c[1, pixel], c[2, pixel], c[3, pixel], c[4, pixel], c[5, pixel]
                 value = c0 + x * (c1 + x * (c2 + x * (c3 + x * (c4 + x * c5))))
@@ -91,10 +92,10 @@ def _newton(
 
 
 def detect(charge: np.ndarray, linearity: np.ndarray) -> np.ndarray:
-    """Electrons that the detector reports: the root of Σ c_p x^p = charge, by Newton's method from x = charge.
+    """Apply the non-linearity: detected electrons x, the root of Σ c_p x^p = charge, by Newton's method from x = charge.
 
     charge     (…, row, column)  true electrons
-    linearity  (6, row, column)  ascending powers, reported → true
+    linearity  (6, row, column)  coefficients of ascending powers, detected → true electrons
     """
     pixels = linearity[0].size
     flat_charge = np.ascontiguousarray(charge, dtype=float).reshape(-1, pixels)
@@ -104,12 +105,12 @@ def detect(charge: np.ndarray, linearity: np.ndarray) -> np.ndarray:
 
 
 def read_out(detected: np.ndarray, read_noise: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Add the noise of each read. detected (…, row, column), read_noise (row, column), electrons."""
+    """Add read noise. detected (…, row, column), read_noise (row, column), electrons."""
     return detected + read_noise * rng.standard_normal(detected.shape, dtype=np.float32)
 
 
 def digitise(electrons: np.ndarray, converter: Converter) -> np.ndarray:
-    """Counts, floor((electrons − offset)·gain) within 16 bits, uint16."""
+    """Convert electrons to counts, floor((electrons − offset)·gain) clipped to 16 bits, uint16."""
     counts = (electrons - converter.offset) * converter.gain
     np.floor(counts, out=counts)
     return np.clip(counts, 0, FULL_SCALE, out=counts).astype(np.uint16)

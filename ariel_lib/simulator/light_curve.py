@@ -1,7 +1,4 @@
-"""Light of star and planet against time: limb-darkened transit (batman, Kreidberg 2015, PASP 127, 1161) and drift.
-
-Relative flux only; knows no detector.
-"""
+"""Relative light curves: limb-darkened transit (batman, Kreidberg 2015, PASP 127, 1161) and instrumental drift."""
 
 from dataclasses import dataclass
 
@@ -9,7 +6,7 @@ import batman
 import numpy as np
 
 DRIFT_SIZE = np.array([7e-4, 4e-4, 2e-4])  # standard deviations of c_1, c_2, c_3
-DRIFT_COLOUR = np.array([1.0, 0.4, 0.2])  # of the powers of x, relative to the grey part
+DRIFT_COLOUR = np.array([1.0, 0.4, 0.2])  # of the powers of x, relative to the achromatic term
 
 
 @dataclass(frozen=True)
@@ -22,7 +19,7 @@ class Orbit:
 
     @property
     def impact(self) -> float:
-        """Smallest distance of the centres, stellar radii."""
+        """Impact parameter, stellar radii."""
         return self.a * np.cos(np.radians(self.inclination))
 
 
@@ -39,7 +36,7 @@ class Drift:
 
 
 def transit_duration(orbit: Orbit, k: float) -> float:
-    """First to fourth contact, h (Winn 2010, arXiv:1001.2010, eq. 14). 0 where the discs never touch."""
+    """Duration from first to fourth contact, h (Winn 2010, arXiv:1001.2010, eq. 14). 0 where the discs never overlap. k = Rp/Rs."""
     chord = (1 + k) ** 2 - orbit.impact**2
     if chord <= 0:
         return 0.0
@@ -53,8 +50,8 @@ def transit(
 ) -> np.ndarray:
     """Relative flux averaged over each exposure, (time, wavelength); 1 outside the transit.
 
-    Averaged over at least three points an exposure, and a thousand a transit.
-    time, exposure, t0 in h; depth (wavelength,) = k²; limb_darkening (wavelength, 2).
+    time (time,), exposure, t0 in h; depth (wavelength,) = k²; limb_darkening (wavelength, 2). The average is over at least
+    three points per exposure and a thousand per transit.
     """
     flux = np.ones((len(depth), len(time)))
     duration = transit_duration(orbit, float(np.sqrt(depth.max())))
@@ -62,7 +59,7 @@ def transit(
     if duration == 0 or not near.any():
         return flux.T
     supersample = max(3, int(np.ceil(1000 * exposure / duration)))
-    offsets = exposure * ((np.arange(supersample) + 0.5) / supersample - 0.5)  # batman's own would include both ends
+    offsets = exposure * ((np.arange(supersample) + 0.5) / supersample - 0.5)  # batman's supersampling would include both ends
     parameters = batman.TransitParams()
     parameters.t0, parameters.per, parameters.a, parameters.inc = t0, orbit.period, orbit.a, orbit.inclination
     parameters.ecc, parameters.w, parameters.limb_dark = 0.0, 90.0, "quadratic"
@@ -75,17 +72,17 @@ def transit(
 
 
 def draw_drift(rng: np.random.Generator, size: np.ndarray = DRIFT_SIZE) -> Drift:
-    """A drift of 0.1 to 0.3 % over the visit, most of it linear in time and grey. size (3,): of c_1, c_2, c_3."""
+    """Draw a drift of 0.1 to 0.3 % over the visit, mostly linear in time and achromatic. size (3,): sigmas of c_1, c_2, c_3."""
     return Drift(fgs1=rng.normal(0, size), airs=rng.normal(0, np.outer(size, DRIFT_COLOUR)))
 
 
 def fgs1_drift(drift: Drift, tau: np.ndarray) -> np.ndarray:
-    """1 + Σ c_p τ^p, (time, 1). tau: time scaled to [-1, 1] over the visit, (time,)."""
+    """Drift of FGS1, 1 + Σ c_p τ^p, (time, 1). tau (time,): time scaled to [-1, 1] over the visit."""
     return 1.0 + (_powers(tau) @ drift.fgs1)[:, None]
 
 
 def airs_drift(drift: Drift, tau: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """1 + Σ c_p(λ) τ^p, (time, wavelength). x: wavelength scaled to [-1, 1], (wavelength,)."""
+    """Drift of AIRS, 1 + Σ c_p(λ) τ^p, (time, wavelength). tau (time,) and x (wavelength,): time and wavelength scaled to [-1, 1]."""
     return 1.0 + _powers(tau) @ (drift.airs @ np.stack([np.ones_like(x), x, x**2]))
 
 

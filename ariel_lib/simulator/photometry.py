@@ -1,8 +1,8 @@
-"""Light curves without frames: what calibration would have extracted from a scene, signal and noise, in closed form.
+"""Light curves without frames: signal and noise that calibration would extract from a scene, in closed form.
 
-Calibration's estimators are linear in the pixels. Applied to the scene's mean image and its derivatives they give the
-response of flux, background and centroid to light and pointing; applied to the pixels' variances, the noise.
-Calibration's own plans are used, so that the two cannot drift apart. Writes no files.
+The estimators of calibration are linear in the pixels. Applied to the scene's mean image and its derivatives they give the
+response of flux, background and centroid to light and pointing; applied to the pixel variances, the noise. The plans of the
+calibration package are used, so that both stay consistent.
 """
 
 from dataclasses import dataclass
@@ -27,9 +27,9 @@ from ariel_lib.simulator.visit import INTEGRATION_TIMES, Scene
 
 @dataclass(frozen=True)
 class PixelNoise:
-    """Variances of one calibrated CDS sample of the undisturbed star, (row, column), electrons².
+    """Variances of one calibrated CDS sample of the star out of transit, (row, column), electrons².
 
-    star  Poisson noise of starlight; dark  of background and thermal charge; read  of the two readings
+    star  Poisson noise of starlight; dark  of background and dark current; read  read noise of both reads
     """
 
     star: np.ndarray
@@ -38,19 +38,20 @@ class PixelNoise:
 
     @property
     def total(self) -> np.ndarray:
+        """Sum of the variances, (row, column)."""
         return self.star + self.dark + self.read
 
 
 def observe(scene: Scene, maps: CalibrationMaps, converter: Converter, rng: np.random.Generator) -> LightCurve:
-    """The light curve of a scene at CDS cadence, noise drawn, background subtracted as calibration does it.
+    """Light curve of a scene at CDS cadence with noise, background subtracted as in calibration.
 
-    Noise is Gaussian, independent between samples and wavelengths; the gain's scatter is common to all wavelengths.
+    Noise is Gaussian and independent between samples and wavelengths; gain noise is common to all wavelengths.
     """
     bad = unusable_pixels(maps)
     images, sky = scene.images * scene.instrument.ramp_time, scene.sky * scene.instrument.ramp_time
     noise = pixel_noise(scene, neutralise(maps, bad), converter)
     background_plan = plan_background(noise.total, bad, scene.instrument)
-    mean = np.tensordot(scene.basis.mean(0), images, 1) * scene.brightness.mean(0) + sky  # jitter blurs it a little
+    mean = np.tensordot(scene.basis.mean(0), images, 1) * scene.brightness.mean(0) + sky  # including the blur by jitter
     level = np.tensordot(background_plan.weights, mean, 2) @ background_plan.basis
     plan = plan_extraction(mean - level, noise.total, bad, scene.instrument)
     basis = scene.basis * (1 + _gain_scatter(scene.instrument.name, len(scene.time), rng))[:, None]
@@ -60,7 +61,7 @@ def observe(scene: Scene, maps: CalibrationMaps, converter: Converter, rng: np.r
 
 
 def pixel_noise(scene: Scene, maps: CalibrationMaps, converter: Converter) -> PixelNoise:
-    """Variances of one calibrated CDS sample at full starlight. maps: neutral where pixels are bad."""
+    """Variances of one calibrated CDS sample of the star out of transit. maps: neutral values where pixels are bad."""
     light = scene.images[0] + scene.sky
     charge = detector.accumulate(
         detector.charge_rate(light[None], maps), INTEGRATION_TIMES[scene.instrument.name], None
@@ -76,7 +77,7 @@ def pixel_noise(scene: Scene, maps: CalibrationMaps, converter: Converter) -> Pi
 
 
 def _gain_scatter(name: str, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Relative scatter of a CDS sample from independent gains of its two reads, (time,)."""
+    """Draw the relative error of n CDS samples from independent gain errors of their two reads, (time,)."""
     first, second = INTEGRATION_TIMES[name]
     return rng.normal(0, optics.GAIN_NOISE[name] * np.hypot(first, second) / (second - first), n)
 
@@ -85,7 +86,7 @@ def _extract(
     scene: Scene, basis: np.ndarray, images: np.ndarray, sky: np.ndarray, noise: PixelNoise, plan: ExtractionPlan,
     centroid: np.ndarray, rng: np.random.Generator,
 ) -> LightCurve:  # fmt: skip
-    """Extracted light before its background is taken out."""
+    """Extracted light curve before background subtraction; arguments as in observe."""
     photometer = plan.instrument.crop is None
     brightness = scene.brightness if photometer else plan.to_wavelengths(scene.brightness)
     response = plan.to_wavelengths((images * plan.weights).sum(1))  # (6, wavelength)
@@ -106,7 +107,7 @@ def _measure_plane(
     scene: Scene, basis: np.ndarray, images: np.ndarray, sky: np.ndarray, noise: PixelNoise, plan: ExtractionPlan,
     background_plan: BackgroundPlan, rng: np.random.Generator,
 ) -> tuple[np.ndarray, Background]:  # fmt: skip
-    """What the estimators over the whole detector give: centroid (time, 2) and background, with their joint noise."""
+    """Centroid (time, 2) and background, both estimated from the whole detector, with their joint noise."""
     weights = np.concatenate([plan.centroid_weights, background_plan.weights])  # (estimator, row, column)
     response = np.einsum("krc,erc->kce", images, weights, optimize=True)
     if scene.brightness.shape[1] == 1:

@@ -1,6 +1,6 @@
-"""The truth about one planet: spectrum, star, orbit, limb darkening, visits; and the catalogue's imperfect copy of it.
+"""True parameters of a simulated planet (spectrum, star, orbit, limb darkening, visits) and its catalogue entry with errors.
 
-Knows neither optics nor files.
+Independent of optics and files.
 """
 
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from ariel_lib.simulator.light_curve import DRIFT_SIZE, Drift, Orbit, draw_drift
 from ariel_lib.simulator.spectrum import draw_spectrum
 from ariel_lib.simulator.star import draw_limb_darkening, draw_star
 
-LONGEST_TRANSIT = 0.7  # of the window: longer transits leave no baseline and get a shorter period
+LONGEST_TRANSIT = 0.7  # largest transit duration, in visit lengths; a longer transit gets a shorter period, to leave a baseline
 SECOND_VISIT = 0.2  # fraction of planets observed twice
 INCLINATION_ERROR = (0.2, 0.5)  # degrees: scatter and largest error of the catalogue
 SMA_ERROR = 0.015  # relative error of the catalogue's a/Rs
@@ -20,15 +20,15 @@ SMA_ERROR = 0.015  # relative error of the catalogue's a/Rs
 
 @dataclass(frozen=True)
 class Nuisances:
-    """How what is not the spectrum varies: sizes (3,) of the drifts' coefficients, and limb darkening's shift and scatter."""
+    """Distribution of nuisance parameters: standard deviations (3,) of the drift coefficients, shift and scatter of limb darkening."""
 
     drift_size: tuple[float, ...] = tuple(DRIFT_SIZE)
     limb_shift: float = 0.0
     limb_scatter: float = 0.03
 
 
-# Test planets that training has not prepared for: less slope and more curvature, which a transit can be taken for, and
-# stars that darken more, and more variously.
+# For test planets outside the training distribution: drifts with less slope and more curvature, which is degenerate with a
+# transit, and limb darkening that is stronger and more scattered.
 SHIFTED = Nuisances((4e-4, 6e-4, 3e-4), 0.03, 0.045)
 
 
@@ -41,8 +41,8 @@ class Planet:
     depth            (wavelength,)     (Rp/Rs)², FGS1 first
     limb_darkening   (wavelength, 2)   quadratic u1, u2
     magnitude        K band
-    mid_transits     h from the start of the window, one a visit
-    drifts           one a visit
+    mid_transits     h from the start of the visit, one per visit
+    drifts           one per visit
     """
 
     catalogue: Star
@@ -73,13 +73,14 @@ def draw_planet(
     star: Star | None = None,
     nuisances: Nuisances = Nuisances(),
 ) -> Planet:
-    """Draw whatever is not given.
+    """Draw a planet; depth and star may be given.
 
-    wavelength    (wavelength,)  micron, FGS1 first
-    window        h of planet_fit
-    compression   true periods are divided by this, so that a short window sees the whole transit
-    magnitudes    faintest and brightest K magnitude, in either order
-    depth         (wavelength,)  a label; star: the row that belongs to it, taken as the truth
+    wavelength   (wavelength,)  micron, FGS1 first
+    window       length of a visit, h
+    compression  factor by which orbital periods are shortened, so that a short visit covers the whole transit
+    magnitudes   limits of the K magnitude
+    depth        (wavelength,)  (Rp/Rs)² of a label, or None
+    star         true stellar and orbital parameters, or None
     """
     star = draw_star(rng, planet_id) if star is None else replace(star, planet_id=planet_id)
     depth = draw_spectrum(rng, wavelength, star) if depth is None else depth
@@ -100,17 +101,19 @@ def draw_planet(
 
 
 def _full_transit(orbit: Orbit, k: float) -> Orbit:
-    """Catalogue inclinations are rough: one that would make the transit grazing is raised until it is a full one."""
+    """Raise an inclination that gives a grazing transit, as rough catalogue values can, until the transit is full."""
     impact = min(orbit.impact, 0.9 * (1 - k))
     return replace(orbit, inclination=float(np.degrees(np.arccos(impact / orbit.a))))
 
 
 def _fit_into_window(orbit: Orbit, k: float, window: float) -> Orbit:
+    """Shorten the period where the transit would exceed LONGEST_TRANSIT of the window."""
     longest = LONGEST_TRANSIT * window / transit_duration(orbit, k)
     return replace(orbit, period=orbit.period * min(1.0, longest))
 
 
 def _draw_catalogue(rng: np.random.Generator, star: Star, orbit: Orbit) -> Star:
+    """Row of the star table: the true orbit with errors of inclination and a/Rs."""
     scatter, largest = INCLINATION_ERROR
     inclination = min(90.0, orbit.inclination + float(np.clip(rng.normal(0, scatter), -largest, largest)))
     return replace(star, P=orbit.period / 24, sma=orbit.a * float(np.exp(rng.normal(0, SMA_ERROR))), i=inclination)

@@ -1,7 +1,7 @@
-"""Transmission spectra: molecular bands, Rayleigh scattering and a grey cloud over a scale height.
+"""Transmission spectra of an isothermal atmosphere with molecular bands, Rayleigh scattering and a grey cloud.
 
-Source: Lecavelier des Etangs et al. 2008 (A&A 481, L83): the transit altitude is z(λ) = H ln σ(λ) + const, σ the
-opacity of the mixture. Knows neither star tables nor light curves.
+Source: Lecavelier des Etangs et al. 2008 (A&A 481, L83): the transit altitude is z(λ) = H ln σ(λ) + const, H the scale height
+and σ the opacity of the mixture.
 """
 
 import numpy as np
@@ -25,10 +25,10 @@ _JUPITER_RADIUS, _SUN_RADIUS = 7.149e7, 6.957e8  # m
 def transmission_spectrum(
     wavelength: np.ndarray, k: float, scale_height: float, abundances: dict[str, float], haze: float, cloud: float
 ) -> np.ndarray:
-    """Transit depth (Rp/Rs)², (wavelength,): k² at the mean altitude over wavelength.
+    """Transit depth (Rp/Rs)², (wavelength,), equal to k² at the mean altitude.
 
-    wavelength micron; k radius ratio; scale_height in stellar radii; abundances mixing ratios;
-    haze Rayleigh opacity relative to pure H2; cloud grey opacity, cm².
+    wavelength (wavelength,) micron; k radius ratio; scale_height in stellar radii; abundances: mixing ratio by molecule;
+    haze: Rayleigh opacity relative to pure H2; cloud: grey opacity, cm².
     """
     opacity = haze * RAYLEIGH_H2[0] * (wavelength / RAYLEIGH_H2[1]) ** -4.0 + cloud
     opacity = opacity + sum(ratio * cross_section(molecule, wavelength) for molecule, ratio in abundances.items())
@@ -37,9 +37,9 @@ def transmission_spectrum(
 
 
 def draw_spectrum(rng: np.random.Generator, wavelength: np.ndarray, star: Star) -> np.ndarray:
-    """A planet's depth at each wavelength, (wavelength,), with radius, temperature and chemistry drawn at random.
+    """Draw a transit depth spectrum, (wavelength,), with random radius, temperature and composition.
 
-    The median radius ratio (0.108) and its spread are those of the labels of 2025.
+    Median (0.108) and spread of the radius ratio are those of the 2025 labels.
     """
     k = float(np.clip(np.exp(rng.normal(np.log(0.108), 0.30)), 0.05, 0.24))
     temperature = star.Ts / np.sqrt(2 * star.sma) * rng.uniform(0.6, 1.1)

@@ -1,7 +1,4 @@
-"""Host stars: their light through Ariel, their limb darkening, and a population to draw from.
-
-Knows neither planet spectra nor detectors.
-"""
+"""Host stars: photon rates on Ariel's detectors, limb darkening, and the population from which stars are drawn."""
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
@@ -10,12 +7,12 @@ from ariel_lib.instrument import FGS1_WAVELENGTH
 from ariel_lib.io.layout import Star
 
 REFERENCE_TEMPERATURE = 4798.0  # K, star of planet 342072318
-REFERENCE_MAGNITUDE = 6.0  # K band, for which the rates below stand
+REFERENCE_MAGNITUDE = 6.0  # K band, to which the rates below refer
 FGS1_REFERENCE_RATE = 2.2e6  # electrons/s on the whole detector, planet 342072318
 K_BAND = 2.16  # micron
 _HC_OVER_K = 14387.77  # micron K
 
-# Electrons/s/column of the reference star: 25 CDS samples of planet 342072318, rows 6:26, and 3 % for the other rows.
+# Electrons/s/column of the reference star: 25 CDS samples of planet 342072318, rows 6:26, plus 3 % for the other rows.
 _AIRS_RATE_NODES = np.array([
     (1.633, 399), (1.680, 2080), (1.726, 6630), (1.772, 8320), (1.817, 7810), (1.862, 8300), (1.907, 12500),
     (1.952, 23700), (1.996, 36100), (2.040, 37500), (2.126, 33700), (2.211, 31000), (2.295, 26100), (2.377, 22200),
@@ -26,42 +23,44 @@ _AIRS_RATE_NODES = np.array([
 
 
 def planck_photons(wavelength: np.ndarray, temperature: float) -> np.ndarray:
-    """Photon radiance of a black body up to a constant, same shape as wavelength (micron); temperature K."""
+    """Photon radiance of a black body up to a constant, in the shape of wavelength (micron); temperature K."""
     return wavelength**-4.0 / np.expm1(_HC_OVER_K / (wavelength * temperature))
 
 
 def _colour(wavelength: np.ndarray, temperature: float) -> np.ndarray:
-    """Photons of a star relative to the reference star of equal K magnitude."""
+    """Photon rate of a star relative to the reference star at equal K magnitude, in the shape of wavelength (micron)."""
     band = np.array(K_BAND)
     here = planck_photons(wavelength, temperature) / planck_photons(wavelength, REFERENCE_TEMPERATURE)
     return here * planck_photons(band, REFERENCE_TEMPERATURE) / planck_photons(band, temperature)
 
 
 def _brightness(magnitude: float) -> float:
+    """Flux relative to the reference magnitude."""
     return 10 ** (-0.4 * (magnitude - REFERENCE_MAGNITUDE))
 
 
 def airs_rates(wavelength: np.ndarray, temperature: float, magnitude: float) -> np.ndarray:
-    """Star's electrons/s in each AIRS column, (column,). wavelength (column,) micron, temperature K, K magnitude."""
+    """Electrons/s of a star in each AIRS column, (column,). wavelength (column,) micron, temperature K, K magnitude."""
     nodes = PchipInterpolator(_AIRS_RATE_NODES[:, 0], np.log(_AIRS_RATE_NODES[:, 1]))
     reference = np.exp(nodes(np.clip(wavelength, *_AIRS_RATE_NODES[[0, -1], 0])))
     return reference * _colour(wavelength, temperature) * _brightness(magnitude)
 
 
 def fgs1_rate(temperature: float, magnitude: float) -> float:
-    """Star's electrons/s on the whole FGS1 detector."""
+    """Electrons/s of a star on the whole FGS1 detector. temperature K, K magnitude."""
     return float(FGS1_REFERENCE_RATE * _colour(np.array(FGS1_WAVELENGTH), temperature) * _brightness(magnitude))
 
 
 def draw_limb_darkening(
     rng: np.random.Generator, wavelength: np.ndarray, temperature: float, shift: float = 0.0, scatter: float = 0.03
 ) -> np.ndarray:
-    """Quadratic coefficients u1, u2 (wavelength, 2), smooth in wavelength, scattered from star to star.
+    """Draw quadratic limb darkening coefficients u1, u2 (wavelength, 2), smooth in wavelength, scattered between stars.
 
-    Straight lines through Claret & Bloemen 2011 (A&A 529, A75; log g 4.5, solar): R and I bands averaged for FGS1 (0.7
-    micron), K and Spitzer 3.6 for AIRS. Coefficients are kept where the disc is positive and darkens to the limb:
+    Linear relations after Claret & Bloemen 2011 (A&A 529, A75; log g 4.5, solar): mean of the R and I bands for FGS1 (0.7
+    micron), K and Spitzer 3.6 for AIRS. Coefficients are clipped so that the intensity is positive and decreases to the limb:
     u1 >= 0, u1 + u2 <= 1, u1 + 2 u2 >= 0.
-    wavelength micron, temperature K; shift of the mean u1, and scatter of both coefficients from star to star.
+
+    wavelength (wavelength,) micron; temperature K; shift: added to u1; scatter: of both coefficients between stars.
     """
     hot = (np.clip(temperature, 4000, 7000) - 5750) / 1000
     red = (wavelength - 2.0) / 1.9
@@ -75,9 +74,9 @@ def draw_limb_darkening(
 
 
 def draw_star(rng: np.random.Generator, planet_id: str) -> Star:
-    """A star and orbit with the ranges and correlations of 2025's train_star_info.csv (1100 rows).
+    """Draw a star and orbit with the ranges and correlations of the 2025 train_star_info.csv (1100 rows).
 
-    log Rs on log Ts and log Ms on log Rs are its regressions; a/Rs follows Kepler's third law with its 6 % scatter.
+    log Rs follows the table's regression on log Ts, log Ms that on log Rs; a/Rs Kepler's third law with 6 % scatter.
     """
     temperature = float(np.clip(rng.normal(5840, 510), 4236, 6979))
     radius = float(np.clip(np.exp(2.18 * np.log(temperature) - 18.72 + rng.normal(0, 0.18)), 0.65, 2.89))

@@ -1,7 +1,4 @@
-"""One visit: the light of one planet on both detectors, as a stream of counts: light curve, optics and detector.
-
-Knows no files.
-"""
+"""One visit of a planet on both detectors: light curve, optics and detector combined to a stream of counts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,20 +13,20 @@ from ariel_lib.simulator.planet import Planet
 AIRS_INTEGRATION_TIMES = (0.1, 4.5)  # s, AIRS-CH0-integration_time of axis_info.parquet
 INTEGRATION_TIMES = {FGS1.name: FGS1_INTEGRATION_TIMES, AIRS.name: AIRS_INTEGRATION_TIMES}
 READ_OFFSETS = (0.1, 0.2)  # s after the start of a pair: time stamps of its reads in axis_info.parquet
-SKY_RATE = {FGS1.name: 2.0, AIRS.name: 1.0}  # electrons/s a pixel, median of the drawn backgrounds
+SKY_RATE = {FGS1.name: 2.0, AIRS.name: 1.0}  # electrons/s per pixel, median of the drawn backgrounds
 BLOCK_SAMPLES = {FGS1.name: 2000, AIRS.name: 200}  # about 20 MB in double precision
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What falls on one detector during one visit.
+    """Light on one detector during one visit.
 
-    images      (6, row, column)    electrons/s: the star and its derivatives in the pointing
-    sky         (row, column)       electrons/s
-    brightness  (time, 1 | column)  drift times transit, 1 for the undisturbed star
-    basis       (time, 6)           weights of the images: pointing in pixels
+    images      (6, row, column)    electrons/s: image of the star and its derivatives by the pointing
+    sky         (row, column)       electrons/s: background
+    brightness  (time, 1 | column)  drift times transit, 1 for the star alone
+    basis       (time, 6)           weights of the images in each sample
     pointing    (time, 2)           pixels
-    time        (time,)             h, middle of the ramp
+    time        (time,)             h, mid-ramp
     """
 
     instrument: Instrument
@@ -41,24 +38,24 @@ class Scene:
     time: np.ndarray
 
     def photon_rate(self, start: int, stop: int) -> np.ndarray:
-        """Electrons/s before the flat, (time, row, column), of samples start to stop."""
+        """Photon rate before the flat field, (time, row, column) electrons/s, of samples start to stop."""
         star_light = (self.basis[start:stop] @ self.images.reshape(len(self.images), -1)).reshape(-1, *self.sky.shape)
         return star_light * self.brightness[start:stop, None, :] + self.sky
 
 
 def read_times(instrument: Instrument, n_reads: int) -> np.ndarray:
-    """Time stamps of the reads as axis_info.parquet lists them, h, (time,)."""
+    """Time stamps of the reads as listed in axis_info.parquet, h, (time,)."""
     pair, second = np.divmod(np.arange(n_reads), 2)
     return (instrument.sample_time * pair + np.array(READ_OFFSETS)[second]) / 3600
 
 
 def sample_times(instrument: Instrument, n_samples: int) -> np.ndarray:
-    """Middle of each ramp, h, (time,): the second read's stamp and half a ramp."""
+    """Mid-ramp times, h, (time,): time stamp of the second read plus half a ramp."""
     return read_times(instrument, 2 * n_samples)[1::2] + 0.5 * instrument.ramp_time / 3600
 
 
 def draw_scenes(rng: np.random.Generator, planet: Planet, visit: int, n_samples: dict[str, int]) -> dict[str, Scene]:
-    """Both instruments' scenes by name; pointing and background are drawn. n_samples: pairs of reads by name."""
+    """Scenes of both instruments by name; pointing and background are drawn. n_samples: pairs of reads by name."""
     pointing = dict(
         zip((FGS1.name, AIRS.name), optics.draw_pointing(rng, n_samples[FGS1.name], n_samples[AIRS.name]), strict=True)
     )
@@ -81,7 +78,7 @@ def draw_scenes(rng: np.random.Generator, planet: Planet, visit: int, n_samples:
 def stream_counts(
     scene: Scene, maps: CalibrationMaps, converter: Converter, rng: np.random.Generator, block: int | None = None
 ) -> Iterator[np.ndarray]:
-    """Yield the reads of a visit in order, uint16 (time, row, column), `block` pairs at a time; no more is held."""
+    """Yield the reads of a visit in order, uint16 (time, row, column), block pairs at a time."""
     name = scene.instrument.name
     block = block or BLOCK_SAMPLES[name]
     for start in range(0, len(scene.time), block):
@@ -93,6 +90,7 @@ def stream_counts(
 
 
 def _star_rates(instrument: Instrument, planet: Planet) -> np.ndarray:
+    """Electrons/s of the star: (1,) for FGS1, (column,) for AIRS."""
     temperature, magnitude = planet.catalogue.Ts, planet.magnitude
     if instrument is FGS1:
         return np.array([star.fgs1_rate(temperature, magnitude)])
@@ -100,12 +98,13 @@ def _star_rates(instrument: Instrument, planet: Planet) -> np.ndarray:
 
 
 def _sky_image(instrument: Instrument, level: float) -> np.ndarray:
-    """Background, electrons/s a pixel: flat on FGS1, half as bright again at AIRS's red end as at its blue end."""
+    """Background (row, column), electrons/s: flat on FGS1, 1.5 times brighter at the red end of AIRS than at its blue end."""
     slope = np.linspace(1.2, 0.8, instrument.columns) if instrument.crop else np.ones(instrument.columns)
     return SKY_RATE[instrument.name] * level * np.tile(slope, (instrument.rows, 1))
 
 
 def _brightness(instrument: Instrument, planet: Planet, visit: int, time: np.ndarray) -> np.ndarray:
+    """Transit times drift: (time, 1) for FGS1, (time, column) for AIRS."""
     chosen = np.array([0]) if instrument.crop is None else _wavelength_of_column()
     unique, column = np.unique(chosen, return_inverse=True)
     transit = light_curve.transit(
@@ -124,6 +123,6 @@ def _brightness(instrument: Instrument, planet: Planet, visit: int, time: np.nda
 
 
 def _wavelength_of_column() -> np.ndarray:
-    """Index into the spectrum (FGS1 first) of every AIRS column: those beyond the crop take the nearest wavelength."""
+    """Index in the spectrum (FGS1 first) of every AIRS column, (column,); columns outside the crop take the nearest wavelength."""
     first, last = AIRS.crop
     return last - np.clip(np.arange(AIRS.columns), first, last - 1)

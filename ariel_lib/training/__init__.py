@@ -1,1 +1,1 @@
-"""LabelledSpectra planets to a checkpoint."""
+"""Labelled planets to a checkpoint."""

@@ -1,5 +1,5 @@
 """Processes that train one network together, as torchrun starts them (`torchrun --nproc-per-node 2 --no-python spectramind
-train …`): each takes its share of every batch, and gradients are averaged. Knows processes, not what is trained.
+train …`): each takes its share of every batch, and gradients are averaged. Independent of what is trained.
 """
 
 import os
@@ -16,13 +16,13 @@ def size() -> int:
 
 
 def rank() -> int:
-    """Which of them this is; 0 writes files and speaks."""
+    """Which of them this is; process 0 writes files and logs."""
     return int(os.environ.get("RANK", 0)) if size() > 1 else 0
 
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Inside, the processes know one another. On a machine with GPUs each has its own."""
+    """Join the process group; leave it at the end. On a machine with GPUs each process takes one of its own."""
     if size() == 1:
         yield
         return
@@ -37,7 +37,7 @@ def joined() -> Iterator[None]:
 
 @contextmanager
 def leader_first() -> Iterator[None]:
-    """Process 0 does what is inside, then the others do it, who find on disk what it left there."""
+    """The body runs in process 0 first, then in the others, which find its files on disk."""
     if rank() > 0:
         group.barrier()
     yield
@@ -56,7 +56,7 @@ def average_gradients(network: torch.nn.Module) -> None:
 
 
 def decided(here: bool) -> bool:
-    """Process 0's decision, in all of them: a clock that differs by a moment must not part them."""
+    """Process 0's decision, broadcast to all: their clocks may differ by a moment."""
     if size() == 1:
         return here
     device = "cuda" if torch.cuda.is_available() else "cpu"

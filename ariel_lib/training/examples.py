@@ -1,4 +1,4 @@
-"""LabelledSpectra planets as training meets them: which are held out, and fresh draws of the others.
+"""Labelled planets as training uses them: which are held out, and fresh draws of the others.
 
 Labels are few and noise is free: every draw has fresh depths from the planet's own noise covariance, of its own spectrum or
 of a mixed and rescaled one, and meets a library that has never seen those spectra.
@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ariel_lib.config import ConfigError
+from ariel_lib.config import Config, ConfigError
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import Spectra
 from ariel_lib.models.features import (
     fgs1_channels,
@@ -24,7 +25,7 @@ from ariel_lib.pipeline.planet_fits import PlanetFit, PlanetFits
 from ariel_lib.priors.scale_height import LabelledSpectra
 from ariel_lib.priors.spectral_library import LibraryPosterior, SpectralLibrary, fit_spectral_library
 
-FOLDS = 5  # of the training planets: each is met with a library without its fold
+FOLDS = 5  # of the training planets: the library posterior of each comes from a library without its fold
 REAL_SHARE = 0.25  # of the draws: the depth that was measured, with its true label
 MIXED_SHARE = 0.5  # of the others: a spectrum mixed from the planet's fold
 AMPLITUDE_SPREAD = 0.4  # standard deviation of ln(amplitude) of mixed spectra
@@ -33,7 +34,7 @@ MIN_PLANETS = 5
 
 @dataclass(frozen=True)
 class Example:
-    """A labelled planet: what was measured, the library it is met with, the spectra it may be mixed from, and its tensors."""
+    """A labelled planet: its fit, the posterior under a library without it, spectra to mix from, and its tensors."""
 
     planet_fit: PlanetFit
     truth: np.ndarray
@@ -42,33 +43,41 @@ class Example:
     mixing_pool: np.ndarray  # (planet, wavelength): spectra of its fold about their white depths, at this planet's scale height
     fgs1: np.ndarray
     fgs1_mask: np.ndarray
-    bump_depth_bias: np.ndarray  # (wavelength,) that an achromatic bump in its light curves would feign; mostly zero
+    bump_depth_bias: np.ndarray  # (wavelength,) bias that an achromatic bump in its light curves adds to the depth; mostly zero
     initial_estimate: str = "library"  # model.initial_estimate
 
     def inputs(self, depth: np.ndarray) -> Inputs:
-        """The planet as the network would see it, had `depth` (wavelength,) been measured."""
+        """The network's inputs if the transit fit had given `depth` (wavelength,)."""
         estimate = self.planet_fit.estimate
         mean, sigma, amplitude = make_initial_estimate(self.initial_estimate, depth, estimate, self.library_posterior)
         star = star_features(self.planet_fit.star, estimate, amplitude)
         return make_inputs(self.fgs1, self.fgs1_mask, mean, sigma, node_features(depth, estimate, mean, sigma), star)
 
     def draw(self, rng: np.random.Generator) -> tuple[Inputs, np.ndarray, np.ndarray]:
-        """Fresh inputs, the spectrum they come from, and the bump_depth_bias of a bump in them."""
+        """Fresh inputs, the spectrum (wavelength,) that they come from, and the bump_depth_bias in them (wavelength,)."""
         if rng.random() < REAL_SHARE:
             return self.inputs(self.planet_fit.estimate.depth), self.truth, self.bump_depth_bias
         truth = self._mix(rng) if rng.random() < MIXED_SHARE else self.truth
         return self.inputs(truth + self.root @ rng.standard_normal(len(truth))), truth, np.zeros_like(truth)
 
     def _mix(self, rng: np.random.Generator) -> np.ndarray:
-        """This planet's white depth under a shape turned between two of its mixing_pool, rescaled; never negative."""
+        """The planet's white depth plus a combination of two shapes of its mixing pool, rescaled; never negative."""
         first, second = self.mixing_pool[rng.integers(len(self.mixing_pool), size=2)]
         angle = rng.uniform(0, np.pi / 2)
         shape = np.cos(angle) * first + np.sin(angle) * second
         return np.maximum(self.truth[1:].mean() + shape * np.exp(AMPLITUDE_SPREAD * rng.standard_normal()), 1e-6)
 
 
+def training_set(config: Config) -> Dataset:
+    """The labelled split that a configuration names, light curves and fits kept under training.out. Raises ConfigError without a
+    data folder, ArchiveError for one that does not exist."""
+    if config.data.root is None:
+        raise ConfigError("data.root: expected a data folder, found none. Give data.root=DIR or +data.split=toy.")
+    return Dataset(config.data.root, config.data.folder, light_curves=config.data.light_curves, scratch=config.training.out)
+
+
 def held_out_sets(planets: Sequence[str], folds: int, fraction: float, rng: np.random.Generator) -> list[list[str]]:
-    """For each network the planets that it is judged on: a fraction of them for one, every planet once for several.
+    """For each network the planets that it is judged on: a fraction of them for one network, every planet once for several.
 
     Raises ConfigError for more networks than half the planets.
     """
@@ -81,7 +90,7 @@ def held_out_sets(planets: Sequence[str], folds: int, fraction: float, rng: np.r
 
 
 def labelled_planets(planet_fits: PlanetFits, labels: Spectra) -> list[str]:
-    """Planets with an estimate and a label. Raises ConfigError when they are fewer than MIN_PLANETS."""
+    """Planets with a fit and a label. Raises ConfigError when they are fewer than MIN_PLANETS."""
     known = set(labels.planet_ids)
     planets = [planet for planet in planet_fits.fits if planet in known]
     if len(planets) < MIN_PLANETS:
@@ -93,8 +102,12 @@ def make_examples(
     planet_fits: PlanetFits, known: LabelledSpectra, wavelength: np.ndarray, planets: Sequence[str], held_out: Sequence[str],
     rng: np.random.Generator, initial_estimate: str = "library",
 ) -> tuple[list[Example], list[Example]]:
-    """Training and held-out examples; planets: all labelled ones; initial_estimate: model.initial_estimate. No library that meets a planet holds its
-    label."""
+    """Training and held-out examples.
+
+    planets           all labelled ones, of which held_out are held out
+    initial_estimate  model.initial_estimate
+    The library behind a planet's initial estimate never contains the planet's own label.
+    """
     rest = sorted(set(planets) - set(held_out))
     rest = [rest[n] for n in rng.permutation(len(rest))]
     folds = [list(fold) for fold in np.array_split(rest, min(FOLDS, len(rest))) if len(fold)]
@@ -117,7 +130,7 @@ def _examples(
 
 
 def _rescaled(shapes: np.ndarray, scales: np.ndarray, scale: float) -> np.ndarray:
-    """Shapes (planet, wavelength) as they were around a planet of that scale height; as they are where one is not known."""
+    """Shapes (planet, wavelength) rescaled to a planet of that scale height; unchanged where either is unknown."""
     ratio = scale / scales
     return shapes * np.where(np.isfinite(ratio), ratio, 1.0)[:, None]
 

@@ -1,4 +1,4 @@
-"""One explicit loop: labelled planets → a checkpoint. The only module that puts data, network and metric together."""
+"""Training V50: labelled planets to a checkpoint. The one module that brings data, network and metric together."""
 
 import json
 import time
@@ -14,8 +14,8 @@ from threadpoolctl import threadpool_limits
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.config import Config, ConfigError, config_hash, to_dict
 from ariel_lib.execution.time_budget import Budget
-from ariel_lib.io.archive import Archive
 from ariel_lib.io.checksums import write_manifest
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import Spectra
 from ariel_lib.io.storage import write_atomically
 from ariel_lib.metrics import column_weights, naive_answer, reference_gain, summary, unclipped_score
@@ -53,33 +53,29 @@ ENCODER_SAMPLES = 256  # automatic bin_width: about so many samples a planet rea
 
 
 def train(
-    config: Config, *, progress: Callable[[int, int], None] | None = None, log: Callable[[str], None] = print
+    dataset: Dataset, config: Config, *, progress: Callable[[int, int], None] | None = None, log: Callable[[str], None] = print
 ) -> dict:
-    """Train V50 on config.data; writes weights.safetensors and metrics.json under config.training.out.
+    """Train V50 on a labelled data set; writes weights.safetensors and metrics.json under config.training.out.
 
     Returns paths and the scores on held-out planets of V50, of its initial estimate (library_posterior), of the gaussian_posterior, of
     the transit fit alone (gls_fit) and of a constant spectrum, JSON-able. Goes on where a killed run of the same configuration
     and data stopped. Under torchrun the processes share each batch, and the first of them writes.
     Raises ArchiveError for malformed data, ConfigError where settings and data do not go together.
     """
-    if config.data.root is None:
-        raise ConfigError("data.root: expected a data folder, found none. Give data.root=DIR or +data.split=toy.")
     torch.set_num_threads(config.training.threads)
     with threadpool_limits(config.training.threads), distributed.joined():
-        return _train(config, progress, log if distributed.rank() == 0 else lambda line: None)
+        return _train(dataset, config, progress, log if distributed.rank() == 0 else lambda line: None)
 
 
-def _train(config: Config, progress: Callable[[int, int], None] | None, log: Callable[[str], None]) -> dict:
+def _train(dataset: Dataset, config: Config, progress: Callable[[int, int], None] | None, log: Callable[[str], None]) -> dict:
     started, settings = time.monotonic(), config.training
-    out, archive = Path(settings.out), Archive(config.data.root)
-    known, wavelength = LabelledSpectra.read(archive, config.data.folder), archive.wavelengths()
+    out, known, wavelength = Path(settings.out), LabelledSpectra.read(dataset), dataset.wavelengths
     known = known if config.model.scale_height else known.unscaled()
     budget = Budget(settings.max_hours and 3600 * settings.max_hours, started=started)
     with distributed.leader_first():
         planet_fits = fit_within_budget(
-            archive, config.data.folder, budget.share(FIT_SHARE), log=log, scratch=out, light_curves=config.data.light_curves,
-            workers=config.calibration.workers, settings=CalibrationSettings(airs_samples=config.calibration.airs_samples),
-            progress=progress,
+            dataset, budget.share(FIT_SHARE), log=log, settings=CalibrationSettings(airs_samples=config.calibration.airs_samples),
+            workers=config.calibration.workers, progress=progress,
         )  # fmt: skip
     planets = labelled_planets(planet_fits, known.labels)
     planet_fits, corrections = _fit_corrections(planet_fits, planets, known.labels, wavelength, log)
@@ -88,7 +84,7 @@ def _train(config: Config, progress: Callable[[int, int], None] | None, log: Cal
     rng, depth = np.random.default_rng([settings.seed, 0]), known.labels.depth
     sets = held_out_sets(planets, settings.folds, settings.validation_fraction, rng)
     naive = naive_answer(depth)
-    log(f"{len(planets)} planets, {time.monotonic() - started:.0f} s for the physical estimates")
+    log(f"{len(planets)} planets, {time.monotonic() - started:.0f} s for the transit fits")
     networks, history, judged = _fit_members(config, planet_fits, known, wavelength, planets, sets, naive, budget, log)
     truth, answers = _together(judged)
     v50 = answers.pop("v50")
@@ -121,7 +117,7 @@ def _train(config: Config, progress: Callable[[int, int], None] | None, log: Cal
 def _fit_corrections(
     planet_fits: PlanetFits, planets: list[str], labels: Spectra, wavelength: np.ndarray, log: Callable[[str], None]
 ) -> tuple[PlanetFits, PopulationCorrections]:
-    """The planet_fits, conditioned on what its fits have in common, and that; planets: the labelled ones."""
+    """The fits conditioned on the population corrections, and those corrections; planets: the labelled ones."""
     nuisance_prior = fit_nuisance_prior([planet_fit.estimate for planet_fit in planet_fits.fits.values()])
     planet_fits = planet_fits.conditioned_on(nuisance_prior)
     estimates = [planet_fits.fits[planet].estimate for planet in planets]
@@ -136,7 +132,7 @@ def _fit_members(
     budget: Budget, log: Callable[[str], None],
 ) -> tuple[list[V50], list[dict], list[dict[str, tuple]]]:
     """A network for every set of held-out planets, one after another in equal shares of the time left: the networks, their
-    epochs, and what each, and what it must beat, say of its held-out planets."""
+    epochs, and for each the answers of `answers_of` on its held-out planets."""
     networks, history, judged, seed = [], [], [], config.training.seed
     for member, held_out in enumerate(sets):
         rng = np.random.default_rng([seed, 2, member])
@@ -180,7 +176,7 @@ def take_weights(network: V50, path: Path, member: int) -> None:
 
 
 def _fit(network: V50, training, validation, config: Config, naive: dict, member: int, deadline: float, log) -> list[dict]:
-    """Run the epochs; leaves the weights of the best validation score in the network. Epoch 0 is the library's answer."""
+    """Run the epochs; leaves the weights of the best validation score in the network. Epoch 0 is the initial estimate."""
     settings, device = config.training, torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
     optimizer = _optimizer(network, config)
@@ -191,15 +187,14 @@ def _fit(network: V50, training, validation, config: Config, naive: dict, member
     if not state.resume():
         state.note(None, unclipped_score(truth, *predict_inputs(network, held_out), **naive))
         weights = "what training.initial_weights makes of it" if settings.initial_weights else "without a network"
-        log(f"epoch 0: held-out score {state.best_score:.4f}, the {config.model.initial_estimate}'s answer {weights}")
+        log(f"epoch 0: held-out score {state.best_score:.4f}, {INITIAL_NAMES[config.model.initial_estimate]} {weights}")
     while len(state.history) <= settings.epochs and state.since_best < settings.patience:
         if distributed.decided(time.monotonic() > deadline):
             log(f"stopped after {settings.max_hours} h: training.max_hours")
             break
         epoch, clock = len(state.history), time.monotonic()
         loss = _epoch(network, optimizer, state, training, config, naive, [settings.seed, 1, member, epoch])
-        with state.averaged():
-            score = unclipped_score(truth, *predict_inputs(network, held_out), **naive)
+        score = unclipped_score(truth, *predict_inputs(state.averaged, held_out), **naive)
         state.note(loss, score)
         log(
             f"epoch {epoch}: loss {loss:.4f}, held-out score {score:.4f} (best {state.best_score:.4f}), {time.monotonic() - clock:.1f} s"
@@ -274,8 +269,8 @@ def challenge_loss(prediction, truth: torch.Tensor, naive: dict, *, weighted: bo
 def answers_of(
     network: V50, training: list[Example], validation: list[Example], wavelength: np.ndarray, initial_estimate: str = "library"
 ) -> dict[str, tuple]:
-    """What the network, its initial_estimate, and what it must beat, say of held-out planets: mean and sigma (planet, wavelength) by name;
-    and truth."""
+    """Mean and sigma (planet, wavelength) of held-out planets by answer: the network, its initial estimate, the closed forms and the
+    constant spectrum that it must beat; and under "truth" the labels."""
     truth = np.stack([example.truth for example in validation])
     estimates = [example.planet_fit.estimate for example in validation]
     inputs = Inputs.stack([example.inputs(e.depth) for example, e in zip(validation, estimates)])

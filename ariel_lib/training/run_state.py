@@ -1,12 +1,11 @@
 """The state of a training run on disk after every epoch, so that a killed run goes on where it stopped."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ariel_lib.io.storage import StorageError, load_arrays, save_arrays
 from ariel_lib.models.v50 import V50
@@ -17,19 +16,16 @@ class RunState:
     """What a killed training run needs to go on: weights, their running mean, the best so far, optimiser, history.
 
     Written after every epoch; taken up again only by a run of the same fingerprint (configuration and planets).
+    decay a step is that of the mean, an exponential one that starts at the initial weights.
     """
 
     def __init__(self, path: Path, fingerprint: str, network: V50, optimizer: torch.optim.Optimizer, decay: float):
-        self.path, self.fingerprint, self.network, self.optimizer, self.decay = (
-            path,
-            fingerprint,
-            network,
-            optimizer,
-            decay,
-        )
+        self.path, self.fingerprint, self.network, self.optimizer = path, fingerprint, network, optimizer
         self.history: list[dict] = []
-        self.best = self._copy()
-        self.mean = self._copy()
+        # Buffers are copied, not averaged: the only one is a table of positions, which no step changes.
+        self._mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        self.average()  # the first update copies: from here on the initial weights are part of the mean
+        self._best = _copy(network)
 
     @property
     def best_score(self) -> float:
@@ -41,29 +37,22 @@ class RunState:
         scores = [entry["score"] for entry in self.history]
         return len(scores) - 1 - int(np.argmax(scores))
 
+    @property
+    def averaged(self) -> V50:
+        """A network that holds the running mean of the weights."""
+        return self._mean.module
+
     def average(self) -> None:
         """Move the running mean towards the weights of the moment."""
-        for name, value in self.network.state_dict().items():
-            self.mean[name].lerp_(value.detach(), 1 - self.decay)
-
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """Inside, the network holds the running mean of its weights."""
-        current = self._copy()
-        self.network.load_state_dict(self.mean)
-        try:
-            yield
-        finally:
-            self.network.load_state_dict(current)
+        self._mean.update_parameters(self.network)
 
     def note(self, loss: float | None, score: float) -> None:
         """Record an epoch, keep its averaged weights if they are the best, and write everything down."""
         if not self.history or score > self.best_score:
-            self.best = {name: value.clone() for name, value in self.mean.items()}
+            self._best = _copy(self.averaged)
         self.history.append({"epoch": len(self.history), "loss": loss, "score": score})
-        arrays = {
-            f"{kind}.{name}": tensor for kind in ("now", "mean", "best") for name, tensor in self._weights(kind).items()
-        }
+        weights = {"now": self.network.state_dict(), "mean": self.averaged.state_dict(), "best": self._best}
+        arrays = {f"{kind}.{name}": tensor for kind, tensors in weights.items() for name, tensor in tensors.items()}
         for index, slots in self.optimizer.state_dict()["state"].items():
             arrays |= {
                 f"optimizer.{index}.{name}": torch.as_tensor(value)
@@ -85,9 +74,9 @@ class RunState:
             return False
         tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
         self.network.load_state_dict(_under(tensors, "now."))
-        for kind in ("mean", "best"):
-            for name, value in _under(tensors, f"{kind}.").items():
-                getattr(self, kind)[name].copy_(value)
+        self.averaged.load_state_dict(_under(tensors, "mean."))
+        for name, value in _under(tensors, "best.").items():
+            self._best[name].copy_(value)
         slots: dict[int, dict] = {}
         for name, value in _under(tensors, "optimizer.").items():
             index, _, slot = name.partition(".")
@@ -97,13 +86,11 @@ class RunState:
         return True
 
     def restore_best(self) -> None:
-        self.network.load_state_dict(self.best)
+        self.network.load_state_dict(self._best)
 
-    def _copy(self) -> dict[str, torch.Tensor]:
-        return {name: value.detach().clone() for name, value in self.network.state_dict().items()}
 
-    def _weights(self, kind: str) -> dict[str, torch.Tensor]:
-        return self.network.state_dict() if kind == "now" else getattr(self, kind)
+def _copy(network: V50) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
 
 
 def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

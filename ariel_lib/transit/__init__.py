@@ -1,1 +1,1 @@
-"""Light curves to transit depths: the physical estimate and its covariance."""
+"""Transit fits: from calibrated light curves to transit depths and their covariance."""

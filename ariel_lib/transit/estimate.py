@@ -1,7 +1,7 @@
-"""The physical estimate: a planet's light curves → transit depths with their full covariance.
+"""The transit fit of a planet: from its light curves to transit depths with their full covariance.
 
-Order: find the transit, fit a few wide bands, then all wavelengths; estimate the noise that the propagated variances do
-not explain; state the covariance with it. A likelihood summary only: no knowledge of what spectra look like enters.
+Steps: transit search; fit of a few wide bands, where events are detected; fit of all wavelengths; estimate of the noise in
+excess of the propagated variances, which is added to the covariance. No spectral prior is used.
 """
 
 from dataclasses import replace
@@ -34,8 +34,8 @@ from ariel_lib.transit.search import TEMPLATE_K, Candidate, find_transit
 from ariel_lib.transit.segments import Segment, make_segments, merge_channels
 
 N_BANDS = 8
-MOST_EVENTS = 3  # of one segment
-# 2024 lists no orbit: medians of the 2025 star table, with widths that cover it.
+MOST_EVENTS = 3  # per segment
+# The 2024 data set lists no orbits: medians of the 2025 star table, with standard deviations that cover it.
 UNKNOWN_ORBIT = OrbitPrior(24 * 4.5, (np.log(10.0), 0.5), (0.15, 0.4))
 UNKNOWN_TEMPERATURE = 5500.0
 
@@ -43,8 +43,11 @@ UNKNOWN_TEMPERATURE = 5500.0
 def estimate_depths(visits: list[LightCurves], star: Star | None, wavelength: np.ndarray) -> DepthEstimate:
     """Fit all visits of one planet together.
 
-    visits: at least one; wavelength (wavelength,) micron, FGS1 first; star None where the data set lists none (2024).
-    Raises ArchiveError when no visit holds a usable sample.
+    visits      at least one
+    star        None where the data set lists none (2024)
+    wavelength  (wavelength,)  micron, FGS1 first
+
+    Raises ArchiveError if no visit has a usable channel.
     """
     segments = make_segments(visits, wavelength)
     if not segments:
@@ -57,10 +60,10 @@ def estimate_depths(visits: list[LightCurves], star: Star | None, wavelength: np
     candidate = find_transit(white, prior.period, prior.log_a[0], prior.b_squared[0])
     segments, bands, events = _solve_bands(segments, prior, temperature, candidate)
     problem = make_problem(segments, len(wavelength), prior, temperature, candidate)
-    smooth = _smooth_spectrum(bands, segments, len(wavelength))
-    fit = linearise(problem, *solve_channels(problem, smooth, bands[1].shared)[1:])
+    spectrum = _smooth_spectrum(bands, segments, len(wavelength))
+    fit = linearise(problem, *solve_channels(problem, spectrum, bands[1].shared)[1:])
     problem = replace(problem, segments=tuple(reweight(s, r) for s, r in zip(problem.segments, fit.residual)))
-    point, depth, shared = solve_channels(problem, smooth, fit.shared)
+    point, depth, shared = solve_channels(problem, spectrum, fit.shared)
     listed = star is not None
     return _summarise(visits[0].planet_id, segments, problem, point, replace(fit, depth=depth, shared=shared), events, listed)
 
@@ -68,7 +71,10 @@ def estimate_depths(visits: list[LightCurves], star: Star | None, wavelength: np
 def make_problem(
     segments: list[Segment], n_channels: int, prior: OrbitPrior, temperature: float, candidate: Candidate
 ) -> Problem:
-    """Priors and start of the shared parameters; the start is the prior's mean."""
+    """Set up a fit: priors of the shared parameters from orbit prior, stellar temperature (K) and transit candidate.
+
+    The prior mean is also the starting point.
+    """
     u_mean, u_sigma = limb_darkening_prior(temperature)
     window = max(s.time[-1] - s.time[0] for s in segments)
     n_drift = sum(TREND_ORDER * drift_orders(s) for s in segments)
@@ -85,8 +91,10 @@ def make_problem(
 def _solve_bands(
     segments: list[Segment], prior: OrbitPrior, temperature: float, candidate: Candidate
 ) -> tuple[list[Segment], tuple[list[Segment], Solution], tuple[str, ...]]:
-    """A few wide bands, fitted again with every event found in their residuals: segments with the events as regressors,
-    the bands and their solution, and the kinds of event."""
+    """Fit a few wide bands, repeatedly while events are found in the residuals.
+
+    Returns the segments with the events as regressors, the bands and their solution, and the kinds of event.
+    """
     kinds: list[str] = []
     for left in reversed(range(1 + MOST_EVENTS)):
         bands = [merge_channels(segment, N_BANDS) for segment in segments]
@@ -109,26 +117,29 @@ def _solve_bands(
 
 
 def _smooth_spectrum(bands: tuple[list[Segment], Solution], segments: list[Segment], n_channels: int) -> np.ndarray:
-    """Where the full fit is linearised, (wavelength,): every channel takes its band's depth, drawn to their mean.
+    """Spectrum at which the full fit is linearised, (wavelength,): the depth of each channel's band, shrunk towards the mean.
 
-    Drawn by as much as the bands' scatter is noise (James & Stein 1961).
+    The shrinkage follows from the share of noise in the scatter of the bands (James & Stein 1961).
     """
-    depth, precision = bands[1].depth, bands[1].h
+    depth, precision = bands[1].depth, bands[1].depth_precision
     mean = np.average(depth, weights=precision)
-    own = max(float(np.average((depth - mean) ** 2, weights=precision)) - (len(depth) - 1) / precision.sum(), 0.0)
-    drawn = mean + (depth - mean) * own / (own + 1 / precision)
-    smooth = np.full(n_channels, mean)
+    variance = max(float(np.average((depth - mean) ** 2, weights=precision)) - (len(depth) - 1) / precision.sum(), 0.0)
+    shrunk = mean + (depth - mean) * variance / (variance + 1 / precision)
+    spectrum = np.full(n_channels, mean)
     for band, segment in zip(bands[0], segments):
         nearest = np.argmin(np.abs(segment.wavelength[:, None] - band.wavelength), axis=1)
-        smooth[segment.channels] = drawn[band.channels[nearest]]
-    return smooth
+        spectrum[segment.channels] = shrunk[band.channels[nearest]]
+    return spectrum
 
 
 def _summarise(
     planet_id: str, segments: list[Segment], problem: Problem, point: Solution, fit: Solution, events: tuple[str, ...], listed: bool
 ) -> DepthEstimate:
-    """point: where the fit was linearised; fit: its result, with the residuals; listed: whether the orbit's prior is this
-    planet's own."""
+    """Covariances, noise, white light curves and flags of a finished fit.
+
+    segments: before reweighting; point: linearisation from which the covariance follows; fit: fitted parameters and residuals;
+    listed: whether the orbit prior is from the star table and the orbit thus among the nuisance parameters.
+    """
     (covariance, coupling, shared), white = point.covariances(), []
     for index, segment in enumerate(problem.segments):
         on_depth, on_shared = common_response(problem, point, index)
@@ -150,7 +161,7 @@ def _summarise(
     unit = problem.prior_sigma[nuisance]
     flags = _flags(problem, fit, covariance, level, excess, white, converged=point.converged)
     return DepthEstimate(
-        planet_id, fit.depth, covariance, np.sqrt(1 / point.h), level, excess,
+        planet_id, fit.depth, covariance, np.sqrt(1 / point.depth_precision), level, excess,
         fit.shared[:N_PHYSICAL], (fit.shared - problem.prior_mean)[nuisance] / unit,
         shared[np.ix_(nuisance, nuisance)] / np.outer(unit, unit), coupling[:, nuisance] / unit, kind,
         tuple(white), (*events, *flags),
@@ -158,14 +169,16 @@ def _summarise(
 
 
 def _duration(problem: Problem, solution: Solution) -> float:
-    k = float(np.sqrt(max(np.average(solution.depth, weights=solution.h), 0.0)))
+    """Transit duration of a solution, h."""
+    k = float(np.sqrt(max(np.average(solution.depth, weights=solution.depth_precision), 0.0)))
     return transit_duration(problem.period, solution.shared[LOG_A], solution.shared[B_SQUARED], k)
 
 
 def _white_curve(problem: Problem, solution: Solution, index: int, noise: CommonNoise) -> WhiteCurve:
+    """White light curve of segment number index: means over the channels, weighted by their inverse variances."""
     segment, model = problem.segments[index], solution.model[index]
     share = segment.weight.sum(axis=1) / segment.weight.sum()
-    # A masked sample takes the model's value, so that it leaves the mean where the model puts it.
+    # A masked sample is replaced by the model, so that it does not shift the mean.
     flux = share @ np.where(segment.weight > 0, segment.flux, model)
     sigma = 1 / np.sqrt(np.median(segment.weight.sum(axis=0)))
     return WhiteCurve(
@@ -176,10 +189,10 @@ def _white_curve(problem: Problem, solution: Solution, index: int, noise: Common
 
 
 def _flags(problem, solution, covariance, level, excess, white, *, converged: bool) -> tuple[Flag, ...]:
-    """What is unusual about this planet, events aside."""
+    """Flags of a fit, events excepted."""
     flags = []
-    mean_depth = np.average(solution.depth, weights=solution.h)
-    weight = solution.h / solution.h.sum()
+    mean_depth = np.average(solution.depth, weights=solution.depth_precision)
+    weight = solution.depth_precision / solution.depth_precision.sum()
     if mean_depth < 5 * np.sqrt(weight @ covariance @ weight):
         flags.append(Flag.NO_TRANSIT)
     half = _duration(problem, solution) / 2

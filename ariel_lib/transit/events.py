@@ -1,8 +1,8 @@
-"""What a drift does not describe: a step in gain, a flare, the crossing of a star spot. Found in white light, then fitted.
+"""Events that a smooth drift cannot describe: steps in gain, flares, star-spot crossings.
 
-A matched filter over place and length in the residuals of a first fit, with everything that fit can follow projected out
-of data and templates. A find becomes one more regressor, with a coefficient of its own in every channel: the depths then
-carry its uncertainty. Knows segments and residuals; no spectrum.
+A matched filter over time and length on the white-light residuals of a first fit, with everything degenerate with that fit
+projected out of data and templates. A detected event becomes an additional regressor with a free coefficient in every
+channel, so that its uncertainty is included in the depth covariance.
 """
 
 from dataclasses import dataclass, replace
@@ -12,15 +12,15 @@ import numpy as np
 from ariel_lib.transit.noise import absorbed, white_light
 from ariel_lib.transit.segments import Segment
 
-SIGNIFICANT = 36.0  # fall of χ² that an event must bring: six sigma, among some thousand trials
-LENGTHS = (0.05, 0.1, 0.2, 0.4)  # of the transit duration: decay of a flare, standard deviation of a bump
-PLACES_A_DURATION = 40
-LEAST_LEFT = 0.05  # of a template's power once projected: what the fit can follow is no event
+SIGNIFICANT = 36.0  # decrease in χ² required of an event: six sigma, among some thousand trials
+LENGTHS = (0.05, 0.1, 0.2, 0.4)  # in transit durations: decay time of a flare, standard deviation of a bump
+STEPS_PER_DURATION = 40
+MIN_REMAINING_POWER = 0.05  # share of a template's power left after projection; below it the template is degenerate with the fit
 
 
 @dataclass(frozen=True)
 class Event:
-    """kind step, flare, spot_crossing (a rise within the transit) or bump; time h; template (time,); gain = fall of χ²."""
+    """An event: kind (step, flare, spot_crossing = brightening during transit, or bump), time h, template (time,), gain = −Δχ²."""
 
     kind: str
     time: float
@@ -31,9 +31,11 @@ class Event:
 def find_event(
     segment: Segment, residual: np.ndarray, response: np.ndarray, t0: float, duration: float
 ) -> Event | None:
-    """The strongest event of a segment, if one is significant.
+    """The most significant event in a segment's residuals, or None if none reaches the threshold.
 
-    residual, response (wavelength, time) of a fit; t0 and duration h, of its transit.
+    residual      (wavelength, time)  of the fit, relative flux
+    response      (wavelength, time)  derivative of the fitted depths with respect to flux common to all channels
+    t0, duration  of the fitted transit, h
     """
     white, variance = white_light(segment, residual)
     root = np.sqrt(variance)
@@ -44,7 +46,7 @@ def find_event(
     projected = whitened - (whitened @ basis.T) @ basis
     power, full = (projected**2).sum(axis=1), (whitened**2).sum(axis=1)
     overlap = projected @ (data - (data @ basis.T) @ basis)
-    allowed = (power > LEAST_LEFT * full) & ((overlap > 0) | (kinds != "flare"))
+    allowed = (power > MIN_REMAINING_POWER * full) & ((overlap > 0) | (kinds != "flare"))
     gain = np.where(allowed, overlap**2 / np.where(power > 0, power, 1), 0.0) / _spread(data[root > 0]) ** 2
     best = int(np.argmax(gain))
     if gain[best] < SIGNIFICANT:
@@ -56,14 +58,14 @@ def find_event(
 
 
 def with_event(segment: Segment, event: Event) -> Segment:
-    """The segment with the event as one more regressor."""
+    """Copy of a segment with the event's standardised template as an additional regressor."""
     column = event.template - event.template.mean()
     return replace(segment, nuisance=np.column_stack([segment.nuisance, column / column.std()]))
 
 
 def _templates(time: np.ndarray, duration: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Kinds and times (trial,), and templates (trial, time) between 0 and 1."""
-    grid = np.arange(time[0], time[-1], duration / PLACES_A_DURATION)
+    """Kinds (trial,), times (trial,) h and templates (trial, time), between 0 and 1, of all trial events."""
+    grid = np.arange(time[0], time[-1], duration / STEPS_PER_DURATION)
     since = time - grid[:, None]
     trials = [("step", (since > 0).astype(float))]
     for length in LENGTHS:
@@ -78,6 +80,6 @@ def _templates(time: np.ndarray, duration: float) -> tuple[np.ndarray, np.ndarra
 
 
 def _spread(data: np.ndarray) -> float:
-    """Standard deviation of neighbouring samples' difference over √2, from its median: blind to anything slow; at least 1."""
+    """Robust scatter from the median absolute difference of neighbouring samples, insensitive to slow trends; at least 1."""
     difference = np.abs(np.diff(data))
     return max(float(np.median(difference)) / (0.6745 * np.sqrt(2)), 1.0) if len(difference) else 1.0

@@ -1,9 +1,9 @@
-"""Gauss–Newton on everything at once: depths, orbit, limb darkening, drift, levels.
+"""Gauss–Newton fit of all depths, orbit, limb darkening, drift and levels together.
 
 Model of segment s and channel λ:  F = T(t; k²_λ, u_λ, orbit) · [S_λ (1 + Σ_jm q_jm P_j(t) P_m(λ)) + Σ_i e_λi n_i(t)].
-S and e are linear and belong to one channel: they are solved exactly for every trial (variable projection, Golub & Pereyra
-1973). Depths belong to one channel each, the rest is shared, so the normal matrix is an arrow: a diagonal of depths, a
-small block of shared parameters, and what couples them. Its inverse is the depth covariance, diagonal plus low rank.
+S and e are linear and specific to a channel; they are eliminated by variable projection (Golub & Pereyra 1973). Each depth
+belongs to one channel and all other parameters are shared, so the normal matrix is an arrow: a diagonal of depths, a small
+dense block of shared parameters, and the coupling between them. The depth covariance is then diagonal plus low rank.
 """
 
 from dataclasses import dataclass, replace
@@ -16,19 +16,19 @@ from ariel_lib.transit.occultation import transit_flux
 from ariel_lib.transit.orbit import separation
 from ariel_lib.transit.segments import DRIFT_ORDERS, TREND_ORDER, Segment
 
-PART_OF_DURATION = 0.004  # of the transit: longest sub-exposure; curvature inside one stays below 1 ppm of flux
-DRIFT_PRIOR = 0.05  # relative: far above any drift of a photometer, keeps the solve regular where the data are silent
-DEPTH_PRIOR = (0.0147, 0.05)  # mean of the 2025 labels; five times their spread
-SMALLEST_DEPTH = 1e-5  # below it the model goes on as a straight line, so that noise may carry a depth below zero
-LOG_A, B_SQUARED, FGS1_U, AIRS_U = 0, 1, slice(2, 4), slice(4, 8)
-N_PHYSICAL = 8
+PART_OF_DURATION = 0.004  # longest sub-exposure, in transit durations; curvature within one stays below 1 ppm of flux
+DRIFT_PRIOR = 0.05  # prior sigma of a drift coefficient, relative flux: wide, regularises what the data do not constrain
+DEPTH_PRIOR = (0.0147, 0.05)  # mean of the 2025 labels, five times their spread
+SMALLEST_DEPTH = 1e-5  # the flux is extrapolated linearly below this depth, so that noise can give negative depths
+LOG_A, B_SQUARED, FGS1_U, AIRS_U = 0, 1, slice(2, 4), slice(4, 8)  # indices of the shared parameters
+N_PHYSICAL = 8  # orbit and limb darkening, first among the shared parameters
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Segments and priors; period and expected transit duration in h.
+    """Data and priors of a fit: segments, orbital period and expected transit duration in h, prior of the shared parameters.
 
-    shared = (log_a, b², FGS1 u ×2, AIRS u ×4, t0 of each segment, drift of each segment).
+    Shared parameters: (log_a, b², FGS1 u ×2, AIRS u ×4, t0 of each segment, drift coefficients of each segment).
     """
 
     segments: tuple[Segment, ...]
@@ -39,9 +39,11 @@ class Problem:
     prior_sigma: np.ndarray
 
     def t0_index(self, segment: int) -> int:
+        """Index of a segment's mid-transit time among the shared parameters."""
         return N_PHYSICAL + segment
 
     def drift_index(self, segment: int) -> slice:
+        """Indices of a segment's drift coefficients among the shared parameters."""
         sizes = [TREND_ORDER * drift_orders(s) for s in self.segments]
         first = N_PHYSICAL + len(self.segments) + sum(sizes[:segment])
         return slice(first, first + sizes[segment])
@@ -49,62 +51,65 @@ class Problem:
 
 @dataclass(frozen=True)
 class Solution:
-    """A point of the fit: depth (wavelength,), shared (parameter,), and the normal equations there, in arrow form.
+    """Parameters of the fit and the normal equations linearised there; objective is χ² plus the priors' penalty.
 
-    h (wavelength,) depth precision, g (wavelength, parameter) coupling, k (parameter, parameter) shared precision,
-    pull_depth and pull_shared the right-hand sides; model, smooth (the model without centroid terms) and residual are
-    one (wavelength, time) array a segment.
+    depth, shared          (wavelength,), (parameter,)  parameters
+    depth_precision, coupling, shared_precision         blocks (wavelength,), (wavelength, parameter), (parameter, parameter) of
+                                                        the normal matrix, priors included
+    depth_rhs, shared_rhs  (wavelength,), (parameter,)  right-hand sides
+    model, transit_model (without regressors), residual: one (wavelength, time) array per segment
     """
 
     depth: np.ndarray
     shared: np.ndarray
     objective: float
-    h: np.ndarray
-    g: np.ndarray
-    k: np.ndarray
-    pull_depth: np.ndarray
-    pull_shared: np.ndarray
+    depth_precision: np.ndarray
+    coupling: np.ndarray
+    shared_precision: np.ndarray
+    depth_rhs: np.ndarray
+    shared_rhs: np.ndarray
     model: tuple[np.ndarray, ...]
     transit_model: tuple[np.ndarray, ...]
     residual: tuple[np.ndarray, ...]
     converged: bool = False
 
     def step(self) -> tuple[np.ndarray, np.ndarray]:
-        """The Gauss–Newton step of (depth, shared); b² stays where it is when it stands at zero and would leave the sky."""
-        left = self.g / self.h[:, None]
-        schur, pull = self.k - self.g.T @ left, self.pull_shared - left.T @ self.pull_depth
-        step_shared = np.linalg.solve(schur, pull)
+        """Gauss–Newton step of (depth, shared). b² = 0 is held fixed where the step would make it negative."""
+        left = self.coupling / self.depth_precision[:, None]
+        schur, right = self.shared_precision - self.coupling.T @ left, self.shared_rhs - left.T @ self.depth_rhs
+        step_shared = np.linalg.solve(schur, right)
         if self.shared[B_SQUARED] == 0 and step_shared[B_SQUARED] < 0:
-            free = np.arange(len(pull)) != B_SQUARED
-            step_shared = np.zeros(len(pull))
-            step_shared[free] = np.linalg.solve(schur[np.ix_(free, free)], pull[free])
-        return (self.pull_depth - self.g @ step_shared) / self.h, step_shared
+            free = np.arange(len(right)) != B_SQUARED
+            step_shared = np.zeros(len(right))
+            step_shared[free] = np.linalg.solve(schur[np.ix_(free, free)], right[free])
+        return (self.depth_rhs - self.coupling @ step_shared) / self.depth_precision, step_shared
 
     def solve(self, on_depth: np.ndarray, on_shared: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Depths (wavelength, …) and shared parameters (parameter, …) that answer right-hand sides of the same shapes."""
-        left = self.g / self.h[:, None]
-        shared = np.linalg.solve(self.k - self.g.T @ left, on_shared - left.T @ on_depth)
-        return (on_depth - self.g @ shared) / self.h[:, None], shared
+        """Solve the normal equations for right-hand sides (wavelength, n) and (parameter, n); solutions of the same shapes."""
+        left = self.coupling / self.depth_precision[:, None]
+        shared = np.linalg.solve(self.shared_precision - self.coupling.T @ left, on_shared - left.T @ on_depth)
+        return (on_depth - self.coupling @ shared) / self.depth_precision[:, None], shared
 
     def covariances(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of the depths (wavelength, wavelength), of depths and shared parameters (wavelength, parameter), of the latter."""
-        left, shared = self.g / self.h[:, None], self.shared_covariance()
-        coupling = -left @ shared
-        return np.diag(1 / self.h) - coupling @ left.T, coupling, shared
+        """Posterior covariances of (depth, depth), (depth, shared) and (shared, shared), two axes each."""
+        left, shared = self.coupling / self.depth_precision[:, None], self.shared_covariance()
+        cross = -left @ shared
+        return np.diag(1 / self.depth_precision) - cross @ left.T, cross, shared
 
     def shared_covariance(self) -> np.ndarray:
-        """Covariance (parameter, parameter) of the shared parameters with the depths marginalised."""
-        return np.linalg.inv(self.k - self.g.T @ (self.g / self.h[:, None]))
+        """Covariance (parameter, parameter) of the shared parameters, depths marginalised."""
+        return np.linalg.inv(self.shared_precision - self.coupling.T @ (self.coupling / self.depth_precision[:, None]))
 
 
 def drift_orders(segment: Segment) -> int:
+    """Number of Legendre polynomials in wavelength per power of time of a segment's drift."""
     return 1 if segment.instrument == FGS1.name else min(DRIFT_ORDERS, len(segment.channels))
 
 
 def solve(
     problem: Problem, depth: np.ndarray, shared: np.ndarray, *, steps: int = 12, tolerance: float = 0.01
 ) -> Solution:
-    """Gauss–Newton from a start, the step halved while the objective rises; converged when it falls by less than tolerance."""
+    """Gauss–Newton with step halving from (depth, shared); converged when the objective decreases by less than tolerance."""
     solution = linearise(problem, depth, shared)
     for _ in range(steps):
         trial = _shorten(problem, solution, tolerance)
@@ -117,27 +122,28 @@ def solve(
 
 
 def solve_channels(
-    problem: Problem, smooth: np.ndarray, shared: np.ndarray, *, steps: int = 6, tolerance: float = 0.1
+    problem: Problem, spectrum: np.ndarray, shared: np.ndarray, *, steps: int = 6, tolerance: float = 0.1
 ) -> tuple[Solution, np.ndarray, np.ndarray]:
-    """Many noisy channels from a good start of the shared parameters: the point of the last step, depth, shared.
+    """Fit many noisy channels; returns the last point of linearisation and the fitted depth and shared parameters.
 
-    Depths are linearised at a smooth spectrum and not at their own noisy values: sensitivities taken from noisy depths
-    would tie every channel's stated error to its own fluctuation, and whoever averages channels by their covariance would
-    favour the low ones (Peelle's puzzle; D'Agostini 1994, NIM A 346, 306). A flux is nearly linear in its depth, so
-    nothing is lost. Converged when no shared parameter moves by more than tolerance, in its standard deviations.
+    spectrum (wavelength,): a smooth spectrum at which depths are linearised; shared (parameter,): a good starting point.
+
+    Linearised at its own noisy depth, each channel's stated error would correlate with its fluctuation, and averages weighted by
+    the covariance would be biased low (Peelle's puzzle; D'Agostini 1994, NIM A 346, 306). Flux is nearly linear in depth, so the
+    smooth spectrum costs no accuracy. Converged when no shared parameter moves by more than tolerance standard deviations.
     """
     for _ in range(steps):
-        point = linearise(problem, smooth, shared)
+        point = linearise(problem, spectrum, shared)
         step_depth, step_shared = point.step()
         shared = shared + step_shared
         shared[B_SQUARED] = max(shared[B_SQUARED], 0.0)
         if np.max((shared - point.shared) ** 2 / np.diag(point.shared_covariance())) < tolerance**2:
-            return replace(point, converged=True), smooth + step_depth, shared
-    return point, smooth + step_depth, shared
+            return replace(point, converged=True), spectrum + step_depth, shared
+    return point, spectrum + step_depth, shared
 
 
 def _shorten(problem: Problem, start: Solution, tolerance: float) -> Solution | None:
-    """The first of the step, its half, its quarter … that does not raise the objective; None when none does."""
+    """Solution after the first of 1, 1/2, 1/4, … of the Gauss–Newton step that does not raise the objective, or None."""
     step_depth, step_shared = start.step()
     for halvings in range(7):
         shared = start.shared + step_shared / 2**halvings
@@ -149,56 +155,58 @@ def _shorten(problem: Problem, start: Solution, tolerance: float) -> Solution | 
 
 
 def linearise(problem: Problem, depth: np.ndarray, shared: np.ndarray) -> Solution:
-    """Model, residuals and normal equations at (depth, shared). Pure."""
+    """Model, residuals and normal equations at depth (wavelength,) and shared (parameter,)."""
     n, q = problem.n_channels, len(shared)
     precision = 1 / problem.prior_sigma**2
     offset = problem.prior_mean - shared
-    h = np.full(n, DEPTH_PRIOR[1] ** -2)
-    pull_depth = h * (DEPTH_PRIOR[0] - depth)
-    objective = float(np.sum(precision * offset**2) + np.sum(pull_depth**2 / h))
-    g, k, pull_shared = np.zeros((n, q)), np.diag(precision), precision * offset
-    models, smooth, residuals = [], [], []
+    depth_precision = np.full(n, DEPTH_PRIOR[1] ** -2)
+    depth_rhs = depth_precision * (DEPTH_PRIOR[0] - depth)
+    objective = float(np.sum(precision * offset**2) + np.sum(depth_rhs**2 / depth_precision))
+    coupling, shared_precision, shared_rhs = np.zeros((n, q)), np.diag(precision), precision * offset
+    models, transit_models, residuals = [], [], []
     for index, segment in enumerate(problem.segments):
         near = tangent(problem, index, depth, shared)
         gram, right = near.normal_equations(segment.weight)
         where = near.where
-        h[segment.channels] += gram[:, 0, 0]
-        pull_depth[segment.channels] += right[:, 0]
-        g[np.ix_(segment.channels, where)] += gram[:, 0, 1:]
-        k[np.ix_(where, where)] += gram[:, 1:, 1:].sum(axis=0)
-        pull_shared[where] += right[:, 1:].sum(axis=0)
+        depth_precision[segment.channels] += gram[:, 0, 0]
+        depth_rhs[segment.channels] += right[:, 0]
+        coupling[np.ix_(segment.channels, where)] += gram[:, 0, 1:]
+        shared_precision[np.ix_(where, where)] += gram[:, 1:, 1:].sum(axis=0)
+        shared_rhs[where] += right[:, 1:].sum(axis=0)
         objective += float(np.sum(segment.weight * near.residual**2))
         models.append(segment.flux - near.residual)
-        smooth.append(near.transit_model)
+        transit_models.append(near.transit_model)
         residuals.append(near.residual)
     return Solution(
-        depth, shared, objective, h, g, k, pull_depth, pull_shared, tuple(models), tuple(smooth), tuple(residuals)
-    )
+        depth, shared, objective, depth_precision, coupling, shared_precision, depth_rhs, shared_rhs,
+        tuple(models), tuple(transit_models), tuple(residuals),
+    )  # fmt: skip
 
 
 def common_response(problem: Problem, solution: Solution, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """∂(depth, shared)/∂(flux that segment `index` gains in all its channels at one time), (wavelength | parameter, time).
+    """Derivative of depth (wavelength, time) and shared (parameter, time) with respect to flux common to all channels of a segment.
 
-    How an error common to all wavelengths enters the parameters of the fit.
+    It propagates noise common to all channels of segment number index into the fitted parameters.
     """
     segment, near = problem.segments[index], tangent(problem, index, solution.depth, solution.shared)
-    pull = near.common_pull(segment.weight)  # (wavelength, 1 + parameter, time)
-    on_depth = np.zeros((problem.n_channels, pull.shape[-1]))
-    on_depth[segment.channels] = pull[:, 0]
-    on_shared = np.zeros((len(solution.shared), pull.shape[-1]))
-    on_shared[near.where] = pull[:, 1:].sum(axis=0)
+    right = near.common_rhs(segment.weight)  # (wavelength, 1 + parameter, time)
+    on_depth = np.zeros((problem.n_channels, right.shape[-1]))
+    on_depth[segment.channels] = right[:, 0]
+    on_shared = np.zeros((len(solution.shared), right.shape[-1]))
+    on_shared[near.where] = right[:, 1:].sum(axis=0)
     return solution.solve(on_depth, on_shared)
 
 
 @dataclass(frozen=True)
 class Tangent:
-    """The model of one segment near a point: its residual and its derivatives, few columns in time for many parameters.
+    """Linearised model of one segment; derivatives share few time series among many parameters.
 
-    linear_basis (wavelength, own, time)     what is linear and belongs to one channel: level and regressors
-    columns   (wavelength, column, time)  ∂model/∂(depth; log_a, b², t0; u1, u2; drift of each power of time)
-    expand    (wavelength, column, 1 + parameter)  those derivatives to depth and shared parameters: u and drift are
-              polynomials in wavelength
-    where     (parameter,)                places of the shared parameters
+    linear_basis   (wavelength, basis, time)            level and regressors of each channel, solved exactly
+    columns        (wavelength, column, time)           ∂model/∂(depth; log_a, b², t0; u1, u2; drift of each power of time)
+    expand         (wavelength, column, 1 + parameter)  from columns to depth and shared parameters: limb darkening and drift
+                                                        are polynomials in wavelength
+    where          (parameter,)                         indices among the shared parameters
+    residual, transit_model  (wavelength, time)
     """
 
     linear_basis: np.ndarray
@@ -209,7 +217,7 @@ class Tangent:
     transit_model: np.ndarray
 
     def normal_equations(self, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(wavelength, p, p) and (wavelength, p) in depth and shared parameters, own columns projected out."""
+        """Normal matrices (wavelength, p, p) and right-hand sides (wavelength, p), linear_basis projected out."""
         n, root = self.linear_basis.shape[1], np.sqrt(weight)[:, None]
         both = np.concatenate([self.linear_basis, self.columns, self.residual[:, None]], axis=1) * root
         gram = np.matmul(both, both.transpose(0, 2, 1))
@@ -219,8 +227,8 @@ class Tangent:
         inner, right = reduced[:, :-1, :-1], reduced[:, :-1, -1:]
         return np.matmul(np.matmul(to_parameters, inner), self.expand), np.matmul(to_parameters, right)[..., 0]
 
-    def common_pull(self, weight: np.ndarray) -> np.ndarray:
-        """(wavelength, 1 + parameter, time): right-hand sides for a unit of flux in every channel at one time."""
+    def common_rhs(self, weight: np.ndarray) -> np.ndarray:
+        """Right-hand sides (wavelength, 1 + parameter, time) for unit flux added to every channel at one time."""
         weighted = self.linear_basis * weight[:, None]
         gram = np.matmul(weighted, self.linear_basis.transpose(0, 2, 1))
         cross = np.matmul(self.columns, weighted.transpose(0, 2, 1))
@@ -229,23 +237,23 @@ class Tangent:
 
 
 def tangent(problem: Problem, index: int, depth: np.ndarray, shared: np.ndarray) -> Tangent:
-    """Segment `index` near (depth, shared), its own coefficients at their best."""
+    """Linearise the model of segment number index at (depth, shared), levels and regressors' coefficients at their optimum."""
     segment = problem.segments[index]
     transit = _transit(problem, index, depth[segment.channels], shared)
     drift = _drift(problem, index, shared)
-    own = np.concatenate([drift[:, None], np.broadcast_to(segment.nuisance.T, (len(drift), *segment.nuisance.T.shape))], 1)
-    own *= transit.flux[:, None]
-    coefficients = _solve_own(segment, own)
+    basis = np.concatenate([drift[:, None], np.broadcast_to(segment.nuisance.T, (len(drift), *segment.nuisance.T.shape))], 1)
+    basis *= transit.flux[:, None]
+    coefficients = _solve_linear(segment, basis)
     gain = coefficients[:, :1] * drift + coefficients[:, 1:] @ segment.nuisance.T
-    smooth = own[:, 0] * coefficients[:, :1]
-    model = np.matmul(coefficients[:, None], own)[:, 0]
+    transit_model = basis[:, 0] * coefficients[:, :1]
+    model = np.matmul(coefficients[:, None], basis)[:, 0]
     by_power = (coefficients[:, :1] * transit.flux)[:, None] * segment.trend.T
     columns = np.concatenate([gain[:, None] * transit.derivatives, by_power], axis=1)
-    return Tangent(own, columns, *_expansion(problem, index), segment.flux - model, smooth)
+    return Tangent(basis, columns, *_expansion(problem, index), segment.flux - model, transit_model)
 
 
 def _expansion(problem: Problem, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tangent.expand and where."""
+    """Tangent.expand and Tangent.where of a segment."""
     segment = problem.segments[index]
     fgs1 = segment.instrument == FGS1.name
     n, u = len(segment.channels), FGS1_U if fgs1 else AIRS_U
@@ -264,13 +272,14 @@ def _expansion(problem: Problem, index: int) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class _Transit:
-    """flux (wavelength, time) and its derivatives (wavelength, 6, time): depth; log_a, b², t0; u1, u2."""
+    """Transit light curves: flux (wavelength, time) and derivatives (wavelength, 6, time) by depth; log_a, b², t0; u1, u2."""
 
     flux: np.ndarray
     derivatives: np.ndarray
 
 
 def _transit(problem: Problem, index: int, depth: np.ndarray, shared: np.ndarray) -> _Transit:
+    """Transit light curves of a segment averaged over each exposure; depth (wavelength,) of its channels."""
     segment = problem.segments[index]
     n_parts = max(1, int(np.ceil(segment.exposure / (PART_OF_DURATION * problem.duration))))
     parts = (np.arange(n_parts) + 0.5) / n_parts - 0.5
@@ -288,19 +297,20 @@ def _transit(problem: Problem, index: int, depth: np.ndarray, shared: np.ndarray
 
 
 def _drift_basis(segment: Segment) -> np.ndarray:
-    """(wavelength, order): Legendre polynomials of wavelength that each power of the drift may follow."""
+    """Legendre polynomials (wavelength, order) in which each power of time of the drift is expanded."""
     x = (segment.wavelength - AIRS_PIVOT) / AIRS_HALF_WIDTH
     return np.polynomial.legendre.legvander(x, drift_orders(segment) - 1)
 
 
 def _drift(problem: Problem, index: int, shared: np.ndarray) -> np.ndarray:
+    """Baseline factor 1 + drift of a segment, (wavelength, time)."""
     segment = problem.segments[index]
     coefficients = shared[problem.drift_index(index)].reshape(TREND_ORDER, -1)
     return 1 + _drift_basis(segment) @ coefficients.T @ segment.trend.T
 
 
-def _solve_own(segment: Segment, own: np.ndarray) -> np.ndarray:
-    """Level and regressors' coefficients of every channel, (wavelength, own): weighted least squares."""
-    weighted = own * segment.weight[:, None]
-    gram = np.matmul(weighted, own.transpose(0, 2, 1))
+def _solve_linear(segment: Segment, basis: np.ndarray) -> np.ndarray:
+    """Coefficients (wavelength, basis) of basis (wavelength, basis, time) in every channel by weighted least squares."""
+    weighted = basis * segment.weight[:, None]
+    gram = np.matmul(weighted, basis.transpose(0, 2, 1))
     return np.linalg.solve(gram, np.matmul(weighted, segment.flux[..., None]))[..., 0]

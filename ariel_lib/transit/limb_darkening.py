@@ -1,9 +1,9 @@
-"""A loose prior of quadratic limb darkening from the star's temperature.
+"""A loose prior on quadratic limb darkening from the star's effective temperature.
 
-Means are round numbers after the tables of Claret & Bloemen 2011 (A&A 529, A75; log g 4.5, solar metallicity): R and I
-for FGS1, K and Spitzer 3.6/4.5 micron for AIRS. They are no fit to the tables, so the widths are several times the tables'
-own scatter and the light curve decides. Two transits that this project did not make agree: fitted u1/3 + u2/6 at 2.9 micron
-is 0.061 for the ExoSim planet (prior 0.063) and 0.058 for the real planet 244787369 (prior 0.064).
+Means are rounded values after the tables of Claret & Bloemen 2011 (A&A 529, A75; log g 4.5, solar metallicity): R and I
+for FGS1, K and Spitzer 3.6/4.5 micron for AIRS. They are not a fit to the tables, hence the widths are several times the
+scatter of the tables and the light curves dominate. Check on external data: fitted u1/3 + u2/6 at 2.9 micron is 0.061 for
+an ExoSim planet (prior 0.063) and 0.058 for the real planet 244787369 (prior 0.064).
 """
 
 import numpy as np
@@ -24,6 +24,9 @@ def limb_darkening_prior(temperature: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def airs_coefficients(parameters: np.ndarray, wavelength: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """u1, u2 (wavelength,) of AIRS from (u1 pivot, u1 slope, u2 pivot, u2 slope), and the scaled wavelength they are linear in."""
+    """AIRS u1, u2 (wavelength,) from (u1 pivot, u1 slope, u2 pivot, u2 slope), and the scaled wavelength in which they are linear.
+
+    wavelength (wavelength,) micron.
+    """
     x = (wavelength - AIRS_PIVOT) / AIRS_HALF_WIDTH
     return parameters[0] + parameters[1] * x, parameters[2] + parameters[3] * x, x

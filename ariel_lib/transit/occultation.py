@@ -1,9 +1,9 @@
-"""A dark disc in front of a quadratically limb-darkened star: flux and its derivatives.
+"""Flux, and its derivatives, of a quadratically limb-darkened star occulted by a dark disc.
 
-With μ = sqrt(1 − r²) the intensity is I = 1 − u1 (1 − μ) − u2 (1 − μ)², so the hidden light is a sum of three moments
+With μ = sqrt(1 − r²) the intensity is I = 1 − u1 (1 − μ) − u2 (1 − μ)², so the occulted flux is a sum of three moments
 Dₙ = ∬ μⁿ dA, n = 0, 1, 2, over the overlap of planet and star (Mandel & Agol 2002, ApJ 580, L171). The moments are
 Gauss–Legendre integrals over the stellar radius in the variable that removes the square roots at both ends; their
-derivatives are integrals along the planet's limb. Knows nothing of orbits, instruments or noise.
+derivatives are integrals along the planet's limb. Independent of orbits, instruments and noise.
 """
 
 import numba
@@ -18,7 +18,7 @@ def _nodes(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 _COS, _SIN_WEIGHT = _nodes(14)  # flux: 0.1 ppm from batman at worst, at k = 0.3; 0.03 ppm below k = 0.2
-_LIMB_COS, _LIMB_WEIGHT = _nodes(8)  # derivatives only steer the fit: 1e-4 relative is plenty
+_LIMB_COS, _LIMB_WEIGHT = _nodes(8)  # derivatives are used for Gauss–Newton steps only: 1e-4 relative suffices
 
 
 @numba.njit(cache=True, fastmath=False)
@@ -29,7 +29,7 @@ def _moments(z: float, k: float, out: np.ndarray) -> None:
         return
     inner = abs(z - k)
     outer = min(1.0, z + k)
-    if k > z:  # the disc covers the centre: rings inside k − z are wholly hidden
+    if k > z:  # the disc covers the centre: rings inside k − z are fully occulted
         covered = min(1.0, k - z)
         mu = np.sqrt(1.0 - covered * covered)
         out[0] = np.pi * covered * covered
@@ -65,6 +65,7 @@ def _moments(z: float, k: float, out: np.ndarray) -> None:
 
 @numba.njit(cache=True)
 def _flux(z, dz, k, u1, u2, flux, d_k, d_u, d_orbit):
+    """Accumulate transit_flux in place; shapes as there."""
     samples, parts = z.shape
     moments = np.empty(9)
     for channel in range(k.size):

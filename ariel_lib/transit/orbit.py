@@ -1,6 +1,6 @@
-"""Circular orbits: the distance of planet and star on the sky, and its derivatives (Winn 2010, arXiv:1001.2010).
+"""Circular orbits: sky-projected separation of planet and star and its derivatives (Winn 2010, arXiv:1001.2010).
 
-The impact parameter enters squared: durations are linear in b², and b = 0 is no singular point.
+The impact parameter is parametrised as b²: the squared duration is linear in b², and b = 0 is not a singular point.
 """
 
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ ORBIT_PARAMETERS = ("log_a", "b_squared", "t0")
 
 @dataclass(frozen=True)
 class OrbitPrior:
-    """What the star table says before any light curve: means and standard deviations.
+    """Gaussian prior on the orbit from the star table, each parameter as (mean, standard deviation).
 
-    period h (taken as known), log_a = ln(a/Rs), b_squared = (a cos i / Rs)².
+    period h (fixed), log_a = ln(a/Rs), b_squared = (a cos i / Rs)².
     """
 
     period: float
@@ -24,9 +24,9 @@ class OrbitPrior:
 
 
 def orbit_prior(period_days: float, a_over_rs: float, inclination_deg: float) -> OrbitPrior:
-    """Loose prior around the catalogue: 10 % on a/Rs, half a degree on the inclination (measured scatter, see design).
+    """Loose prior about the catalogue's orbit: 10 % on a/Rs, half a degree on the inclination.
 
-    Units: days, stellar radii, degrees.
+    period_days d, a_over_rs in stellar radii, inclination_deg degrees; the catalogue's inclinations can be off by half a degree.
     """
     sigma_log_a, sigma_i = 0.10, np.radians(0.5)
     b = a_over_rs * np.cos(np.radians(inclination_deg))
@@ -41,9 +41,9 @@ def orbit_prior(period_days: float, a_over_rs: float, inclination_deg: float) ->
 def separation(
     time: np.ndarray, t0: float, period: float, log_a: float, b_squared: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Distance z of the centres in stellar radii (any shape) and ∂z/∂(log_a, b_squared, t0) on a last axis of 3.
+    """Separation z of the centres in stellar radii (shape of time) and ∂z/∂(log_a, b_squared, t0) on an additional last axis.
 
-    time, t0, period in h. Behind the star (secondary eclipse) z is infinite: the planet hides nothing.
+    time, t0, period in h. On the far half of the orbit z is infinite: there the planet occults nothing.
     """
     phase = 2 * np.pi * (time - t0) / period
     a_squared = np.exp(2 * log_a)
@@ -60,7 +60,10 @@ def separation(
 
 
 def transit_duration(period: float, log_a: float, b_squared: float, k: float) -> float:
-    """First to fourth contact, h (Winn 2010, eq. 14, circular). 0 where the discs never touch."""
+    """Transit duration from first to fourth contact, h (Winn 2010, eq. 14, circular). 0 where the discs never overlap.
+
+    period h, log_a = ln(a/Rs), k = Rp/Rs.
+    """
     a = np.exp(log_a)
     half_chord = np.sqrt(max(0.0, (1 + k) ** 2 - b_squared))
     sine_i = np.sqrt(max(1e-12, 1 - b_squared / a**2))

@@ -1,6 +1,6 @@
-"""What the transit fit says of one planet: depths with their covariance, nuisance parameters, white light, flags; kept on disk.
+"""Results of a transit fit: depths with their covariance, nuisance parameters, white light curves and flags, and their file.
 
-Values only: knows neither how a fit is made nor what becomes of it.
+Plain values, independent of how the fit is made.
 """
 
 import json
@@ -19,16 +19,16 @@ KINDS = B_SQUARED_KIND + 1  # drift of FGS1, drift of AIRS by power of time and 
 
 
 class Flag(StrEnum):
-    """What is unusual about a planet's light curves or their fit; none for a normal planet."""
+    """Properties of the light curves or of the fit that call for caution; an ordinary planet has none."""
 
-    NO_TRANSIT = "no_transit"  # the mean depth is less than five of its errors
+    NO_TRANSIT = "no_transit"  # the mean depth is below five standard errors
     PARTIAL_TRANSIT = "partial_transit"  # ingress or egress lies outside a visit
     GRAZING = "grazing"
     EXCESS_NOISE = "excess_noise"  # residuals well above the propagated variance
     MISSING_CHANNELS = "missing_channels"  # wavelengths without light
     RED_NOISE = "red_noise"
     NOT_CONVERGED = "not_converged"
-    STEP = "step"  # events that were found in white light and fitted, see events.py
+    STEP = "step"  # events found in the residuals and included in the fit, see events.py
     FLARE = "flare"
     SPOT_CROSSING = "spot_crossing"
     BUMP = "bump"
@@ -36,12 +36,17 @@ class Flag(StrEnum):
 
 @dataclass(frozen=True)
 class WhiteCurve:
-    """One fitted segment in white light.
+    """White light curve of one instrument in one visit, with its fitted model.
 
-    time h; flux, model and smooth (the model without centroid terms) relative to level; each (time,)
-    sigma    standard deviation of flux; level electrons a sample; t0 and duration in h
-    chi2     variance of the residuals over sigma², the part without memory; red that of the part with one, red_noise_probability the
-             probability that there is one
+    time                   (time,)  h
+    flux, model            (time,)  relative to level
+    transit_model          (time,)  relative to level: the model without centroid regressors and events
+    sigma                  standard deviation of a sample of flux, propagated
+    level                  electrons per sample
+    t0, duration           mid-transit time and transit duration, h
+    chi2                   variance of the white component of the residuals over sigma²
+    red_noise              variance of their red (correlated) component over sigma²
+    red_noise_probability  posterior probability that a red component exists
     """
 
     instrument: str
@@ -61,18 +66,21 @@ class WhiteCurve:
 
 @dataclass(frozen=True)
 class DepthEstimate:
-    """What the light curves of one planet say about its spectrum.
+    """Transmission spectrum of one planet from a transit fit to its light curves, without any spectral prior.
 
-    depth        (wavelength,)             (Rp/Rs)², maximum of the likelihood (weak priors on orbit and limb darkening)
-    covariance   (wavelength, wavelength)  of depth, nuisance parameters marginalised, noise scaled to the residuals
-    sigma_uncorrelated  (wavelength,)             standard deviation that a bin shares with no other bin
-    level        (wavelength,)             electrons/s, 0 where the data have no light
-    excess       (wavelength,)             residual variance over propagated variance
-    orbit        ln(a/Rs), b², limb darkening (6): fitted values, (8,)
-    nuisance     (parameter,) drift coefficients and, where the star is listed, the orbit, with nuisance_covariance (parameter,
-                 parameter), nuisance_coupling (wavelength, parameter) = covariance with the depths, and nuisance_kind
-                 (parameter,): *_KIND and drift_kinds of this module; population.nuisance_prior has the units
-    flags        what is unusual; empty for a normal planet
+    depth                (wavelength,)             (Rp/Rs)², maximum likelihood with weak priors on orbit and limb darkening
+    covariance           (wavelength, wavelength)  of depth, nuisance parameters marginalised, noise scaled to the residuals
+    sigma_uncorrelated   (wavelength,)             standard deviation of the part of the error that is independent between bins
+    level                (wavelength,)             stellar signal, electrons/s; 0 where there are no data
+    excess               (wavelength,)             residual variance over propagated variance
+    orbit                (8,)                      fitted ln(a/Rs), b², limb darkening (6)
+    nuisance             (parameter,)              drift coefficients and, where the star table lists it, the orbit: deviation
+                                                   from the prior mean in units of the prior standard deviation
+    nuisance_covariance  (parameter, parameter)
+    nuisance_coupling    (wavelength, parameter)   covariance of depth and nuisance
+    nuisance_kind        (parameter,)              kind of each nuisance parameter, see drift_kinds, LOG_A_KIND, B_SQUARED_KIND
+    white                one white light curve per segment
+    flags                see Flag; empty for an ordinary planet
     """
 
     planet_id: str
@@ -91,11 +99,15 @@ class DepthEstimate:
 
     @property
     def sigma(self) -> np.ndarray:
+        """Standard deviation of depth, (wavelength,)."""
         return np.sqrt(np.diag(self.covariance))
 
 
 def drift_kinds(segment: Segment, orders: int) -> np.ndarray:
-    """Which kind each drift coefficient of a segment is, (coefficient,), in the fit's order."""
+    """Kind of each drift coefficient of a segment, in the order of the fit, (coefficient,).
+
+    FGS1: one kind per power of time. AIRS: one per power of time and order in wavelength (orders of them).
+    """
     if segment.instrument == FGS1.name:
         return np.arange(TREND_ORDER)
     power, order = np.divmod(np.arange(TREND_ORDER * orders), orders)
@@ -103,7 +115,7 @@ def drift_kinds(segment: Segment, orders: int) -> np.ndarray:
 
 
 def save_estimate(path: Path | str, estimate: DepthEstimate, source: str) -> None:
-    """Write an estimate atomically; source names the input it was made from."""
+    """Write an estimate atomically. source: digest of the input it was made from, kept in the file's metadata."""
     arrays = {name: getattr(estimate, name) for name in _ARRAYS}
     for n, curve in enumerate(estimate.white):
         arrays |= {f"white.{n}.{name}": getattr(curve, name) for name in _WHITE_ARRAYS}
@@ -120,7 +132,7 @@ def save_estimate(path: Path | str, estimate: DepthEstimate, source: str) -> Non
 
 
 def load_estimate(path: Path | str) -> DepthEstimate:
-    """Read an estimate back, bit by bit. Raises StorageError for a missing or damaged file."""
+    """Read an estimate; arrays are identical to those saved. Raises StorageError for a missing or damaged file."""
     arrays, text = load_arrays(path)
     white = tuple(
         WhiteCurve(**scalars, **{name: arrays[f"white.{n}.{name}"] for name in _WHITE_ARRAYS})

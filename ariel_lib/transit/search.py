@@ -1,7 +1,7 @@
-"""Where is the transit? A matched filter over mid-transit time and duration, before any fit.
+"""Transit search: a matched filter over mid-transit time and duration, which gives the fit its starting point.
 
-Level, cubic drift and centroid terms are projected out of data and template, so the amplitude is the depth over the
-template's (Kovács, Zucker & Mazeh 2002 search a box in the same way).
+Level, cubic drift and centroid terms are projected out of data and templates; the amplitude is then the depth relative to
+the template's (compare the box search of Kovács, Zucker & Mazeh 2002).
 """
 
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from ariel_lib.transit.orbit import separation, transit_duration
 from ariel_lib.transit.segments import Segment
 
 TEMPLATE_K = 0.12  # radius ratio of a median planet of the 2025 labels
-STRETCHES = (0.7, 1.0, 1.4)  # trial factors on the catalogue's a/Rs: durations scale inversely
+STRETCHES = (0.7, 1.0, 1.4)  # trial factors on the catalogue's a/Rs; the duration scales with its inverse
 STEPS_PER_DURATION = 30
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """Best template: t0 h of each visit, log_a, depth (Rp/Rs)² and the fall of χ² it brings."""
+    """Best template: t0 (h) by visit, log_a = ln(a/Rs), depth (Rp/Rs)², and significance, the decrease in χ²."""
 
     t0: dict[int, float]
     log_a: float
@@ -28,7 +28,10 @@ class Candidate:
 
 
 def find_transit(segments: list[Segment], period: float, log_a: float, b_squared: float) -> Candidate:
-    """The best (t0 of each visit, duration) for white segments: period h, log_a and b_squared from the catalogue."""
+    """Best mid-transit time of each visit and a common a/Rs for segments in white light.
+
+    period h, log_a = ln(a/Rs) and b_squared from the catalogue.
+    """
     best = None
     for stretch in STRETCHES:
         trial = log_a + np.log(stretch)
@@ -45,7 +48,7 @@ def find_transit(segments: list[Segment], period: float, log_a: float, b_squared
 
 
 def _scan_visit(segments: list[Segment], period: float, log_a: float, b_squared: float) -> tuple[float, float, float]:
-    """Best mid-transit time of one visit, its Δχ² and depth."""
+    """Best mid-transit time (h) of one visit, its decrease in χ² and its depth."""
     duration = transit_duration(period, log_a, min(b_squared, 0.9), TEMPLATE_K)
     first, last = min(s.time[0] for s in segments), max(s.time[-1] for s in segments)
     grid = np.arange(first - 0.3 * duration, last + 0.3 * duration, duration / STEPS_PER_DURATION)
@@ -61,7 +64,7 @@ def _scan_visit(segments: list[Segment], period: float, log_a: float, b_squared:
 
 
 def _projected(segment: Segment, grid: np.ndarray, period: float, log_a: float, b_squared: float):
-    """Data (time,) and templates (trial, time) with level, drift and centroid projected out, and the weights (time,)."""
+    """Whitened data (time,) and templates (trial, time) with level, drift and centroid projected out; weights (time,), all 1."""
     weight = segment.weight[0]
     root = np.sqrt(weight)
     z, _ = separation(segment.time[None, :], grid[:, None], period, log_a, b_squared)

@@ -1,6 +1,6 @@
-"""Light curves made ready for the fit: one segment an instrument and visit, relative flux, weights, regressors.
+"""Light curves prepared for the transit fit: one segment per instrument and visit, with relative flux, weights and regressors.
 
-Knows light curves and instruments; knows nothing of transits.
+Independent of the transit model.
 """
 
 from dataclasses import dataclass, replace
@@ -12,23 +12,23 @@ from ariel_lib.calibration.clipping import clip_outliers
 from ariel_lib.instrument import AIRS, FGS1
 from ariel_lib.io.light_curves import LightCurve, LightCurves
 
-MAX_SAMPLES = 1125  # a full visit in samples of 24 s: curvature inside an exposure stays under 1 ppm
-CLIP_SIGMA = 8.0  # from the running median; binned samples have had no such test yet
-MIN_SAMPLES = 12  # fewer usable samples cannot carry level, drift and depth
+MAX_SAMPLES = 1125  # a full visit in samples of 24 s: curvature of the light curve inside one stays below 1 ppm
+CLIP_SIGMA = 8.0  # deviation from the running median beyond which a binned sample is an outlier
+MIN_SAMPLES = 12  # fewer usable samples do not constrain level, drift and depth
 TREND_ORDER = 3  # cubic drift
-DRIFT_ORDERS = 4  # Legendre polynomials of wavelength (orders 0–3) that each power of the drift may follow
+DRIFT_ORDERS = 4  # Legendre polynomials of wavelength (orders 0–3) for each power of time of the drift
 
 
 @dataclass(frozen=True)
 class Segment:
-    """One instrument in one visit.
+    """Light curves of one instrument in one visit.
 
-    channels    (wavelength,)        positions in the spectrum, 0 = FGS1
+    channels    (wavelength,)        index in the spectrum, 0 = FGS1
     wavelength  (wavelength,)        micron
-    time        (time,)              h, middle of the sample; exposure h
+    time        (time,)              h, mid-sample; exposure is the sample's length, h
     flux        (wavelength, time)   relative to level
-    weight      (wavelength, time)   1 / relative variance, 0 where unusable
-    level       (wavelength,)        electrons a sample
+    weight      (wavelength, time)   inverse variance of flux, 0 where unusable
+    level       (wavelength,)        median signal, electrons per sample
     trend       (time, 3)            Legendre polynomials of time, orders 1–3
     nuisance    (time, regressor)    standardised centroid terms
     """
@@ -47,9 +47,9 @@ class Segment:
 
 
 def make_segments(visits: list[LightCurves], wavelength: np.ndarray) -> list[Segment]:
-    """All usable segments of a planet's visits; wavelength (wavelength,) micron, FGS1 first.
+    """Segments of all visits of a planet; wavelength (wavelength,) micron, FGS1 first.
 
-    A channel with too few usable samples or without light is left out, a segment without channels too.
+    Channels with fewer than MIN_SAMPLES usable samples or without signal are left out, and so are segments without channels.
     """
     segments = []
     for curves in visits:
@@ -91,12 +91,13 @@ def _make_segment(
 
 
 def _regressors(instrument: str, curve: LightCurve) -> np.ndarray:
-    """Centroid terms at the curve's own cadence, so that their squares are those of the jitter and not of its bin mean."""
+    """Centroid regressors (time, regressor) before binning: a bin then holds the mean of x², not the square of the mean x."""
     x, y = curve.centroid.T.astype(float)
     return np.stack([x, y, x * x, x * y, y * y] if instrument == FGS1.name else [x, y], axis=1)
 
 
 def _standardise(columns: np.ndarray) -> np.ndarray:
+    """Columns with zero mean and unit variance; constant columns are dropped, non-finite entries count as 0."""
     columns = np.where(np.isfinite(columns), columns, 0.0)
     centred = columns - columns.mean(axis=0)
     scale = centred.std(axis=0)
@@ -105,14 +106,15 @@ def _standardise(columns: np.ndarray) -> np.ndarray:
 
 
 def _trend(time: np.ndarray) -> np.ndarray:
+    """Legendre polynomials of orders 1–3 over the span of time, (time, 3)."""
     x = 2 * (time - time[0]) / (time[-1] - time[0]) - 1
     return np.stack([np.polynomial.legendre.Legendre.basis(order)(x) for order in range(1, TREND_ORDER + 1)], axis=1)
 
 
 def merge_channels(segment: Segment, n_bands: int) -> Segment:
-    """The same segment in at most n_bands wide bands, weighted means of neighbouring channels.
+    """A segment binned to at most n_bands wide bands, each the weighted mean of neighbouring channels.
 
-    Band b takes the place of a channel: channels become 0 for FGS1 and 1 … n_bands for AIRS.
+    Bands are numbered as channels: 0 for FGS1, 1 … n_bands for AIRS.
     """
     groups = np.array_split(np.arange(len(segment.channels)), min(n_bands, len(segment.channels)))
     weight = np.stack([segment.weight[g].sum(axis=0) for g in groups])

@@ -1,4 +1,4 @@
-"""Detectors small enough for a test."""
+"""Fixtures of the calibration tests: small detectors."""
 
 import numpy as np
 import pytest

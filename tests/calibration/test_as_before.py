@@ -1,4 +1,4 @@
-"""Frames that this project did not make: the kernel gives the composed steps' light curves, and those of earlier versions."""
+"""Calibration of external frames: the fused kernel agrees with the composed steps and with the results of an earlier version."""
 
 from pathlib import Path
 
@@ -12,8 +12,7 @@ from ariel_lib.io.archive import Archive
 DATA = Path(__file__).parents[2] / "../shared/data"
 NATIVE = CalibrationSettings(airs_samples=None)
 
-# Mean flux, electrons a sample, by the composed steps of commit 7fa12a8, before there was a kernel: FGS1, and AIRS over
-# all wavelengths.
+# Mean flux, electrons per sample, from the composed steps of commit 7fa12a8: FGS1, and AIRS over all wavelengths.
 BEFORE = {
     ("exosim", "9000001"): (358180.730, 54623.679),
     ("adc2025", "342072318"): (213559.141, 55281.921),
@@ -24,9 +23,9 @@ BEFORE = {
 def both(request):
     folder, planet = request.param
     if not (DATA / folder / "train" / planet).is_dir():
-        pytest.skip("no such frames at hand")
+        pytest.skip(f"needs ../shared/data/{folder}")
     archive = Archive(DATA / folder)
-    composed, fast = (way.calibrate_visit(archive, "train", planet, 0, NATIVE) for way in (pipeline, fused))
+    composed, fast = (module.calibrate_visit(archive, "train", planet, 0, NATIVE) for module in (pipeline, fused))
     return request.param, composed, fast
 
 
@@ -42,7 +41,7 @@ def test_kernel_and_composed_steps_agree(both, name):
     np.testing.assert_allclose(fast.centroid, composed.centroid, atol=3e-6)
 
 
-def test_light_is_as_before(both):
+def test_mean_flux_equals_that_of_the_earlier_version(both):
     source, _, fast = both
     found = [curve.flux.astype(float).mean() for curve in (fast.fgs1, fast.airs)]
     np.testing.assert_allclose(found, BEFORE[source], rtol=1e-6)

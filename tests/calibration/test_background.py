@@ -1,3 +1,5 @@
+"""Background: a smooth level is recovered, its covariance matches the scatter, masked samples are skipped."""
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ def noise_frames(rng, instrument, n, level, variance) -> Frames:
     return Frames(signal, np.zeros(shape), np.full(shape, variance), np.zeros(shape, bool))
 
 
-def test_a_level_smooth_in_column_is_found_exactly(spectrometer, rng):
+def test_a_level_smooth_in_column_is_recovered_exactly(spectrometer, rng):
     columns = np.linspace(-1, 1, spectrometer.columns)
     level = 5 + 3 * columns + 2 * columns**2
     bad = rng.random((spectrometer.rows, spectrometer.columns)) < 0.1
@@ -24,7 +26,7 @@ def test_a_level_smooth_in_column_is_found_exactly(spectrometer, rng):
     assert not plan.weights[:, slice(*spectrometer.trace_rows)].any()
 
 
-def test_covariance_is_the_scatter_of_the_coefficients(instrument, rng):
+def test_the_covariance_matches_the_scatter_of_the_coefficients(instrument, rng):
     n, variance = 2000, 400.0
     frames = noise_frames(rng, instrument, n, 10.0, variance)
     no_bad = np.zeros(frames.signal.shape[1:], bool)
@@ -35,18 +37,18 @@ def test_covariance_is_the_scatter_of_the_coefficients(instrument, rng):
     np.testing.assert_allclose(scatter / scale, plan.covariance / scale, atol=5 * np.sqrt(2 / n))
     smoothed = smooth_background(found)
     middle = smoothed.coefficients[50:-50]
-    # Running means over 11 samples: neighbours share their noise, which leaves n / 11 independent ones.
+    # Running means over 11 samples are correlated: n / 11 independent ones.
     ratio = middle.var(0) / np.diagonal(smoothed.covariance[50:-50], axis1=1, axis2=2).mean(0)
     np.testing.assert_allclose(ratio, 1, atol=5 * np.sqrt(2 / (n / 11)))
 
 
 @pytest.mark.parametrize(
     ("real", "averaged", "share"),
-    # A full visit, and the shortest simulated, whose smoothing window is 5 (AIRS) and 13 (FGS1) samples. FGS1 pays 10 % of
-    # the read variance there, and 0.4 % in a full visit, for reading no more than the columns that are extracted.
+    # A full visit, and the shortest simulated, with smoothing windows of 5 (AIRS) and 13 (FGS1) samples. For FGS1 the background
+    # adds 10 % of the read variance there, and 0.4 % in a full visit, because only the extracted columns are read.
     [(AIRS, 28, 0.02), (FGS1, 337, 0.005), (AIRS, 5, 0.06), (FGS1, 13, 0.11)],
 )
-def test_its_noise_is_a_small_share_of_the_read_variance(real, averaged, share):
+def test_the_noise_of_the_level_is_a_small_fraction_of_the_read_variance(real, averaged, share):
     no_bad = np.zeros((real.rows, real.columns), bool)
     variance = 2 * 13.0**2
     plan = plan_background(np.full(no_bad.shape, variance), no_bad, real)
@@ -67,6 +69,6 @@ def test_smoothing_skips_masked_samples():
     np.testing.assert_allclose(smoothed.covariance[[0, 10, 20], 0, 0], [4 / 3, 4 / 4, 4 / 5])
 
 
-def test_no_good_pixel_is_said(spectrometer):
+def test_a_background_without_good_pixels_raises_an_error(spectrometer):
     with pytest.raises(ValueError, match="small spectrometer: expected good pixels in rows"):
         plan_background(np.ones((16, 24)), np.ones((16, 24), bool), spectrometer)

@@ -1,3 +1,5 @@
+"""Bad pixels: unusable maps, instability in time and frequent saturation are detected, jitter and outliers are not."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +10,7 @@ from ariel_lib.calibration.frames import Frames
 from ariel_lib.calibration.pipeline import reduce_reads
 
 
-def test_dead_flat_and_not_a_number_are_unusable(make_visit, spectrometer, rng):
+def test_pixels_marked_dead_with_a_low_flat_or_non_finite_maps_are_unusable(make_visit, spectrometer, rng):
     maps = make_visit(spectrometer, 1, rng).detector.maps
     dead, flat, dark = maps.dead.copy(), maps.flat.copy(), maps.dark.copy()
     dead[1, 2], flat[3, 4], flat[5, 6], dark[7, 8] = True, -0.02, 0.05, np.nan
@@ -34,7 +36,7 @@ def test_sums_do_not_depend_on_the_blocks(make_visit, spectrometer, rng):
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.04])
-def test_only_the_unstable_pixel_is_found_however_much_the_star_moves(make_visit, instrument, rng, jitter):
+def test_only_the_unstable_pixel_is_detected_with_and_without_jitter(make_visit, instrument, rng, jitter):
     visit = make_visit(instrument, 200, rng, jitter=jitter)
     frames = reduce_reads(visit.counts, visit.detector, 0)
     signal = frames.signal.copy()
@@ -44,7 +46,7 @@ def test_only_the_unstable_pixel_is_found_however_much_the_star_moves(make_visit
     assert np.argwhere(found).tolist() == [[6, 5]]
 
 
-def test_a_pixel_that_is_often_saturated_is_bad_and_a_rare_one_is_not(make_visit, spectrometer, rng):
+def test_a_frequently_saturated_pixel_is_bad_and_a_rarely_saturated_one_is_not(make_visit, spectrometer, rng):
     visit = make_visit(spectrometer, 300, rng)
     frames = reduce_reads(visit.counts, visit.detector, 0)
     mask = frames.mask.copy()
@@ -53,7 +55,7 @@ def test_a_pixel_that_is_often_saturated_is_bad_and_a_rare_one_is_not(make_visit
     assert np.argwhere(found).tolist() == [[7, 7]]
 
 
-def test_a_single_sample_condemns_no_pixel():
+def test_a_single_sample_makes_no_pixel_unstable():
     ones = np.ones((1, 4, 5))
     sums = add_samples(None, Frames(ones, ones, ones, np.zeros(ones.shape, bool)))
     assert not unstable_pixels(sums.statistics(), np.zeros((4, 5), bool)).any()

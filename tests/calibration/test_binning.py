@@ -1,3 +1,5 @@
+"""Binning in time: means, variances, masks and incomplete bins."""
+
 import numpy as np
 import pytest
 
@@ -30,7 +32,7 @@ def test_means_and_variances_of_full_bins(shape, rng):
     assert binned.mask.shape == binned.flux.shape and not binned.mask.any()
 
 
-def test_scatter_of_bins_is_the_propagated_variance(rng):
+def test_the_scatter_of_bins_equals_the_propagated_variance(rng):
     flux = rng.normal(0, 3.0, 40_000)
     mask = rng.random(40_000) < 0.3
     binned = bin_light_curve(curve_of(np.where(mask, 1e6, flux), mask), 4)
@@ -39,7 +41,7 @@ def test_scatter_of_bins_is_the_propagated_variance(rng):
     assert z.var() == pytest.approx(1, abs=5 * np.sqrt(2 / good.sum()))
 
 
-def test_masked_samples_do_not_count_and_empty_bins_are_masked():
+def test_masked_samples_are_excluded_and_empty_bins_are_masked():
     mask = np.array([False, True, False, True, True, True])
     binned = bin_light_curve(curve_of(np.array([1.0, 99.0, 3.0, 5.0, 6.0, 7.0]), mask), 3)
     assert binned.mask.tolist() == [False, True]
@@ -47,11 +49,11 @@ def test_masked_samples_do_not_count_and_empty_bins_are_masked():
     np.testing.assert_allclose(binned.variance_poisson, [6 / 2, 6 / 3])
 
 
-def test_a_partial_last_bin_is_dropped():
+def test_an_incomplete_last_bin_is_dropped():
     assert bin_light_curve(curve_of(np.arange(11.0)), 4).flux.tolist() == [1.5, 5.5]
 
 
-def test_width_one_is_the_curve_itself_and_too_wide_is_said():
+def test_width_one_returns_the_curve_and_too_large_a_width_raises_an_error():
     curve = curve_of(np.arange(5.0))
     assert bin_light_curve(curve, 1) is curve
     with pytest.raises(ValueError, match="bin width: expected at most the 5 samples"):

@@ -1,3 +1,5 @@
+"""Optimal extraction: flux scale, weights, centroid, bad pixels and masks."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -27,7 +29,7 @@ def plan_for(instrument: Instrument, bad: np.ndarray | None = None, read: float 
     return plan_extraction(image, image + read, bad, instrument), image
 
 
-def test_the_mean_sample_gives_back_its_light(instrument):
+def test_the_flux_of_the_mean_sample_is_its_sum(instrument):
     plan, image = plan_for(instrument)
     curve = extract(frames_of(image[None]), plan, np.zeros(1))
     inside = np.where(aperture(instrument), image, 0)
@@ -42,13 +44,13 @@ def test_weights_tend_to_a_plain_sum_where_poisson_noise_dominates(instrument):
     np.testing.assert_allclose(plan.weights[aperture(instrument)], 1, atol=0.05)
 
 
-def test_weights_beat_the_plain_sum_where_read_noise_dominates(instrument):
+def test_weights_reduce_the_variance_of_a_plain_sum_where_read_noise_dominates(instrument):
     plan, _ = plan_for(instrument, read=1e7)
     assert (plan.weights**2).sum() < 0.6 * aperture(instrument).sum()
 
 
 @pytest.mark.parametrize("shift", [(0.05, 0.0), (0.0, 0.05), (-0.1, 0.03)])
-def test_shifts_are_measured_in_pixels_and_hardly_change_the_flux(instrument, shift):
+def test_the_centroid_is_in_pixels_and_shifts_hardly_change_the_flux(instrument, shift):
     plan, image = plan_for(instrument)
     curve = extract(frames_of(0.98 * star(instrument, *shift)[None] + 4.0), plan, np.zeros(1))
     np.testing.assert_allclose(curve.centroid[0], shift, atol=0.006)
@@ -57,7 +59,7 @@ def test_shifts_are_measured_in_pixels_and_hardly_change_the_flux(instrument, sh
         np.testing.assert_allclose(curve.flux - background, 0.98 * image.sum(), rtol=0.003)
 
 
-def test_a_dead_core_pixel_moves_neither_flux_scale_nor_jitter_noise(spectrometer, rng):
+def test_a_dead_core_pixel_changes_neither_the_flux_scale_nor_the_jitter_noise(spectrometer, rng):
     bad = np.zeros((spectrometer.rows, spectrometer.columns), bool)
     bad[8, 12] = True
     plan, image = plan_for(spectrometer, bad)
@@ -71,7 +73,7 @@ def test_a_dead_core_pixel_moves_neither_flux_scale_nor_jitter_noise(spectromete
     assert np.all(curve.flux.std(0) < 0.1 * np.sqrt(curve.variance.mean(0)))
 
 
-def test_fill_bad_restores_the_share_of_a_lost_pixel(spectrometer):
+def test_fill_bad_restores_bad_pixels_of_a_smooth_trace(spectrometer):
     image = star(spectrometer)
     bad = np.zeros(image.shape, bool)
     bad[7, 10] = bad[9, 10] = bad[8, 11] = True
@@ -89,7 +91,7 @@ def test_an_all_dead_column_is_masked_and_finite(spectrometer):
     assert np.isfinite(curve.flux).all() and np.isfinite(curve.variance).all()
 
 
-def test_a_masked_pixel_masks_its_own_column_and_sample(spectrometer):
+def test_a_masked_pixel_masks_its_sample_in_its_column_only(spectrometer):
     plan, image = plan_for(spectrometer)
     mask = np.zeros((3, *image.shape), bool)
     mask[1, 8, 5] = True
@@ -105,7 +107,7 @@ def test_a_sample_without_light_is_masked(instrument):
     assert np.isfinite(curve.centroid).all()
 
 
-def test_no_star_is_said(instrument):
+def test_a_mean_image_without_starlight_raises_an_error(instrument):
     dark = np.zeros((instrument.rows, instrument.columns))
     with pytest.raises(ValueError, match=f"{instrument.name}: expected starlight"):
         plan_extraction(dark, dark + 361.0, dark > 0, instrument)

@@ -1,4 +1,4 @@
-"""The fused kernel gives what the composed steps give, on random reads and on the odd ones."""
+"""The fused kernel agrees with the composed steps, on random reads and in special cases."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -21,14 +21,14 @@ NATIVE = CalibrationSettings(airs_samples=None)
 
 
 def calibrate_both(counts, detector, settings=NATIVE):
-    """The light curve by the composed steps and by the kernel, the latter from three chunks of pixels."""
+    """The light curve by the composed steps and by the fused kernel, the latter from three chunks of pixels."""
     bad = detector.bad | unusable_pixels(detector.maps)
     detector = replace(detector, bad=bad, maps=neutralise(detector.maps, bad))
 
     def blocks():
         return (counts[first : first + 64] for first in range(0, len(counts), 64))
 
-    plan = plan_visit(pipeline.survey_pixels(detector, blocks()), detector)
+    plan = plan_visit(pipeline.measure_pixels(detector, blocks()), detector)
     composed = pipeline.finish(*pipeline.extract_visit(detector, plan, blocks()), plan, settings)
     even = counts[: len(counts) // 2 * 2].reshape(-1, counts[0].size)
     numbers = np.array_split(np.flatnonzero(pixels_in_use(detector.instrument)), 3)
@@ -48,12 +48,12 @@ def assert_same(composed, fast):
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 300, 1100])
-def test_random_reads(make_visit, instrument, rng, n):
+def test_light_curves_agree_on_random_reads(make_visit, instrument, rng, n):
     visit = make_visit(instrument, n, rng, jitter=0.03, curve=1 - 0.02 * (np.arange(n) > n / 2))
     assert_same(*calibrate_both(visit.counts, visit.detector))
 
 
-def test_an_odd_number_of_reads(make_visit, instrument, rng):
+def test_light_curves_agree_for_an_odd_number_of_reads(make_visit, instrument, rng):
     visit = make_visit(instrument, 20, rng)
     assert_same(*calibrate_both(visit.counts[:-1], replace_reads(visit.detector, 39)))
 
@@ -63,7 +63,7 @@ def replace_reads(detector, n):
 
 
 @pytest.mark.parametrize("brightness", [300.0, 400_000.0])
-def test_negative_and_strongly_bent_charges(make_visit, instrument, rng, brightness):
+def test_light_curves_agree_for_negative_and_strongly_nonlinear_charges(make_visit, instrument, rng, brightness):
     assert_same(*calibrate_both(*reads_of(make_visit(instrument, 60, rng, brightness=brightness))))
 
 
@@ -71,7 +71,7 @@ def reads_of(visit):
     return visit.counts, visit.detector
 
 
-def test_dead_columns_and_maps_that_are_no_numbers(make_visit, spectrometer, rng):
+def test_light_curves_agree_with_dead_columns_and_non_finite_maps(make_visit, spectrometer, rng):
     visit = make_visit(spectrometer, 30, rng)
     maps = visit.detector.maps
     dead, flat, dark = maps.dead.copy(), maps.flat.copy(), maps.dark.copy()
@@ -89,7 +89,7 @@ def only(curve, columns):
     return replace(curve, **{name: getattr(curve, name)[:, columns] for name in names})
 
 
-def test_saturation_in_the_trace_beside_it_and_for_good(make_visit, spectrometer, rng):
+def test_light_curves_agree_with_saturation_in_trace_and_background_rare_and_frequent(make_visit, spectrometer, rng):
     visit = make_visit(spectrometer, 200, rng)
     counts = visit.counts.copy()
     counts[81, 8, 10] = counts[100, 1, 12] = FULL_SCALE
@@ -100,7 +100,7 @@ def test_saturation_in_the_trace_beside_it_and_for_good(make_visit, spectrometer
 
 
 @pytest.mark.parametrize("shape", [(1, 2), (4, 3), (200, 5)])
-def test_running_median(rng, shape):
+def test_the_running_median_equals_that_of_numpy(rng, shape):
     values = np.round(rng.normal(size=shape), 1)  # with ties
     padded = np.pad(values, ((5, 5), (0, 0)), mode="edge")
     plain = np.median(np.lib.stride_tricks.sliding_window_view(padded, 11, axis=0), axis=-1)
@@ -120,7 +120,7 @@ def data(tmp_path_factory, make_visit):
 
 
 @pytest.mark.parametrize("held", [0, fused.HELD])
-def test_visits_from_files_held_in_memory_or_read_twice(data, monkeypatch, held):
+def test_light_curves_agree_for_visits_kept_in_memory_and_read_twice(data, monkeypatch, held):
     monkeypatch.setattr(fused, "HELD", held)
     monkeypatch.setattr(fused, "CHUNK", 50_000)
     composed = pipeline.calibrate_visit(data, "train", "11", 0, NATIVE)
@@ -129,7 +129,7 @@ def test_visits_from_files_held_in_memory_or_read_twice(data, monkeypatch, held)
     assert_same(composed.fgs1, fast.fgs1)
 
 
-def test_pixels_come_once_each_in_chunks(data, monkeypatch):
+def test_every_pixel_in_use_is_in_exactly_one_chunk(data, monkeypatch):
     monkeypatch.setattr(fused, "CHUNK", 50_000)
     signal = data.signal("train", "11", 0, AIRS)
     with closing(fused.Reader()) as reader:
@@ -142,7 +142,7 @@ def test_pixels_come_once_each_in_chunks(data, monkeypatch):
         np.testing.assert_array_equal(counts, whole[:, numbers].T)
 
 
-def test_a_visit_that_is_not_held_is_read_a_few_chunks_ahead_only(data, monkeypatch):
+def test_a_visit_not_kept_in_memory_is_read_only_a_few_chunks_ahead(data, monkeypatch):
     monkeypatch.setattr(fused, "HELD", 0)
     monkeypatch.setattr(fused, "CHUNK", 20_000)
     read = []
@@ -156,13 +156,13 @@ def test_a_visit_that_is_not_held_is_read_a_few_chunks_ahead_only(data, monkeypa
 
 
 def track(pixels, read):
-    """How many chunks have been read beyond those handed out, each time one is."""
+    """Number of chunks read beyond those yielded so far, at each chunk."""
     for handed_out, _ in enumerate(pixels):
         yield len(read) - handed_out
 
 
 @pytest.mark.parametrize("instrument", [AIRS, FGS1], ids=["AIRS", "FGS1"])
-def test_the_number_of_threads_changes_no_bit(data, monkeypatch, instrument):
+def test_the_result_does_not_depend_on_the_number_of_threads(data, monkeypatch, instrument):
     monkeypatch.setattr(fused, "CHUNK", 20_000)
     curves = []
     for threads in (1, 4):
@@ -174,8 +174,8 @@ def test_the_number_of_threads_changes_no_bit(data, monkeypatch, instrument):
         np.testing.assert_array_equal(getattr(one, field), getattr(four, field))
 
 
-def test_visits_side_by_side_share_no_memory(data):
-    """Buffers are used again once they are let go, and only then."""
+def test_concurrent_visits_share_no_buffers(data):
+    """Buffers are reused only after they have been released."""
     alone = fused.calibrate_visit(data, "train", "11", 0, NATIVE)
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda _: fused.calibrate_visit(data, "train", "11", 0, NATIVE), range(12)))

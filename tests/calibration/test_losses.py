@@ -1,4 +1,4 @@
-"""What can go wrong on the way: killed processes, a full disk, damaged files. The rest is done, and a rerun makes up for it."""
+"""Calibration under failures: killed processes, a full disk, damaged files. Other visits are unaffected; a rerun completes the rest."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import pytest
 
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.calibration.visits import calibrate_split
-from ariel_lib.io.archive import Archive
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.light_curves import load_light_curves
 
 SETTINGS = CalibrationSettings()
@@ -21,7 +21,7 @@ PATIENCE = 60  # s
 
 
 def copies(data: Path, root: Path, number: int) -> Path:
-    """A data set of `number` planets that are all planet 23."""
+    """A data set of `number` copies of planet 23."""
     (root / "train").mkdir(parents=True)
     for path in data.glob("*.*"):
         (root / path.name).symlink_to(path)
@@ -46,7 +46,7 @@ def wait_until(true) -> None:
         time.sleep(0.02)
 
 
-def test_a_killed_worker_costs_nothing(data, tmp_path):
+def test_all_visits_are_calibrated_although_a_worker_is_killed(data, tmp_path):
     root, killed = copies(data, tmp_path / "data", 6), []
 
     def kill_one(settled: int, total: int) -> None:
@@ -54,11 +54,11 @@ def test_a_killed_worker_costs_nothing(data, tmp_path):
             killed.append(active_children()[0])
             killed[0].kill()
 
-    report = calibrate_split(Archive(root), "train", tmp_path / "out", SETTINGS, workers=2, progress=kill_one)
+    report = calibrate_split(Dataset(root, "train", light_curves=tmp_path / "out"), SETTINGS, workers=2, progress=kill_one)
     assert killed and len(report.done) == 6 and not report.failed
 
 
-def test_a_killed_main_process_leaves_whole_files_and_no_orphans_and_a_rerun_does_the_rest(data, tmp_path):
+def test_a_killed_main_process_leaves_complete_files_and_no_orphans_and_a_rerun_completes_the_rest(data, tmp_path):
     root, out = copies(data, tmp_path / "data", 16), tmp_path / "out"
     main = subprocess.Popen(command(root, out, workers=2), start_new_session=True, stderr=subprocess.DEVNULL)
     wait_until(lambda: len(results(out)) >= 2)
@@ -69,7 +69,7 @@ def test_a_killed_main_process_leaves_whole_files_and_no_orphans_and_a_rerun_doe
     assert 2 <= len(before) < 16
     for path in before:
         load_light_curves(path)
-    report = calibrate_split(Archive(root), "train", out, SETTINGS)
+    report = calibrate_split(Dataset(root, "train", light_curves=out), SETTINGS)
     assert len(report.skipped) == len(before) and len(report.done) == 16 - len(before)
 
 
@@ -95,7 +95,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_fails_the_visits_without_room_and_no_other(data, tmp_path, small_disk):
+def test_on_a_full_disk_only_the_visits_without_space_fail(data, tmp_path, small_disk):
     root = copies(data, tmp_path / "data", 8)
     done = subprocess.run(command(root, small_disk), capture_output=True, text=True, check=False)
     outcome = json.loads(done.stdout)
@@ -106,7 +106,7 @@ def test_a_full_disk_fails_the_visits_without_room_and_no_other(data, tmp_path, 
         load_light_curves(path)
     assert not [path for path in (small_disk / "train").iterdir() if path.name.startswith(".")]
     subprocess.run(["mount", "-o", "remount,size=40m", str(small_disk)], check=True)
-    report = calibrate_split(Archive(root), "train", small_disk, SETTINGS)
+    report = calibrate_split(Dataset(root, "train", light_curves=small_disk), SETTINGS)
     assert not report.failed and len(report.skipped) == outcome["done"] and len(report.done) == 8 - outcome["done"]
 
 
@@ -125,13 +125,13 @@ def empty(content: bytes) -> bytes:
 
 @pytest.mark.parametrize("ruin", [cut, scramble, empty])
 @pytest.mark.parametrize("name", ["AIRS-CH0_signal_0.parquet", "FGS1_signal_0.parquet", "AIRS-CH0_calibration_0/linear_corr.parquet"])
-def test_a_damaged_file_fails_its_own_visit_by_name(data, tmp_path, ruin, name):
+def test_a_damaged_file_fails_its_own_visit_only_and_is_named(data, tmp_path, ruin, name):
     root = copies(data, tmp_path / "data", 1)
     for path in (data / "train" / "23").rglob("*.parquet"):
         copy = root / "train" / "200" / path.relative_to(data / "train" / "23")
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(ruin(path.read_bytes()) if str(copy).endswith(name) else path.read_bytes())
-    report = calibrate_split(Archive(root), "train", tmp_path / "out", SETTINGS)
+    report = calibrate_split(Dataset(root, "train", light_curves=tmp_path / "out"), SETTINGS)
     assert report.done == (("100", 0),)
     assert [(failure.planet_id, failure.visit) for failure in report.failed] == [("200", 0)]
     assert Path(name).name in report.failed[0].reason

@@ -1,4 +1,4 @@
-"""Without background and optimal weights, the composed steps and the kernel are the organisers' recipe."""
+"""Without background and optimal weights, both pipelines agree with the calibration recipe of the challenge's organisers."""
 
 import importlib.util
 from pathlib import Path
@@ -28,7 +28,7 @@ def organisers():
 
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory, make_visit):
-    """One visit with dead and hot pixels, whose reads are full of noise."""
+    """One noisy visit with dead and hot pixels."""
     root, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(8)
     for instrument, n in ((AIRS, 9), (FGS1, 40)):
         visit = make_visit(instrument, n, rng, brightness=400_000.0)
@@ -46,13 +46,13 @@ def simulated(tmp_path_factory, make_visit):
 @pytest.fixture(scope="module")
 def real():
     if not (DATA / "adc2025/train/342072318").is_dir():
-        pytest.skip("no real sample at hand")
+        pytest.skip("needs ../shared/data/adc2025")
     return Archive(DATA / "adc2025"), "342072318"
 
 
 @pytest.mark.parametrize("source", ["simulated", "real"])
 @pytest.mark.parametrize("instrument", [AIRS, FGS1], ids=["AIRS", "FGS1"])
-def test_sums_of_unmasked_pixels_are_the_organisers(organisers, source, instrument, request):
+def test_sums_of_unmasked_pixels_agree_with_the_organisers_recipe(organisers, source, instrument, request):
     archive, planet = request.getfixturevalue(source)
     theirs = organisers.calibrate(archive, "train", planet, 0, instrument)
     crop = slice(*(instrument.crop or (0, instrument.columns)))
@@ -73,7 +73,7 @@ def test_sums_of_unmasked_pixels_are_the_organisers(organisers, source, instrume
 
 
 def plain_sum(instrument, good) -> Plan:
-    """Weight 1 for every good pixel, and no background."""
+    """Plan with weight 1 for every good pixel and without background."""
     extraction = ExtractionPlan(instrument, good.astype(float), np.zeros((3, *good.shape)), np.ones(instrument.columns, bool))
-    nothing = BackgroundPlan(np.zeros((1, *good.shape)), np.ones((1, instrument.columns)), np.zeros((1, 1)))
-    return Plan(~good, nothing, extraction)
+    no_background = BackgroundPlan(np.zeros((1, *good.shape)), np.ones((1, instrument.columns)), np.zeros((1, 1)))
+    return Plan(~good, no_background, extraction)

@@ -1,4 +1,4 @@
-"""The composed pipeline: end to end on made-up reads, and on the real and third-party frames where they are at hand."""
+"""The calibration pipeline end to end: on simulated reads, and on external frames where they are available."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from ariel_lib.calibration.pipeline import (
     calibrate_visit,
     extract_visit,
     finish,
-    survey_pixels,
+    measure_pixels,
 )
 from ariel_lib.calibration.plan import plan_step, plan_visit
 from ariel_lib.instrument import FULL_SCALE
@@ -30,7 +30,7 @@ def calibrate(counts, detector, settings=NATIVE, block=16) -> LightCurve:
     def blocks():
         return (counts[first : first + block] for first in range(0, len(counts), block))
 
-    plan = plan_visit(survey_pixels(detector, blocks()), detector)
+    plan = plan_visit(measure_pixels(detector, blocks()), detector)
     return finish(*extract_visit(detector, plan, blocks()), plan, settings)
 
 
@@ -41,7 +41,7 @@ def light_of(visit, instrument) -> np.ndarray:
     return visit.light[:, first:last][:, ::-1]
 
 
-def test_a_noiseless_visit_comes_back(make_visit, instrument, rng):
+def test_the_light_of_a_noiseless_visit_is_recovered(make_visit, instrument, rng):
     curve = 1 - 0.02 * (np.abs(np.arange(80) - 40) < 15)
     visit = make_visit(instrument, 80, rng, noise=False, curve=curve, sky=7.0)
     found = calibrate(visit.counts, visit.detector)
@@ -50,7 +50,7 @@ def test_a_noiseless_visit_comes_back(make_visit, instrument, rng):
     assert not found.mask.any()
 
 
-def test_scatter_is_the_propagated_variance(make_visit, instrument, rng):
+def test_the_scatter_equals_the_propagated_variance(make_visit, instrument, rng):
     n = 600
     visit = make_visit(instrument, n, rng)
     found = calibrate(visit.counts, visit.detector)
@@ -61,7 +61,7 @@ def test_scatter_is_the_propagated_variance(make_visit, instrument, rng):
 
 
 @pytest.mark.parametrize("row", [7, 8])
-def test_a_dead_pixel_moves_neither_scatter_nor_depth(make_visit, spectrometer, rng, row):
+def test_a_dead_pixel_changes_neither_scatter_nor_depth(make_visit, spectrometer, rng, row):
     n, column = 400, 12
     transit = np.where(np.arange(n) < n // 2, 1.0, 0.98)
     visit = make_visit(spectrometer, n, rng, curve=transit, jitter=0.02, brightness=200_000.0)
@@ -78,7 +78,7 @@ def test_a_dead_pixel_moves_neither_scatter_nor_depth(make_visit, spectrometer, 
     assert not found.mask[:, w].any()
 
 
-def test_an_odd_last_read_is_dropped_and_blocks_do_not_matter(make_visit, instrument, rng):
+def test_an_unpaired_last_read_is_dropped_and_the_block_size_has_no_effect(make_visit, instrument, rng):
     visit = make_visit(instrument, 21, rng)
     whole = calibrate(visit.counts, visit.detector, block=64)
     odd = calibrate(np.concatenate([visit.counts, visit.counts[:1]]), visit.detector, block=6)
@@ -91,7 +91,7 @@ def test_a_single_pair_is_calibrated(make_visit, instrument, rng):
     assert len(found.time) == 1 and np.isfinite(found.flux).all() and np.isfinite(found.variance).all()
 
 
-def test_an_all_dead_column_is_masked_not_nan(make_visit, spectrometer, rng):
+def test_an_all_dead_column_is_masked_and_finite(make_visit, spectrometer, rng):
     visit = make_visit(spectrometer, 20, rng)
     dead = visit.detector.maps.dead.copy()
     dead[:, 9] = True
@@ -108,57 +108,57 @@ def test_a_saturated_sample_is_masked_in_its_column(make_visit, spectrometer, rn
     assert np.argwhere(found.mask).tolist() == [[40, spectrometer.crop[1] - 1 - 10]]
 
 
-def test_a_faint_star_with_negative_charges_stays_unbiased(make_visit, spectrometer, rng):
+def test_a_faint_star_with_negative_charges_is_unbiased(make_visit, spectrometer, rng):
     n = 1000
     visit = make_visit(spectrometer, n, rng, brightness=600.0)
     found = calibrate(visit.counts, visit.detector)
     light = light_of(visit, spectrometer)[0]
-    scale = found.flux.mean(0) / light  # weights from a noisy profile: a constant of each column
+    scale = found.flux.mean(0) / light  # weights from a noisy profile: a constant factor per column
     np.testing.assert_allclose(scale, 1, atol=0.1)
     assert np.all(found.variance_poisson >= 0)
     assert np.mean(found.flux.var(0, ddof=1) / found.variance.mean(0)) == pytest.approx(1, abs=0.06)
 
 
-def test_bins_are_a_view_of_the_same_run(make_visit, spectrometer, rng):
+def test_binned_light_curves_are_means_of_the_native_cadence(make_visit, spectrometer, rng):
     visit = make_visit(spectrometer, 40, rng)
     native = calibrate(visit.counts, visit.detector)
     binned = calibrate(visit.counts, visit.detector, CalibrationSettings(airs_samples=10))
     np.testing.assert_allclose(binned.flux, native.flux.reshape(10, 4, -1).mean(1), rtol=1e-6)
 
 
-def test_plan_step_looks_at_a_thousand_samples_or_all():
+def test_plan_step_selects_about_a_thousand_samples_or_all():
     assert [plan_step(n) for n in (1, 2047, 5625, 67500)] == [1, 1, 5, 65]
 
 
-# Frames that this project did not make
+# External frames
 
 
 @pytest.fixture(scope="module")
 def real():
     if not (DATA / "adc2025/train/342072318").is_dir():
-        pytest.skip("no real sample at hand")
+        pytest.skip("needs ../shared/data/adc2025")
     return calibrate_visit(Archive(DATA / "adc2025"), "train", "342072318", 0, NATIVE)
 
 
-def test_real_airs_scatter_is_the_propagated_sigma(real):
+def test_the_scatter_of_real_airs_samples_equals_the_propagated_sigma(real):
     flux = real.airs.flux.astype(float)
     white = flux.sum(1)
     sigma = np.sqrt(real.airs.variance.sum(1).mean())
     assert white.std(ddof=1) == pytest.approx(sigma, rel=0.15)
     ratio = flux.std(0, ddof=1) / np.sqrt(real.airs.variance.mean(0))
     assert np.median(ratio) == pytest.approx(1, abs=0.05)
-    assert ratio.max() < 1 + 5 / np.sqrt(2 * len(flux))  # no column ruined: all within sampling error of 25 samples
+    assert ratio.max() < 1 + 5 / np.sqrt(2 * len(flux))  # every column within the sampling error of 25 samples
 
 
-def test_real_fgs1_excess_is_pointing(real):
+def test_the_excess_noise_of_real_fgs1_samples_follows_the_centroid(real):
     flux, centroid = real.fgs1.flux.astype(float), real.fgs1.centroid.astype(float)
     sigma = np.sqrt(real.fgs1.variance.mean())
-    moves = np.column_stack([np.ones(len(flux)), centroid, centroid**2])
-    left = flux - moves @ np.linalg.lstsq(moves, flux, rcond=None)[0]
+    design = np.column_stack([np.ones(len(flux)), centroid, centroid**2])
+    residual = flux - design @ np.linalg.lstsq(design, flux, rcond=None)[0]
     assert flux.std(ddof=1) / sigma > 1.4
-    assert np.sqrt((left**2).sum() / (len(flux) - 5)) / sigma < 1.35
+    assert np.sqrt((residual**2).sum() / (len(flux) - 5)) / sigma < 1.35
 
 
-def test_real_times_are_mid_exposure(real):
+def test_times_of_real_samples_are_mid_exposure(real):
     np.testing.assert_allclose(real.airs.time[:2] * 3600, [0.2 + 2.2, 5.0 + 2.2], atol=0.01)
     np.testing.assert_allclose(real.fgs1.time[:2] * 3600, [0.2 + 0.05, 0.6 + 0.05], atol=0.01)

@@ -1,4 +1,4 @@
-"""Each step from counts to flat-fielded samples: exact, pure, with the variance that Monte Carlo finds."""
+"""Each calibration step from counts to flat-fielded samples: exact, pure, with variances that agree with Monte Carlo."""
 
 import copy
 
@@ -30,7 +30,7 @@ def test_to_electrons_inverts_the_converter_and_masks_full_scale():
     np.testing.assert_allclose(frames.variance_read, 13.0**2 + (1 / 0.4369) ** 2 / 12)
 
 
-def test_evaluate_is_numpy_polynomial_and_its_derivative(rng):
+def test_evaluate_equals_numpy_polynomial_and_its_derivative(rng):
     coefficients = rng.normal(size=(6, 3, 4))
     signal = rng.normal(size=(7, 3, 4))
     value, slope = evaluate(coefficients, signal)
@@ -48,14 +48,14 @@ def test_linearity_scales_read_variance_by_the_squared_derivative():
     np.testing.assert_allclose(corrected.variance_poisson, 110.0)
 
 
-def test_dark_leaves_its_poisson_noise():
+def test_dark_subtraction_keeps_the_poisson_variance():
     frames = frames_of(np.full((2, 1, 1), 50.0), poisson=50.0)
     result = subtract_dark(frames, np.array([[2.0]]), np.array([0.1, 4.5]))
     np.testing.assert_allclose(result.signal.ravel(), [49.8, 41.0])
     np.testing.assert_allclose(result.variance_poisson, 50.0)
 
 
-def test_cds_shares_poisson_noise_and_adds_read_noise():
+def test_cds_subtracts_poisson_variances_and_adds_read_variances():
     frames = Frames(
         np.array([10.0, 110.0, 10.0, 4.0, 7.0]).reshape(5, 1, 1),
         np.array([10.0, 110.0, 10.0, 4.0, 7.0]).reshape(5, 1, 1),
@@ -64,17 +64,17 @@ def test_cds_shares_poisson_noise_and_adds_read_noise():
     )
     samples = difference_reads(frames)
     assert samples.signal.ravel().tolist() == [100.0, -6.0]  # the fifth read has no partner
-    assert samples.variance_poisson.ravel().tolist() == [100.0, 0.0]  # noise makes charge negative, never variance
+    assert samples.variance_poisson.ravel().tolist() == [100.0, 0.0]  # noise can make the charge negative, but not the variance
     assert samples.variance_read.ravel().tolist() == [338.0, 338.0]
     assert samples.mask.ravel().tolist() == [False, True]
 
 
-def test_sample_times_are_the_middle_of_the_ramp_after_the_second_stamp():
+def test_sample_times_are_half_a_ramp_after_the_second_time_stamp():
     times = sample_times(np.array([0.1, 0.2, 4.9, 5.0, 9.7]) / 3600, np.array([0.1, 4.5, 0.1, 4.5, 0.1]))
     np.testing.assert_allclose(times * 3600, [2.4, 7.2])
 
 
-def test_flat_keeps_bad_pixels_finite_and_masked():
+def test_flat_division_keeps_bad_pixels_finite_and_masks_them():
     bad = np.array([[False, True]])
     result = divide_flat(frames_of(np.full((3, 1, 2), 8.0)), np.array([[0.5, 0.0]]), bad)
     np.testing.assert_allclose(result.signal[0, 0], [16.0, 8.0])
@@ -91,7 +91,7 @@ def test_reduction_inverts_a_noiseless_visit(make_visit, instrument, rng):
     np.testing.assert_allclose(total, expected, rtol=1e-6)
 
 
-def test_reduction_scatters_as_its_variances_say(make_visit, instrument, rng):
+def test_the_scatter_of_reduced_samples_equals_their_variance(make_visit, instrument, rng):
     n = 400
     visit = make_visit(instrument, n, rng, brightness=400_000.0)
     frames = reduce_reads(visit.counts, visit.detector, 0)
@@ -102,7 +102,7 @@ def test_reduction_scatters_as_its_variances_say(make_visit, instrument, rng):
     assert ratio.mean() == pytest.approx(1, abs=0.02)
 
 
-def test_steps_leave_their_inputs_alone(make_visit, spectrometer, rng):
+def test_steps_leave_their_inputs_unchanged(make_visit, spectrometer, rng):
     visit = make_visit(spectrometer, 3, rng)
     before = copy.deepcopy((visit.counts, visit.detector.maps))
     reduce_reads(visit.counts, visit.detector, 0)

@@ -1,4 +1,4 @@
-"""Many visits on disk: everything is settled once, nothing done is lost, a failure names its reason."""
+"""Calibration of many visits: results are kept and reused, failures are listed with their reason."""
 
 import json
 from dataclasses import replace
@@ -10,6 +10,7 @@ from ariel_lib.calibration.fused import calibrate_visit
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.calibration.visits import calibrate_split
 from ariel_lib.io.archive import Archive
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import light_curves_path
 from ariel_lib.io.light_curves import load_light_curves
 
@@ -26,7 +27,7 @@ def test_all_visits_are_calibrated_and_a_rerun_skips_them(data, tmp_path, worker
     assert report.done == tuple(VISITS) and not report.skipped and not report.failed
     assert calls == [(0, 3), (1, 3), (2, 3), (3, 3)]
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "train").glob("*.safetensors")}
-    again = calibrate_split(archive, "train", tmp_path, SETTINGS, workers=workers)
+    again = calibrate_split(Dataset(archive.root, "train", light_curves=tmp_path), SETTINGS, workers=workers)
     assert again.skipped == tuple(VISITS) and not again.done
     assert written == {path: path.stat().st_mtime_ns for path in (tmp_path / "train").glob("*.safetensors")}
     saved = load_light_curves(light_curves_path(tmp_path, "train", "11", 1))
@@ -34,17 +35,17 @@ def test_all_visits_are_calibrated_and_a_rerun_skips_them(data, tmp_path, worker
     np.testing.assert_array_equal(saved.airs.flux, direct.airs.flux)
 
 
-def test_only_what_is_stale_missing_or_damaged_is_done_again(data, tmp_path):
+def test_only_outdated_missing_and_damaged_files_are_made_again(data, tmp_path):
     archive = Archive(data)
-    calibrate_split(archive, "train", tmp_path, SETTINGS)
+    calibrate_split(Dataset(archive.root, "train", light_curves=tmp_path), SETTINGS)
     light_curves_path(tmp_path, "train", "11", 0).unlink()
     light_curves_path(tmp_path, "train", "11", 1).write_bytes(b"half a file")
-    assert calibrate_split(archive, "train", tmp_path, SETTINGS).done == (("11", 0), ("11", 1))
-    assert len(calibrate_split(archive, "train", tmp_path, replace(SETTINGS, clip_sigma=5.0)).done) == 3
-    assert calibrate_split(archive, "train", tmp_path, SETTINGS, planets=["23"]).done == (("23", 0),)
+    assert calibrate_split(Dataset(archive.root, "train", light_curves=tmp_path), SETTINGS).done == (("11", 0), ("11", 1))
+    assert len(calibrate_split(Dataset(archive.root, "train", light_curves=tmp_path), replace(SETTINGS, clip_sigma=5.0)).done) == 3
+    assert calibrate_split(Dataset(archive.root, "train", planets=["23"], light_curves=tmp_path), SETTINGS).done == (("23", 0),)
 
 
-def test_a_failing_visit_is_listed_with_its_reason_and_stops_no_other(data, tmp_path):
+def test_a_failed_visit_is_listed_with_its_reason_and_others_are_calibrated(data, tmp_path):
     root = tmp_path / "data"
     root.mkdir()
     for path in data.iterdir():
@@ -57,7 +58,7 @@ def test_a_failing_visit_is_listed_with_its_reason_and_stops_no_other(data, tmp_
     (root / "train" / "23" / "AIRS-CH0_signal_0.parquet").unlink()
     (root / "train" / "23" / "AIRS-CH0_signal_0.parquet").write_bytes(b"PAR1 truncated")
     (root / "train" / "77").mkdir()
-    report = calibrate_split(Archive(root), "train", tmp_path / "out", SETTINGS)
+    report = calibrate_split(Dataset(root, "train", light_curves=tmp_path / "out"), SETTINGS)
     assert report.done == (("11", 0),)
     reasons = {(failure.planet_id, failure.visit): failure.reason for failure in report.failed}
     assert set(reasons) == {("11", 1), ("23", 0), ("77", None)}

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ariel_lib import __version__
+from ariel_lib.calibration.visits import Failure
 from ariel_lib.cli import app
 from ariel_lib.io.layout import Spectra
 from ariel_lib.io.submission import write_submission
@@ -107,7 +108,7 @@ def test_a_fault_of_the_program_keeps_its_traceback(tmp_path, monkeypatch):
 
 
 def test_calibrate_lists_failed_visits_and_exits_with_1(tmp_path, monkeypatch):
-    failed = SimpleNamespace(planet_id="7", visit=1, reason="truncated")
+    failed = Failure("7", 1, "truncated")
     report = SimpleNamespace(done=[("7", 0)], skipped=[], failed=[failed])
     engine = SimpleNamespace(calibrate_split=lambda *arguments, **settings: report)
     monkeypatch.setitem(sys.modules, "ariel_lib.calibration.visits", engine)
@@ -116,7 +117,7 @@ def test_calibrate_lists_failed_visits_and_exits_with_1(tmp_path, monkeypatch):
     assert json.loads(result.stdout) == {
         "done": 1,
         "skipped": 0,
-        "failed": [{"planet_id": "7", "visit": 1, "reason": "truncated"}],
+        "failed": [{"planet_id": "7", "visit": 1, "reason": "truncated", "traceback": ""}],
     }
 
 

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from ariel_lib.diagnostics.calibration_quality import summarise_curve, summarise_visits
+from ariel_lib.instrument import AIRS, FGS1
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import CalibrationMaps, light_curves_path
 from ariel_lib.io.light_curves import LightCurve, LightCurves, save_light_curves
+from ariel_lib.io.writer import write_calibration_maps
 
 
 def make_curve(slope=0.0, factor=1.0, n=4000):
@@ -43,17 +46,18 @@ def test_bad_pixels_are_counted_where_there_are_frames(tmp_path):
     for planet in ("1", "2"):
         save_light_curves(light_curves_path(tmp_path, "test", planet, 0), LightCurves(planet, 0, fgs1=fgs1, airs=airs))
 
-    class Frames:
-        def planets(self, split):
-            return ("1",)
-
-        def calibration_maps(self, split, planet, visit, instrument):
-            shape = instrument.rows, instrument.columns
-            dead = np.zeros(shape, bool)
-            dead[0] = True
-            return CalibrationMaps(np.zeros(shape), np.ones(shape), np.ones(shape), dead, np.ones((6, *shape)))
-
-    table = summarise_visits(tmp_path, "test", ["1", "2"], Frames()).set_index("planet")
+    for instrument in (AIRS, FGS1):
+        shape = instrument.rows, instrument.columns
+        dead = np.zeros(shape, bool)
+        dead[0] = True
+        maps = CalibrationMaps(np.zeros(shape), np.ones(shape), np.ones(shape), dead, np.ones((6, *shape)))
+        write_calibration_maps(tmp_path, "test", "1", 0, instrument, maps)
+    dataset = Dataset(tmp_path, planets=["1", "2"], light_curves=tmp_path)
+    table, failed = summarise_visits(dataset)
+    assert not failed
+    table = table.set_index("planet")
     assert table.loc["1", "bad_pixels_percent"].tolist() == pytest.approx([100 / 32] * 2)
     assert table.loc["2", "bad_pixels_percent"].isna().all()
-    assert summarise_visits(tmp_path, "test", ["1"])["bad_pixels_percent"].isna().all()
+    light_curves_path(tmp_path, "test", "2", 0).write_bytes(b"cut")
+    table, failed = summarise_visits(dataset)
+    assert set(table["planet"]) == {"1"} and "damaged" in failed["2"].reason

@@ -11,6 +11,7 @@ from ariel_lib.instrument import spectrum_wavelengths
 from ariel_lib.io.layout import Spectra
 from ariel_lib.io.storage import save_arrays
 from ariel_lib.io.submission import write_submission
+from ariel_lib.io.submission_record import SubmissionRecord
 from ariel_lib.io.writer import write_spectra, write_stars, write_wavelengths
 from ariel_lib.simulator.star import draw_star
 
@@ -55,8 +56,9 @@ def gathered(tmp_path, monkeypatch):
     monkeypatch.setattr(collect, "draw_dashboard", draw)
     submission = write_run(tmp_path, 6)
 
-    def run(**settings):
-        collect.diagnose(submission=submission, outdir=tmp_path / "diagnostics", **settings)
+    def run(weights=None, truth=None):
+        record = SubmissionRecord.of(submission, weights, truth)
+        collect.diagnose(record, record.dataset(), tmp_path / "diagnostics")
         return seen["given"]
 
     return submission, run

@@ -18,6 +18,7 @@ from ariel_lib.evaluation import ablation
 from ariel_lib.evaluation.ablation import load_grid
 from ariel_lib.evaluation.leaderboard import ranked
 from ariel_lib.evaluation.score import evaluate_submission
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.prediction.predict import predict
 from ariel_lib.provenance.record import verify_run
 
@@ -194,7 +195,7 @@ def test_a_planet_s_shares_average_to_the_score(tmp_path, monkeypatch):
     ablate(tmp_path / "grid.yaml", [f"data.root={data}", "calibration.workers=1", *SMALL], truth=data / "test.csv", log=str)
     table = pd.read_csv(tmp_path / "out" / "leaderboard.csv")
     weights = next((tmp_path / "out").glob("points/*/weights.safetensors"))
-    predict(data=data, split="test", weights=weights, out=tmp_path / "submission.csv")
+    predict(Dataset(data), weights=weights, out=tmp_path / "submission.csv")
     found = evaluate_submission(tmp_path / "submission.csv", data / "test.csv", train_labels=data / "train.csv")
     assert table["test"][0] == pytest.approx(found["score"], abs=1e-6)
 

@@ -10,6 +10,7 @@ from ariel_lib.evaluation.oracle import ORACLES
 from ariel_lib.metrics import bootstrap_error, naive_answer, score
 from ariel_lib.models.baselines import NetworkBaseline, RidgeBaseline, answer_of
 from ariel_lib.training import loop
+from ariel_lib.training.examples import training_set
 
 
 def planets(n, rng, wavelengths=12):
@@ -77,7 +78,7 @@ def test_one_command_compares_all_on_a_tiny_set(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "DRAWS_AN_EPOCH", 8)
     small = ["model.d_model=16", "model.d_state=4", "model.hidden=8", "model.gnn_layers=1", "model.ssm_depth=1", "training.epochs=1"]
     settings = load_config(None, [f"data.root={tmp_path / 'data'}", f"training.out={tmp_path / 'out'}", "calibration.workers=1", *small])
-    result = comparison.compare(settings, tmp_path / "data" / "test.csv", log=lambda line: None)
+    result = comparison.compare(training_set(settings), settings, tmp_path / "data" / "test.csv", log=lambda line: None)
     assert result["planets"] == {"training": 9, "test": 3}
     rows = (tmp_path / "out" / "comparison.md").read_text().splitlines()[2:]
     names = [row.split(" | ")[0].strip("| ") for row in rows]

@@ -3,19 +3,22 @@
 import json
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from ariel_lib.commands import run_intervals
 from ariel_lib.config import ConfigError, load_config
 from ariel_lib.evaluation import intervals
-from ariel_lib.evaluation.intervals import train_intervals
 from ariel_lib.io.archive import Archive
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.submission import read_submission
 from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.prediction.predict import predict
 from ariel_lib.training import loop
+from ariel_lib.training.examples import training_set
 from ariel_lib.uncertainty.conformal import TooFewPlanets, planets_needed
 from ariel_lib.uncertainty.corel import halves, train_corel
 from ariel_lib.uncertainty.temperature import folds_of_planets
@@ -33,7 +36,8 @@ def trained(tmp_path_factory):
     settings += ["training.validation_fraction=0.82", "symbolic.resolution.weight=0.01", "symbolic.lensing_bump.weight=0.01"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "DRAWS_AN_EPOCH", 8)
-        weights = loop.train(load_config(None, settings), log=lambda line: None)["weights"]
+        config = load_config(None, settings)
+        weights = loop.train(training_set(config), config, log=lambda line: None)["weights"]
     return root, weights
 
 
@@ -47,8 +51,8 @@ def test_training_says_whom_it_held_out(trained):
 def test_intervals_tables_and_a_checkpoint_whose_sigmas_they_make(trained, monkeypatch):
     root, weights = trained
     monkeypatch.setattr(intervals, "train_corel", partial(train_corel, steps=20))
-    before = predict(data=root / "data", split="test", weights=weights, out=root / "before" / "submission.csv")
-    result = train_intervals(weights=weights, outdir=root / "out", q=0.8, update=True)
+    before = predict(Dataset(root / "data"), weights=weights, out=root / "before" / "submission.csv")
+    result = run_intervals(weights=Path(weights), outdir=root / "out", q=0.8, update=True)
     table = pd.read_csv(root / "out" / "intervals.csv", dtype={"planet_id": str})
     assert set(table.planet_id) == set(Checkpoint.load(weights).held_out[0])
     assert (table.marginal_lower_wl_5 < table.marginal_upper_wl_5).all()
@@ -56,7 +60,7 @@ def test_intervals_tables_and_a_checkpoint_whose_sigmas_they_make(trained, monke
     assert json.loads((root / "out" / "coverage.json").read_text())["marginal"] == result["marginal"]
     assert set(result["marginal"]["groups"]) == {"0", "1", "2"} and 0.5 < result["marginal"]["marginal"] <= 1
     assert set(result["score"]) == {"temperature", "corel"}
-    after = predict(data=root / "data", split="test", weights=weights, out=root / "after" / "submission.csv")
+    after = predict(Dataset(root / "data"), weights=weights, out=root / "after" / "submission.csv")
     (_, mean, sigma), (_, other_mean, other_sigma) = (read_submission(r["submission"]) for r in (before, after))
     assert np.array_equal(mean, other_mean) and not np.allclose(sigma, other_sigma)
     assert (other_sigma > 0).all() and np.isfinite(other_sigma).all()
@@ -69,7 +73,7 @@ def test_few_planets_give_infinite_intervals_one_warning_and_no_update(trained, 
     few = tmp_path / "weights.safetensors"
     replace(checkpoint, held_out=(checkpoint.held_out[0][:5],)).save(few)
     before = few.read_bytes()
-    result = train_intervals(weights=few, outdir=tmp_path / "out", q=0.8)
+    result = run_intervals(weights=Path(few), outdir=tmp_path / "out", q=0.8)
     table = pd.read_csv(tmp_path / "out" / "intervals.csv")
     assert len(table) == 5 and np.isinf(table.filter(like="upper")).all().all()
     assert result["marginal"]["infinite"] == result["joint"]["infinite"] == 1 and set(result["score"]) == {"temperature"}
@@ -78,11 +82,11 @@ def test_few_planets_give_infinite_intervals_one_warning_and_no_update(trained, 
     assert len(said) == 1 and "infinite intervals for 5 of 5 planets" in said[0] and "it takes 10" in said[0]
     assert not [warning for warning in recwarn if warning.category is TooFewPlanets]
     with pytest.raises(ConfigError, match="is left as it is: 5 held-out planets are too few"):
-        train_intervals(weights=few, outdir=tmp_path / "out", q=0.8, update=True)
+        run_intervals(weights=Path(few), outdir=tmp_path / "out", q=0.8, update=True)
     assert few.read_bytes() == before
     replace(checkpoint, held_out=(checkpoint.held_out[0][:3],)).save(few)
     with pytest.raises(ConfigError, match="expected at least 4 held-out planets, found 3"):
-        train_intervals(weights=few, outdir=tmp_path / "out", q=0.8)
+        run_intervals(weights=Path(few), outdir=tmp_path / "out", q=0.8)
 
 
 def test_as_many_planets_as_the_warning_asks_for_are_enough():
@@ -98,4 +102,4 @@ def test_a_folder_without_the_held_out_planets_is_refused(trained, tmp_path):
     dataset = pytest.importorskip("ariel_lib.simulator.dataset")
     dataset.simulate_dataset(tmp_path / "other", n_planets=2, n_test=1, seed=9, size="toy", level="lightcurves")
     with pytest.raises(ConfigError, match="held out 28 planets, of which"):
-        train_intervals(weights=weights, outdir=tmp_path, q=0.8, data=tmp_path / "other")
+        run_intervals(weights=Path(weights), outdir=tmp_path, q=0.8, data=tmp_path / "other")

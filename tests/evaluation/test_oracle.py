@@ -7,6 +7,7 @@ import pytest
 
 from ariel_lib.evaluation.oracle import ORACLES, oracle_answers, read_truth
 from ariel_lib.io.archive import Archive
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.tables import read_spectra
 
 
@@ -22,7 +23,7 @@ def test_who_knows_more_is_surer_and_all_are_honest(data):
     archive = Archive(data)
     planets = sorted(read_truth(data, "test"))
     truth = read_spectra(data / "test.csv").of(planets)
-    found = oracle_answers(archive, "test", planets, data / "lightcurves", archive.labels().depth)
+    found = oracle_answers(Dataset(data, planets=planets), archive.labels().depth)
     for (_, sigma), (_, wider) in pairwise(found[name] for name in ORACLES):
         assert np.median(sigma / wider) < 1 and (sigma < 1.05 * wider).mean() > 0.9
     for mean, stated in found.values():

@@ -8,6 +8,7 @@ import pytest
 
 from ariel_lib.evaluation.physics_check import check_submission, make_rule_context
 from ariel_lib.io.archive import Archive
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import light_curves_path, list_light_curves
 from ariel_lib.io.light_curves import load_light_curves
 from ariel_lib.io.submission import write_submission
@@ -38,7 +39,7 @@ def submission(data, tmp_path_factory):
 
 def test_check_writes_a_line_for_each_violation_and_a_row_for_each_rule(data, submission, tmp_path):
     path, ids = submission
-    summary = check_submission(path, data, tmp_path)
+    summary = check_submission(path, Dataset(data), tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "violations.jsonl").read_text().splitlines()]
     ripple = [line for line in lines if line.get("rule") == "resolution"]
     assert {line["planet"] for line in ripple} == {ids[1]}
@@ -49,7 +50,7 @@ def test_check_writes_a_line_for_each_violation_and_a_row_for_each_rule(data, su
     fft = next(row for row in summary["rules"] if row["rule"] == "resolution")
     assert (fft["planets"], fft["bins"], fft["worst"]) == (1, len(ripple), ids[1])
     assert abs(fft["ppm"]) == pytest.approx(1000, rel=0.3)
-    assert (summary["planets"], summary["detections"]) == (6, 6)
+    assert (summary["planets"], summary["with_light_curves"]) == (6, 6)
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
 
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ariel_lib.execution.workers import WorkerDiedError, WorkerPool, local_pool, run_tasks
+from ariel_lib.execution.workers import Failure, WorkerDiedError, WorkerPool, local_pool, run_tasks
 
 # Tasks are Python expressions and the work is eval: both reach a spawned process without this file.
 DIE = "__import__('os')._exit(9)"
@@ -14,32 +14,41 @@ HANG = "__import__('os').kill(__import__('os').getpid(), __import__('signal').SI
 WHO = "str(__import__('os').getpid())"
 
 
+class Death(BaseException):
+    """The end of a worker: nothing that the work itself raises."""
+
+
 def threads(size: int) -> WorkerPool:
-    return WorkerPool(size, lambda: ThreadPoolExecutor(1), LookupError)
+    return WorkerPool(size, lambda: ThreadPoolExecutor(1), Death)
+
+
+def outcomes(settled):
+    """task → its result, or the reason why it has none."""
+    return {one.task: one.failure.reason if one.failure else one.result for one in settled}
 
 
 @pytest.mark.parametrize("workers", [1, 2, threads(3)], ids=["here", "processes", "pool"])
 def test_every_task_settles_once(workers):
     settled = list(run_tasks(["None", "'no file'", "str(3)"], eval, workers))
-    assert sorted(settled) == [("'no file'", "no file"), ("None", None), ("str(3)", "3")]
+    assert len(settled) == 3 and outcomes(settled) == {"'no file'": "no file", "None": None, "str(3)": "3"}
 
 
 def test_workers_run_one_thread_each_and_this_process_keeps_its_own_environment(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    settled = dict(run_tasks(["__import__('os').environ['OMP_NUM_THREADS']"], eval, 2))
+    settled = outcomes(run_tasks(["__import__('os').environ['OMP_NUM_THREADS']"], eval, 2))
     assert list(settled.values()) == ["1"] and os.environ["OMP_NUM_THREADS"] == "3"
 
 
-def test_only_the_task_that_kills_its_worker_is_given_up():
+def test_only_the_task_that_kills_its_worker_fails():
     tasks = [f"str({n})" for n in range(4)]
-    settled = dict(run_tasks([*tasks[:2], DIE, *tasks[2:]], eval, 2))
+    settled = outcomes(run_tasks([*tasks[:2], DIE, *tasks[2:]], eval, 2))
     assert "a worker died each time" in settled.pop(DIE)
     assert settled == {task: str(n) for n, task in enumerate(tasks)}
 
 
 def test_many_deaths_in_a_row_leave_nothing_waiting():
     tasks = [f"{DIE} or {n}" for n in range(3)] + [f"str({n})" for n in range(3)]
-    settled = dict(run_tasks(tasks, eval, 2))
+    settled = outcomes(run_tasks(tasks, eval, 2))
     assert [reason.startswith("a worker died") for _, reason in sorted(settled.items())] == [True] * 3 + [False] * 3
 
 
@@ -49,9 +58,9 @@ def test_a_task_whose_worker_died_is_tried_once_more_alone_after_the_others():
     def work(task):
         tried.append(task)
         if task in "ab":
-            raise KeyError(task)
+            raise Death(task)
 
-    settled = dict(run_tasks(["a", "b", "c", "d"], work, threads(2)))
+    settled = outcomes(run_tasks(["a", "b", "c", "d"], work, threads(2)))
     assert sorted(tried) == sorted("aabbcd") and set(tried[-2:]) == {"a", "b"}
     assert {task for task, reason in settled.items() if reason} == {"a", "b"}
 
@@ -62,19 +71,26 @@ def test_a_death_blamed_on_the_innocent_costs_them_nothing():
     def work(task):
         if task not in accused:
             accused.append(task)
-            raise KeyError(task)
+            raise Death(task)
 
-    assert dict(run_tasks(["a", "b", "c"], work, threads(3))) == {"a": None, "b": None, "c": None}
-
-
-def test_a_defect_is_raised_not_reported():
-    with pytest.raises(ZeroDivisionError):
-        list(run_tasks(["1 / 0", "None"], eval, 2))
+    assert outcomes(run_tasks(["a", "b", "c"], work, threads(3))) == {"a": None, "b": None, "c": None}
 
 
-def test_a_crew_keeps_its_workers_from_one_set_of_tasks_to_the_next_and_ends_them_when_it_closes():
+@pytest.mark.parametrize("workers", [1, 2], ids=["here", "processes"])
+def test_an_exception_fails_its_own_task_and_one_that_nothing_foresaw_keeps_its_traceback(workers):
+    missing = "open('/no/such/file')"
+    refused = "(_ for _ in ()).throw(__import__('ariel_lib.errors').errors.SpectraMindError('expected a star'))"
+    settled = {one.task: one for one in run_tasks(["1 / 0", missing, refused, "7"], eval, workers)}
+    assert settled["7"].result == 7 and settled["7"].failure is None
+    defect = settled["1 / 0"].failure
+    assert defect.reason == "ZeroDivisionError: division by zero" and "Traceback" in defect.traceback
+    assert settled[missing].failure.reason.startswith("FileNotFoundError") and not settled[missing].failure.traceback
+    assert settled[refused].failure == Failure("expected a star")
+
+
+def test_a_pool_keeps_its_workers_from_one_set_of_tasks_to_the_next_and_ends_them_when_it_closes():
     with local_pool(2) as pool:
-        first, second = ({who for _, who in run_tasks([WHO, f"{WHO} "], eval, pool)} for _ in range(2))
+        first, second = ({one.result for one in run_tasks([WHO, f"{WHO} "], eval, pool)} for _ in range(2))
     assert second == first and str(os.getpid()) not in first
     for pid in map(int, first):
         with pytest.raises(ProcessLookupError):
@@ -83,17 +99,17 @@ def test_a_crew_keeps_its_workers_from_one_set_of_tasks_to_the_next_and_ends_the
         list(run_tasks([WHO], eval, pool))
 
 
-def test_a_worker_that_hangs_is_ended_and_only_its_task_given_up():
+def test_a_worker_that_hangs_is_ended_and_only_its_task_fails():
     with local_pool(2) as pool:
         list(run_tasks(["None", "None "], eval, pool))
         pool.patience = 1.0  # not before they have started
-        settled = dict(run_tasks([HANG, "'a'"], eval, pool))
+        settled = outcomes(run_tasks([HANG, "'a'"], eval, pool))
     assert "a worker died each time" in settled[HANG] and settled["'a'"] == "a"
 
 
 def test_a_worker_loads_what_it_is_told_to_before_its_first_task():
     with local_pool(2, imports=("colorsys",)) as pool:
-        assert {answer for _, answer in run_tasks(["str('colorsys' in __import__('sys').modules)"], eval, pool)} == {"True"}
+        assert {one.result for one in run_tasks(["str('colorsys' in __import__('sys').modules)"], eval, pool)} == {"True"}
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from astropy.table import Table
 from ariel_lib.io.checksums import sha256
 from ariel_lib.io.storage import save_arrays
 from ariel_lib.io.submission import write_submission
+from ariel_lib.io.submission_record import SubmissionRecord
 from ariel_lib.prediction.export import COLUMNS, COVARIANCE, export
 from ariel_lib.transit.population.corrections import PopulationCorrections
 from ariel_lib.transit.population.multiplicative_bias import MultiplicativeBias
@@ -59,13 +60,19 @@ def run(tmp_path):
     return submission, wavelength, expected, given
 
 
+def write(submission, out, format, planets=None, weights=None):
+    record = SubmissionRecord.of(submission, weights)
+    dataset = record.dataset()
+    return export(record, dataset.select(planets) if planets else dataset, out, format)
+
+
 def equal(found, expected):
     return np.array_equal(np.asarray(found, float), expected, equal_nan=True)
 
 
 def test_ecsv_comes_back_to_the_last_bit_with_units_metadata_and_covariance(run, tmp_path):
     submission, wavelength, expected, given = run
-    result = export(submission=submission, out=tmp_path / "a.ecsv", format="ecsv")
+    result = write(submission, out=tmp_path / "a.ecsv", format="ecsv")
     table = Table.read(tmp_path / "a.ecsv", format="ascii.ecsv")
     assert table["wavelength"].unit == units.um and equal(table["wavelength"], np.tile(wavelength, 5))
     assert list(table["planet_id"][::WIDTH]) == list(PLANETS)
@@ -77,7 +84,7 @@ def test_ecsv_comes_back_to_the_last_bit_with_units_metadata_and_covariance(run,
 
 def test_csv_comes_back_to_the_last_bit_and_says_its_units_beside_it(run, tmp_path):
     submission, wavelength, expected, given = run
-    export(submission=submission, out=tmp_path / "a.csv", format="csv")
+    write(submission, out=tmp_path / "a.csv", format="csv")
     table = Table.read(tmp_path / "a.csv", format="ascii.csv", converters={"planet_id": str}, fill_values=[])
     assert list(table["planet_id"][::WIDTH]) == list(PLANETS) and equal(table["wavelength"], np.tile(wavelength, 5))
     assert all(equal(table[name], rows.ravel()) for name, rows in expected.items())
@@ -88,7 +95,7 @@ def test_csv_comes_back_to_the_last_bit_and_says_its_units_beside_it(run, tmp_pa
 
 def test_fits_comes_back_to_the_last_bit_a_table_and_a_covariance_for_each_planet(run, tmp_path):
     submission, wavelength, expected, given = run
-    export(submission=submission, out=tmp_path / "a.fits", format="fits")
+    write(submission, out=tmp_path / "a.fits", format="fits")
     with fits.open(tmp_path / "a.fits") as file:
         file.verify("exception")
         tables = [hdu for hdu in file if hdu.name == "SPECTRUM"]
@@ -105,13 +112,13 @@ def test_fits_comes_back_to_the_last_bit_a_table_and_a_covariance_for_each_plane
 
 def test_the_same_submission_gives_the_same_bytes(run, tmp_path):
     for format in ("ecsv", "fits", "csv"):
-        first, second = (export(submission=run[0], out=tmp_path / f"{n}.x", format=format) and tmp_path / f"{n}.x" for n in "ab")
+        first, second = (write(run[0], out=tmp_path / f"{n}.x", format=format) and tmp_path / f"{n}.x" for n in "ab")
         assert first.read_bytes() == second.read_bytes()
 
 
 def test_chosen_planets_only_and_a_fit_made_anew_gives_no_covariance(run, tmp_path):
     submission = run[0]
-    assert export(submission=submission, out=tmp_path / "a.ecsv", format="ecsv", planets=[PLANETS[2]])["planets"] == 1
+    assert write(submission, out=tmp_path / "a.ecsv", format="ecsv", planets=[PLANETS[2]])["planets"] == 1
     assert list(Table.read(tmp_path / "a.ecsv", format="ascii.ecsv")["planet_id"]) == [PLANETS[2]] * WIDTH
     path = submission.parent / "estimates" / "test" / f"{PLANETS[0]}.safetensors"
     from dataclasses import replace
@@ -120,18 +127,18 @@ def test_chosen_planets_only_and_a_fit_made_anew_gives_no_covariance(run, tmp_pa
 
     estimate = load_estimate(path)
     save_estimate(path, replace(estimate, depth=estimate.depth + 1e-9), "another")
-    assert export(submission=submission, out=tmp_path / "a.ecsv", format="ecsv")["with_covariance"] == 0
+    assert write(submission, out=tmp_path / "a.ecsv", format="ecsv")["with_covariance"] == 0
 
 
 def test_what_does_not_belong_together_is_refused(run, tmp_path):
     submission = run[0]
     with pytest.raises(ValueError, match="another file than the submission"):
-        export(submission=submission, out=submission.with_suffix(".json"), format="csv")
+        write(submission, out=submission.with_suffix(".json"), format="csv")
     with pytest.raises(ValueError, match="no planet 'x'"):
-        export(submission=submission, out=tmp_path / "a", format="csv", planets=["x"])
+        write(submission, out=tmp_path / "a", format="csv", planets=["x"])
     other = save_arrays(tmp_path / "w.safetensors", weights_of(NuisancePrior(np.zeros(KINDS))), {})
     with pytest.raises(ValueError, match="found others"):
-        export(submission=submission, out=tmp_path / "a", format="csv", weights=other)
+        write(submission, out=tmp_path / "a", format="csv", weights=other)
     (tmp_path / "data" / "wavelengths.csv").write_text("wl_1\n0.7\n")
     with pytest.raises(ValueError, match="7 wavelengths"):
-        export(submission=submission, out=tmp_path / "a", format="csv")
+        write(submission, out=tmp_path / "a", format="csv")

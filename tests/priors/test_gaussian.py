@@ -1,4 +1,4 @@
-"""The spectral prior: its fast posterior equals the plain one, and it tells the truth about itself."""
+"""The Gaussian prior on spectra: the fast posterior equals the plain formula, and its errors are calibrated."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def draw_spectra(rng, n):
 
 
 def plain_posterior(prior, depth, noise):
-    """Bayes' rule amplitude by amplitude, with matrix inverses written out."""
+    """Posterior by explicit matrix inverses, one amplitude at a time."""
     means, covariances, log_weights = [], [], []
     for amplitude, weight in zip(prior.amplitudes, prior.weights):
         mean = prior.offset[0] + amplitude * prior.shape
@@ -61,7 +61,7 @@ def test_moments_of_a_batch_equal_single_posteriors(setting):
         np.testing.assert_allclose(sigma[n], single.sigma, rtol=1e-8)
 
 
-def test_posterior_is_honest_and_better_than_the_measurement(setting):
+def test_posterior_errors_are_calibrated_and_smaller_than_the_measurements(setting):
     rng, prior, noise = setting
     truth = draw_spectra(rng, 400)
     measured = truth + rng.multivariate_normal(np.zeros(N), noise, size=400)
@@ -71,7 +71,7 @@ def test_posterior_is_honest_and_better_than_the_measurement(setting):
     assert np.mean((mean - truth) ** 2) < 0.5 * np.mean((measured - truth) ** 2)
 
 
-def test_data_without_noise_rule_and_data_with_infinite_noise_are_silent(setting):
+def test_the_posterior_is_the_data_at_zero_noise_and_the_prior_at_infinite_noise(setting):
     rng, prior, _ = setting
     depth = draw_spectra(rng, 1)[0]
     sharp = prior.posterior(depth, 1e-16 * np.eye(N))
@@ -80,12 +80,12 @@ def test_data_without_noise_rule_and_data_with_infinite_noise_are_silent(setting
     assert np.abs(blind.mean - prior.offset[0]).max() < 1e-3
 
 
-def test_prior_survives_its_arrays(setting):
+def test_a_prior_restored_from_its_arrays_is_identical(setting):
     _, prior, noise = setting
     again = SpectralPrior.from_arrays(prior.to_arrays())
     np.testing.assert_array_equal(again.conditioned_on(noise).damping, prior.conditioned_on(noise).damping)
 
 
-def test_one_label_is_refused():
+def test_a_single_label_raises_an_error():
     with pytest.raises(ValueError, match="at least 2 planets, found 1"):
         fit_prior(np.full((1, N), 0.01), WAVELENGTH)

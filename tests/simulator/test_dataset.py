@@ -1,4 +1,4 @@
-"""dataset.py: a data set in Kaggle's layout, reproducible to the byte."""
+"""Simulated data sets: Kaggle's layout, reproducible to the byte."""
 
 import hashlib
 import json
@@ -42,7 +42,7 @@ def write_labels(path, n):
 
 
 def light_curves(folder, split):
-    """Every array under a folder of light curves by (planet, visit, instrument, name)."""
+    """Every array under a folder of light curves, by (planet and visit, instrument, name)."""
     found = {}
     for path in (folder / "lightcurves" / split).glob("*.safetensors"):
         curves = load_light_curves(path)
@@ -65,7 +65,7 @@ def test_simulate_dataset_draws_the_same_light_curves_for_the_same_seed_only(tmp
     assert first == again and not set(first) & set(other)
 
 
-def test_simulate_dataset_writes_everything_that_the_archive_reads(tmp_path):
+def test_simulate_dataset_writes_all_files_that_archive_reads(tmp_path):
     done = []
     simulate_dataset(tmp_path, n_planets=2, n_test=1, seed=1, progress=lambda *step: done.append(step))
     assert done == [(1, 2), (2, 2)]
@@ -86,14 +86,14 @@ def test_simulate_dataset_writes_everything_that_the_archive_reads(tmp_path):
             assert archive.calibration_maps("train", planet, 0, instrument).dead.any()
 
 
-def test_simulate_dataset_draws_a_planet_whatever_the_number_of_planets(tmp_path):
+def test_simulate_dataset_draws_the_same_planet_for_any_number_of_planets(tmp_path):
     simulate_dataset(tmp_path / "few", n_planets=1, n_test=0, seed=5, level="lightcurves")
     simulate_dataset(tmp_path / "many", n_planets=3, n_test=1, seed=5, level="lightcurves")
     few, many = (light_curves(tmp_path / name, "train") for name in ("few", "many"))
     assert few and few.items() <= many.items()
 
 
-def test_simulate_dataset_writes_light_curves_where_calibrate_does(tmp_path):
+def test_simulate_dataset_writes_light_curves_to_the_paths_of_calibration(tmp_path):
     simulate_dataset(tmp_path, n_planets=2, n_test=1, seed=1, level="lightcurves")
     for split in ("train", "test"):
         found = list_light_curves(tmp_path / "lightcurves", split)
@@ -104,18 +104,18 @@ def test_simulate_dataset_writes_light_curves_where_calibrate_does(tmp_path):
         assert curves.airs.flux.shape == (12, 282) and curves.fgs1.flux.shape == (144,)
 
 
-def test_simulate_dataset_replaces_only_its_own_work(tmp_path):
+def test_simulate_dataset_replaces_only_an_earlier_simulation(tmp_path):
     mine, other = tmp_path / "mine", tmp_path / "other"
     simulate_dataset(mine, n_planets=2, n_test=1, seed=1, level="lightcurves")
     simulate_dataset(mine, n_planets=1, n_test=0, seed=2, level="lightcurves")
     assert len(list(mine.rglob("*.safetensors"))) <= 2
     other.mkdir()
-    (other / "thesis.txt").write_text("years of work")
+    (other / "notes.txt").write_text("not a simulation")
     with pytest.raises(ArchiveError, match="earlier simulation"):
         simulate_dataset(other, n_planets=1, n_test=0, seed=1)
 
 
-def test_draw_planets_never_shares_a_label_between_train_and_test(tmp_path):
+def test_draw_planets_uses_no_label_in_both_train_and_test(tmp_path):
     labels = read_labels(write_labels(tmp_path / "train.csv", 10))
     planets = draw_planets(1, {"train": 7, "test": 3}, 1, (6, 11), labels)
     first = [planet.depth[0] for _, _, planet in planets]
@@ -169,7 +169,7 @@ def test_simulate_dataset_takes_labels_stars_and_maps_from_real_files(tmp_path):
         assert (theirs.flat == ours.flat).all() and (theirs.linearity == ours.linearity).all()
 
 
-def test_simulate_dataset_refuses_what_it_cannot_do(tmp_path):
+def test_simulate_dataset_raises_for_invalid_arguments_and_labels(tmp_path):
     with pytest.raises(ValueError, match="size"):
         simulate_dataset(tmp_path, n_planets=1, seed=1, size="huge")
     with pytest.raises(ValueError, match="level"):

@@ -1,4 +1,4 @@
-"""detector.py: charge, non-linearity, noise and counts."""
+"""Detector model: charge, non-linearity, read noise and counts."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +45,7 @@ def test_detect_inverts_real_linearity_maps(instrument):
     np.testing.assert_allclose(true_charge(detect(charge, linearity), linearity), charge, rtol=1e-9, atol=1e-6)
 
 
-def test_draw_calibration_maps_have_the_counts_and_medians_of_the_real_ones():
+def test_drawn_calibration_maps_have_the_statistics_of_the_real_ones():
     maps = draw_calibration_maps(np.random.default_rng(1), AIRS)
     assert maps.dead.sum() == DEAD_PIXELS[AIRS.name]
     assert np.median(maps.flat) == pytest.approx(1.014, abs=0.002)
@@ -60,7 +60,7 @@ def test_charge_rate_of_a_blind_pixel_is_its_dark_current():
     np.testing.assert_allclose(charge_rate(np.full((1, 32, 32), 1e5), maps)[0], np.maximum(maps.dark, 0))
 
 
-def test_accumulate_puts_both_reads_on_one_ramp():
+def test_the_second_read_contains_the_charge_of_the_first():
     charge = accumulate(np.full((50, 32, 32), 1000.0), (0.1, 0.2), np.random.default_rng(2))
     first, second = charge[:, 0], charge[:, 1]
     assert (second >= first).all()
@@ -71,7 +71,7 @@ def test_accumulate_puts_both_reads_on_one_ramp():
     assert np.cov(first.ravel(), second.ravel())[0, 1] == pytest.approx(100.0, rel=0.05)
 
 
-def test_accumulate_without_a_generator_is_the_expectation():
+def test_accumulate_without_a_generator_gives_expected_values():
     charge = accumulate(np.full((1, 1, 1), 10.0), (0.1, 4.5), None)
     np.testing.assert_allclose(charge.ravel(), [1.0, 45.0])
 
@@ -82,7 +82,7 @@ def test_read_out_scatters_by_the_read_noise():
     np.testing.assert_allclose(electrons.std(axis=0), noise, rtol=0.03)
 
 
-def test_digitise_floors_and_stays_within_16_bits():
+def test_digitise_rounds_down_and_clips_to_16_bits():
     electrons = np.array([-1e6, ADC_OFFSET, 0.0, 1e6])
     assert digitise(electrons, CONVERTER).tolist() == [0, 0, 436, FULL_SCALE]
     counts = digitise(np.linspace(0, 1e5, 1000), CONVERTER)

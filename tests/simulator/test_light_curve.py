@@ -1,4 +1,4 @@
-"""light_curve.py: transit and drift."""
+"""Simulated light curves: transit and drift."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ TIME = np.linspace(0, 7.5, 1500)
 NO_DARKENING = np.zeros((1, 2))
 
 
-def test_transit_of_a_uniform_star_is_as_deep_as_the_disc_ratio():
+def test_transit_depth_of_a_uniform_star_is_the_squared_radius_ratio():
     flux = transit(TIME, 4.4 / 3600, Orbit(100.0, 10.0, 90.0), 3.75, np.array([0.01]), NO_DARKENING)[:, 0]
     assert flux[TIME.searchsorted(3.75)] == pytest.approx(0.99, abs=1e-9)
     assert flux[0] == 1.0
@@ -22,18 +22,18 @@ def test_transit_begins_and_ends_at_the_contacts():
     assert inside[-1] - inside[0] == pytest.approx(transit_duration(orbit, k), abs=0.02)
 
 
-def test_transit_outside_the_window_leaves_the_star_alone():
+def test_the_flux_is_one_where_the_transit_lies_outside_the_window():
     orbit = Orbit(100.0, 10.0, 90.0)
     assert (transit(TIME, 0.001, orbit, 40.0, np.array([0.01, 0.02]), np.zeros((2, 2))) == 1).all()
 
 
-def test_transit_that_misses_the_disc_leaves_the_star_alone():
+def test_the_flux_is_one_where_the_planet_misses_the_disc():
     orbit = Orbit(100.0, 10.0, 80.0)
     assert transit_duration(orbit, 0.1) == 0
     assert (transit(TIME, 0.001, orbit, 3.75, np.array([0.01]), NO_DARKENING) == 1).all()
 
 
-def test_transit_of_a_tiny_planet_is_tiny():
+def test_the_transit_of_a_tiny_planet_has_a_tiny_depth():
     flux = transit(TIME, 0.001, Orbit(100.0, 10.0, 90.0), 3.75, np.array([1e-8]), np.array([[0.3, 0.2]]))
     assert 0 < 1 - flux.min() < 3e-8
 
@@ -54,7 +54,7 @@ def test_drift_is_one_at_mid_visit_and_cubic_in_time():
     np.testing.assert_allclose(airs_drift(drift, tau, x), np.repeat([[0.998], [1.0], [1.006]], 2, axis=1))
 
 
-def test_draw_drift_is_a_tenth_of_a_percent_or_so():
+def test_drawn_drifts_are_about_a_tenth_of_a_percent():
     rng, tau = np.random.default_rng(0), np.linspace(-1, 1, 50)
     largest = [np.abs(fgs1_drift(draw_drift(rng), tau) - 1).max() for _ in range(200)]
     assert 5e-4 < np.median(largest) < 2e-3

@@ -1,4 +1,4 @@
-"""optics.py: images, their derivatives, and jitter."""
+"""Images on the detectors, their derivatives by the pointing, and jitter."""
 
 import numpy as np
 import pytest
@@ -12,23 +12,23 @@ RATES = {AIRS.name: airs_rates(airs_wavelengths(), 4798, 6), FGS1.name: np.array
 
 
 @pytest.mark.parametrize("instrument", [FGS1, AIRS], ids=lambda i: i.name)
-def test_image_derivatives_hold_the_stars_light(instrument):
+def test_the_image_contains_the_light_of_the_star(instrument):
     image = image_derivatives(instrument, RATES[instrument.name])[0]
     assert (image >= 0).all()
     assert image.sum() == pytest.approx(RATES[instrument.name].sum(), rel=0.03)
 
 
-def test_image_derivatives_concentrate_the_light_as_measured():
+def test_the_images_have_the_measured_concentration():
     airs = image_derivatives(AIRS, RATES[AIRS.name])[0]
     fgs1 = image_derivatives(FGS1, RATES[FGS1.name])[0]
-    assert airs[12:20].sum() / airs.sum() == pytest.approx(0.93, abs=0.02)  # science-notes, Trace
+    assert airs[12:20].sum() / airs.sum() == pytest.approx(0.93, abs=0.02)  # measured on planet 342072318
     assert airs.max() * AIRS.ramp_time == pytest.approx(58e3, rel=0.1)
     assert fgs1[12:20, 12:20].sum() / fgs1.sum() == pytest.approx(0.92, abs=0.02)
     assert fgs1.max() * FGS1.ramp_time == pytest.approx(22e3, rel=0.25)
 
 
 @pytest.mark.parametrize("instrument", [FGS1, AIRS], ids=lambda i: i.name)
-def test_image_derivatives_along_rows_predict_a_shifted_image(instrument, monkeypatch):
+def test_derivatives_along_rows_predict_a_shifted_image(instrument, monkeypatch):
     rates, shift = RATES[instrument.name], 0.05
     here = image_derivatives(instrument, rates)
     row, column = optics.FGS1_CENTRE
@@ -40,7 +40,7 @@ def test_image_derivatives_along_rows_predict_a_shifted_image(instrument, monkey
     assert np.abs(here[0] - shifted).max() > 2e-3 * shifted.max()  # the shift is larger than the error of the expansion
 
 
-def test_image_derivatives_along_columns_predict_a_shifted_spot(monkeypatch):
+def test_derivatives_along_columns_predict_a_shifted_image(monkeypatch):
     shift = 0.05
     here = image_derivatives(FGS1, RATES[FGS1.name])
     monkeypatch.setattr(optics, "FGS1_CENTRE", (optics.FGS1_CENTRE[0], optics.FGS1_CENTRE[1] + shift))
@@ -49,12 +49,12 @@ def test_image_derivatives_along_columns_predict_a_shifted_spot(monkeypatch):
     np.testing.assert_allclose(predicted, shifted, atol=2e-4 * shifted.max())
 
 
-def test_jitter_basis_changes_the_light_by_the_response():
+def test_jitter_basis_scales_the_flux_by_the_response():
     basis = jitter_basis(np.array([[0.1, 0.0], [0.0, 0.1]]), (0.01, 0.03))
     np.testing.assert_allclose(basis[:, 0], [1.001, 1.003])
 
 
-def test_draw_pointing_has_the_measured_rms_and_a_memory():
+def test_drawn_pointing_has_the_measured_rms_and_autocorrelation():
     fgs1, airs = draw_pointing(np.random.default_rng(0), 60000, 5000)
     np.testing.assert_allclose(fgs1.std(axis=0), JITTER_RMS[FGS1.name], rtol=0.03)
     np.testing.assert_allclose(airs.std(axis=0), JITTER_RMS[AIRS.name], rtol=0.05)

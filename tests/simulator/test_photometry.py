@@ -1,4 +1,4 @@
-"""photometry.py: light curves drawn directly equal those that calibration extracts from simulated frames."""
+"""Light curves simulated without frames agree with those that calibration extracts from simulated frames."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ SAMPLES = {FGS1.name: 1200, AIRS.name: 100}
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
-    """One short visit as frames, calibrated, and as light curves drawn directly."""
+    """One short visit, as calibrated frames and as light curves simulated directly."""
     out = tmp_path_factory.mktemp("levels")
     planets = draw_planets(3, {"train": 1, "test": 0}, 25, (7.0, 7.1), None)
     planet = planets[0][2]
@@ -31,7 +31,7 @@ def both(tmp_path_factory):
 
 
 def scatter(series):
-    """Standard deviation of neighbouring differences: blind to transit and drift."""
+    """Scatter from differences of neighbouring samples, insensitive to transit and drift."""
     return np.std(np.diff(series.astype(float), axis=0), axis=0) / np.sqrt(2)
 
 
@@ -42,7 +42,7 @@ def test_observe_agrees_with_calibrated_frames_in_flux_and_variances(both, name)
     np.testing.assert_allclose(frames.time, direct.time, atol=1e-9)
     error = np.sqrt(direct.variance.mean(axis=0) / len(direct.time))
     residual = (frames.flux.astype(float).mean(axis=0) - direct.flux.astype(float).mean(axis=0)) / error
-    assert np.sqrt(np.mean(residual**2)) < 3.0  # both are noisy: √2; FGS1 has excess from the gain
+    assert np.sqrt(np.mean(residual**2)) < 3.0  # both are noisy: √2; FGS1 has excess gain noise
     for variance in ("variance_poisson", "variance_read"):
         ratio = getattr(frames, variance).mean(axis=0) / getattr(direct, variance).mean(axis=0)
         np.testing.assert_allclose(np.median(ratio), 1.0, atol=0.01)
@@ -61,14 +61,14 @@ def test_observe_agrees_with_calibrated_frames_in_scatter(both, name):
 
 
 @pytest.mark.parametrize("name", ["fgs1", "airs"])
-def test_observe_sees_the_pointing_that_calibration_sees(both, name):
+def test_observe_agrees_with_calibrated_frames_in_the_centroid(both, name):
     frames, direct = (getattr(curves, name).centroid for curves in both)
-    assert np.corrcoef(frames[:, 0], direct[:, 0])[0, 1] > 0.95  # one scene, two draws of the noise
+    assert np.corrcoef(frames[:, 0], direct[:, 0])[0, 1] > 0.95  # one scene, two realisations of the noise
     np.testing.assert_allclose(frames.std(axis=0), direct.std(axis=0), rtol=0.3)  # 100 samples each
 
 
 @pytest.mark.parametrize("name", INSTRUMENTS)
-def test_observe_scatters_by_the_variance_it_tells(name, monkeypatch):
+def test_the_scatter_of_observe_equals_its_stated_variance(name, monkeypatch):
     monkeypatch.setattr("ariel_lib.simulator.optics.GAIN_NOISE", dict.fromkeys(INSTRUMENTS, 0.0))
     monkeypatch.setattr("ariel_lib.simulator.optics.JITTER_RMS", dict.fromkeys(INSTRUMENTS, 0.0))
     rng = np.random.default_rng(5)

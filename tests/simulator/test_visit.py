@@ -1,4 +1,4 @@
-"""visit.py: scenes and streams of counts; calibration inverts them."""
+"""Simulated visits: scenes and streams of counts; calibration inverts them."""
 
 from dataclasses import replace
 from itertools import islice
@@ -55,12 +55,12 @@ def test_calibration_inverts_a_noiseless_scene(scenes, name):
     np.testing.assert_allclose(frames.signal[:, ~bad], expected[:, ~bad], rtol=1e-6)
 
 
-def test_draw_scenes_put_the_depth_of_each_column_into_its_light(planet):
+def test_each_column_has_the_transit_depth_of_its_wavelength(planet):
     flat_star = replace(planet, limb_darkening=np.zeros_like(planet.limb_darkening))
     flat_star = replace(flat_star, orbit=replace(planet.orbit, inclination=90.0), mid_transits=(0.008,))
-    still = replace(planet.drifts[0], fgs1=np.zeros(3), airs=np.zeros((3, 3)))
+    no_drift = replace(planet.drifts[0], fgs1=np.zeros(3), airs=np.zeros((3, 3)))
     scenes = draw_scenes(
-        np.random.default_rng(1), replace(flat_star, drifts=(still,)), 0, {FGS1.name: 144, AIRS.name: 12}
+        np.random.default_rng(1), replace(flat_star, drifts=(no_drift,)), 0, {FGS1.name: 144, AIRS.name: 12}
     )
     first, last = AIRS.crop
     np.testing.assert_allclose(
@@ -70,7 +70,7 @@ def test_draw_scenes_put_the_depth_of_each_column_into_its_light(planet):
 
 
 @pytest.mark.parametrize("name", INSTRUMENTS)
-def test_stream_counts_have_the_mean_and_scatter_of_photons_and_reads(scenes, name):
+def test_counts_have_the_mean_and_variance_of_photon_and_read_noise(scenes, name):
     scene = scenes[name]
     n = len(scene.time)
     constant = replace(scene, brightness=np.ones_like(scene.brightness), basis=np.eye(6)[np.zeros(n, int)])
@@ -80,14 +80,14 @@ def test_stream_counts_have_the_mean_and_scatter_of_photons_and_reads(scenes, na
     cds = (counts[1::2].astype(float) - counts[::2]) / ADC_GAIN
     rate = detector.charge_rate(constant.photon_rate(0, 1), maps)[0]
     expected = rate * scene.instrument.ramp_time
-    dim = expected < 300  # linear, and the gain's scatter far below photon noise
+    dim = expected < 300  # where the detector is linear and gain noise far below photon noise
     assert cds.mean(axis=0)[dim].mean() == pytest.approx(expected[dim].mean(), rel=0.03)
     variance = expected + 2 * (maps.read_noise**2 + ADC_GAIN**-2 / 12)
     ratio = cds.var(axis=0, ddof=1)[dim] / variance[dim]
     assert ratio.mean() == pytest.approx(1.0, abs=0.03)
 
 
-def test_stream_counts_is_lazy_and_does_not_touch_its_scene(scenes):
+def test_stream_counts_is_lazy_and_leaves_its_scene_unchanged(scenes):
     scene = scenes[AIRS.name]
     before = scene.images.copy()
     maps = detector.draw_calibration_maps(np.random.default_rng(2), AIRS)

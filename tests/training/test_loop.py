@@ -10,6 +10,7 @@ import pytest
 from ariel_lib.config import ConfigError, load_config
 from ariel_lib.execution.time_budget import Budget
 from ariel_lib.io.archive import Archive
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import Spectra
 from ariel_lib.io.storage import StorageError
 from ariel_lib.io.submission import read_submission, validate_submission
@@ -21,6 +22,7 @@ from ariel_lib.prediction import predict as prediction
 from ariel_lib.prediction.predict import MEMBER, predict
 from ariel_lib.priors.scale_height import LabelledSpectra
 from ariel_lib.training import examples, loop
+from ariel_lib.training.examples import training_set
 
 SMALL = ["model.d_model=16", "model.d_state=4", "model.hidden=8", "model.gnn_layers=1", "model.ssm_depth=1", "calibration.workers=1"]
 
@@ -35,7 +37,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def planet_fits(data, tmp_path_factory):
-    return fit_planets(Archive(data), "train", scratch=tmp_path_factory.mktemp("scratch"))
+    return fit_planets(Dataset(data, "train", scratch=tmp_path_factory.mktemp("scratch")))
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +47,7 @@ def short_epochs(monkeypatch):
 
 def run(data, out, *overrides):
     config = load_config(None, [f"data.root={data}", f"training.out={out}", "training.epochs=2", *SMALL, *overrides])
-    return loop.train(config, log=lambda line: None)
+    return loop.train(training_set(config), config, log=lambda line: None)
 
 
 def test_one_seed_gives_the_same_bytes_and_a_killed_run_goes_on(data, tmp_path, monkeypatch):
@@ -69,7 +71,7 @@ def test_one_seed_gives_the_same_bytes_and_a_killed_run_goes_on(data, tmp_path, 
         np.testing.assert_array_equal(tensor, again.network.state_dict()[name])
     config = load_config(None, [f"data.root={data}", f"training.out={tmp_path / 'a'}", "training.epochs=2", *SMALL])
     monkeypatch.setattr(loop, "_epoch", epoch)
-    loop.train(config, log=lambda line: None)
+    loop.train(training_set(config), config, log=lambda line: None)
     assert (tmp_path / "a" / "weights.safetensors").read_bytes() == wanted
 
 
@@ -82,7 +84,7 @@ def with_other_labels(known, planets):
 
 def test_held_out_labels_reach_no_memory(data, planet_fits):
     archive = Archive(data)
-    known, wavelength = LabelledSpectra.read(archive, "train"), archive.wavelengths()
+    known, wavelength = LabelledSpectra.read(Dataset(data, "train")), archive.wavelengths()
     held_out = list(planet_fits.fits)[:2]
     before, after = (
         examples.make_examples(planet_fits, labels, wavelength, list(planet_fits.fits), held_out, np.random.default_rng(0))
@@ -105,7 +107,7 @@ def test_several_networks_hold_out_every_planet_once():
 @pytest.mark.parametrize("folds", [1, 3])
 def test_a_checkpoint_meets_its_held_out_planets_without_their_labels(data, tmp_path, folds):
     result = run(data, tmp_path / "model", "training.epochs=1", f"training.folds={folds}")
-    checkpoint, known = Checkpoint.load(result["weights"]), LabelledSpectra.read(Archive(data), "train")
+    checkpoint, known = Checkpoint.load(result["weights"]), LabelledSpectra.read(Dataset(data, "train"))
     assert len(checkpoint.network.members) == len(checkpoint.held_out) == folds
     assert result["held_out"] == len(sum(checkpoint.held_out, ())) == len(checkpoint.as_held_out(known))
     for n, planets in enumerate(checkpoint.held_out):
@@ -121,7 +123,7 @@ def test_a_checkpoint_meets_its_held_out_planets_without_their_labels(data, tmp_
 def test_at_the_start_v50_is_what_the_memory_makes_of_the_fit(data, planet_fits):
     archive = Archive(data)
     config = load_config(None, SMALL)
-    known, held_out = LabelledSpectra.read(archive, "train"), list(planet_fits.fits)[:2]
+    known, held_out = LabelledSpectra.read(Dataset(data, "train")), list(planet_fits.fits)[:2]
     planets = list(planet_fits.fits)
     found, _ = examples.make_examples(planet_fits, known, archive.wavelengths(), planets, held_out, np.random.default_rng(0))
     network = loop.make_network(config, archive.wavelengths(), found)
@@ -134,7 +136,7 @@ def test_at_the_start_v50_is_what_the_memory_makes_of_the_fit(data, planet_fits)
 
 def test_a_damaged_planet_takes_the_training_mean_and_the_others_do_not_notice(data, tmp_path):
     weights = run(data, tmp_path / "model", "training.epochs=1")["weights"]
-    whole = predict(data=data, split="test", weights=weights, out=tmp_path / "whole" / "submission.csv")
+    whole = predict(Dataset(data), weights=weights, out=tmp_path / "whole" / "submission.csv")
     assert whole["fallbacks"] == {}
     planets, mean, _ = read_submission(tmp_path / "whole" / "submission.csv")
     victim = data / "lightcurves" / "test" / f"{planets[0]}_0.safetensors"
@@ -145,7 +147,7 @@ def test_a_damaged_planet_takes_the_training_mean_and_the_others_do_not_notice(d
         victim.write_bytes(content[: len(content) // 2])
         for path in others:
             path.unlink()
-        damaged = predict(data=data, split="test", weights=weights, out=tmp_path / "damaged" / "submission.csv")
+        damaged = predict(Dataset(data), weights=weights, out=tmp_path / "damaged" / "submission.csv")
     finally:
         victim.write_bytes(content)
         for path, saved in kept.items():
@@ -161,10 +163,10 @@ def test_a_damaged_planet_takes_the_training_mean_and_the_others_do_not_notice(d
 
 def test_what_cannot_be_is_refused_in_one_sentence(data, tmp_path):
     with pytest.raises(ConfigError, match=r"data\.root: expected a data folder"):
-        loop.train(load_config(None, []))
+        training_set(load_config(None, []))
     (tmp_path / "not.safetensors").write_bytes(b"no")
     with pytest.raises(StorageError, match="damaged"):
-        predict(data=data, split="test", weights=tmp_path / "not.safetensors", out=tmp_path / "s.csv")
+        predict(Dataset(data), weights=tmp_path / "not.safetensors", out=tmp_path / "s.csv")
 
 
 @pytest.mark.parametrize("initial_estimate", ["library", "fit", "white"])
@@ -176,7 +178,7 @@ def test_an_untrained_network_answers_with_its_initial_estimate(data, planet_fit
     checkpoint, planet_fit = Checkpoint.load(result["weights"]), next(iter(planet_fits.fits.values()))
     found, estimate = prediction.answer(planet_fit, checkpoint), planet_fit.estimate
     assert np.isnan(checkpoint.library.log_scale).all()
-    known = LabelledSpectra.read(Archive(data), "train")
+    known = LabelledSpectra.read(Dataset(data, "train"))
     assert np.isfinite(known.scale).all()
     for judge in checkpoint.as_held_out(known).values():
         assert np.isnan(judge.library.log_scale).all()

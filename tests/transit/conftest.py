@@ -1,4 +1,4 @@
-"""A star, a planet and a way to watch it: what the tests of the transit room share."""
+"""Fixtures of the transit tests: a star, a planet, simulated visits and their fits."""
 
 from types import SimpleNamespace
 
@@ -23,20 +23,20 @@ LEVEL = np.concatenate([[2e6], np.linspace(3e5, 3e4, 12)])  # electrons a sample
 
 @pytest.fixture(scope="session")
 def scene():
-    """observe(rng, …) → LightCurves; fit(rng, …) → DepthEstimate; and the star, depth and wavelengths they are of."""
+    """observe(rng, …) → LightCurves; fit(rng, …) → DepthEstimate; and the star, depth and wavelengths simulated."""
 
-    def fit(rng, *, star=STAR, wavelength=WAVELENGTH, **how):
-        return estimate_depths([observe_visit(rng, star=star, wavelength=wavelength, **how)], star, wavelength)
+    def fit(rng, *, star=STAR, wavelength=WAVELENGTH, **options):
+        return estimate_depths([observe_visit(rng, star=star, wavelength=wavelength, **options)], star, wavelength)
 
     return SimpleNamespace(observe=observe_visit, fit=fit, star=STAR, depth=DEPTH, wavelength=WAVELENGTH, level=LEVEL)
 
 
 @pytest.fixture(scope="session")
 def problem_of():
-    """(rng, …) → the fit's problem of one visit, and a point near its solution."""
+    """(rng, …) → the Problem of one visit, and its linearisation near the solution."""
 
-    def build(rng, *, star=STAR, **how):
-        segments = make_segments([observe_visit(rng, star=star, **how)], WAVELENGTH)
+    def build(rng, *, star=STAR, **options):
+        segments = make_segments([observe_visit(rng, star=star, **options)], WAVELENGTH)
         candidate = Candidate({0: 3.7}, np.log(star.sma), 0.012, 0.0)
         problem = make_problem(segments, len(WAVELENGTH), orbit_prior(star.P, star.sma, star.i), star.Ts, candidate)
         return problem, linearise(problem, DEPTH, problem.prior_mean)
@@ -48,10 +48,10 @@ def observe_visit(
     rng, *, t0=3.7, depth=DEPTH, star=STAR, visit=0, n=240, window=7.5, noise=1.0, inclination=88.0, drift=1e-3,
     extra=None, common=None, level=LEVEL, wavelength=WAVELENGTH,
 ):  # fmt: skip
-    """One visit: limb darkening drawn from the prior, orbit of the catalogue, drift, Poisson-like noise.
+    """Simulate one visit: limb darkening drawn from the prior, the catalogue's orbit, drift, Poisson-like noise.
 
-    extra   function of (time (time, 1), wavelength (wavelength,)) that multiplies the light
-    common  (time,) relative noise that all wavelengths share
+    extra   factor on the flux, a function of (time (time, 1), wavelength (wavelength,))
+    common  (time,)  relative noise common to all wavelengths
     """
     mean, width = limb_darkening_prior(star.Ts)
     u = mean + 0.5 * width * rng.standard_normal(6)

@@ -1,4 +1,4 @@
-"""The physical estimate: unbiased, with a covariance that the scatter of repeated visits confirms; odd planets get a flag."""
+"""The transit fit: unbiased depths, a covariance equal to the scatter of repeated visits, and flags for unusual planets."""
 
 from dataclasses import replace
 
@@ -16,12 +16,12 @@ def z_scores(estimate, depth):
 
 
 def white_light(estimate, depth):
-    """Error of the mean depth over AIRS and its stated standard deviation."""
+    """Error of the mean AIRS depth and its standard deviation from the covariance."""
     share = estimate.sigma_uncorrelated[1:] ** -2 / np.sum(estimate.sigma_uncorrelated[1:] ** -2)
     return share @ (estimate.depth - depth)[1:], np.sqrt(share @ estimate.covariance[1:, 1:] @ share)
 
 
-def test_depths_are_unbiased_and_their_covariance_is_the_scatter_of_repeats(scene):
+def test_depths_are_unbiased_and_their_covariance_matches_the_scatter_of_repeats(scene):
     rng = np.random.default_rng(0)
     estimates = [scene.fit(rng) for _ in range(40)]
     z = np.array([z_scores(e, scene.depth) for e in estimates])
@@ -33,7 +33,7 @@ def test_depths_are_unbiased_and_their_covariance_is_the_scatter_of_repeats(scen
     assert not any(e.flags for e in estimates)
 
 
-def test_neighbouring_bins_share_error_but_not_only_error(scene):
+def test_errors_of_different_bins_are_partly_correlated(scene):
     estimate = scene.fit(np.random.default_rng(1))
     correlation = estimate.covariance / np.outer(estimate.sigma, estimate.sigma)
     off = correlation[1:, 1:][~np.eye(12, dtype=bool)]
@@ -41,7 +41,7 @@ def test_neighbouring_bins_share_error_but_not_only_error(scene):
     assert np.linalg.eigvalsh(estimate.covariance).min() > 0
 
 
-def test_a_second_visit_adds_information(scene):
+def test_a_second_visit_reduces_sigma(scene):
     rng = np.random.default_rng(2)
     visits = [scene.observe(rng), scene.observe(rng, t0=3.2, visit=1)]
     one, two = estimate_depths(visits[:1], scene.star, scene.wavelength), estimate_depths(visits, scene.star, scene.wavelength)
@@ -51,14 +51,14 @@ def test_a_second_visit_adds_information(scene):
     assert len({w.t0 for w in two.white}) == 4
 
 
-def test_noise_beyond_the_propagated_variance_widens_sigma(scene):
+def test_noise_above_the_propagated_variance_increases_sigma(scene):
     quiet = scene.fit(np.random.default_rng(3))
     loud = scene.fit(np.random.default_rng(3), noise=3.0)
     assert np.median(loud.sigma / quiet.sigma) == pytest.approx(3.0, rel=0.2)
     assert "excess_noise" in loud.flags
 
 
-def test_outliers_and_masked_samples_move_nothing(scene):
+def test_outliers_and_masked_samples_do_not_shift_the_depths(scene):
     curves = scene.observe(np.random.default_rng(4))
     flux, mask = curves.airs.flux.copy(), curves.airs.mask.copy()
     flux[50, 3] *= 1.5
@@ -77,7 +77,7 @@ def test_outliers_and_masked_samples_move_nothing(scene):
         ({"inclination": 83.5}, "grazing"),
     ],
 )
-def test_odd_planets_are_flagged_and_covered(scene, change, flag):
+def test_unusual_transits_are_flagged_and_their_depths_lie_within_the_errors(scene, change, flag):
     star = replace(scene.star, i=change.get("inclination", scene.star.i))
     estimate = scene.fit(np.random.default_rng(5), star=star, **change)
     assert flag in estimate.flags
@@ -99,7 +99,7 @@ def spot(time, wavelength):
 
 
 @pytest.mark.parametrize(("event", "flag"), [(flare, "flare"), (step, "step"), (spot, "spot_crossing")])
-def test_events_are_named_and_their_depths_stay_covered(scene, event, flag):
+def test_events_are_flagged_and_the_depths_lie_within_the_errors(scene, event, flag):
     rng = np.random.default_rng(10)
     estimates = [scene.fit(rng, extra=event) for _ in range(8)]
     assert sum(flag in e.flags for e in estimates) >= 6
@@ -114,20 +114,21 @@ def test_very_shallow_and_very_deep_transits_are_measured(scene, size):
     assert np.abs([z_scores(e, size * scene.depth) for e in estimates]).max() < 4.5
 
 
-def test_noise_with_a_memory_is_flagged_and_paid_for(scene):
+def test_red_noise_is_flagged_and_included_in_the_covariance(scene):
     rng = np.random.default_rng(12)
-    memory, sigma, estimates = 12, 6e-4, []
+    correlation_time, sigma, estimates = 12, 6e-4, []
+    decay = np.exp(-1 / correlation_time)
     for _ in range(24):
-        common = lfilter([np.sqrt(1 - np.exp(-2 / memory))], [1, -np.exp(-1 / memory)], sigma * rng.standard_normal(300))
+        common = lfilter([np.sqrt(1 - np.exp(-2 / correlation_time))], [1, -decay], sigma * rng.standard_normal(300))
         estimates.append(scene.fit(rng, common=common[60:]))
     white, stated = zip(*(white_light(e, scene.depth) for e in estimates))
     assert sum("red_noise" in e.flags for e in estimates) > 16
-    assert np.std(white) > 1.5 * white_light(scene.fit(rng), scene.depth)[1]  # it matters
+    assert np.std(white) > 1.5 * white_light(scene.fit(rng), scene.depth)[1]  # the red noise dominates
     assert 0.7 < np.sqrt(np.mean((np.array(white) / stated) ** 2)) < 1.5
 
 
-def test_an_average_by_covariance_does_not_favour_low_channels(scene):
-    """Peelle's puzzle: with sensitivities taken from noisy depths it comes out 0.4 sigma low."""
+def test_the_mean_weighted_by_the_covariance_is_unbiased(scene):
+    """Peelle's puzzle: linearised at the noisy depths, the mean is 0.4 sigma low."""
     wavelength = np.concatenate([[0.7], np.linspace(1.95, 3.9, 120)])
     level = np.concatenate([[2e5], np.geomspace(3e4, 1e3, 120)])
     rng, pulls = np.random.default_rng(13), []
@@ -140,7 +141,7 @@ def test_an_average_by_covariance_does_not_favour_low_channels(scene):
     assert abs(np.mean(pulls)) < 0.1
 
 
-def test_a_dark_channel_has_a_wide_sigma_and_a_flag(scene):
+def test_a_fully_masked_channel_has_a_large_sigma_and_a_flag(scene):
     curves = scene.observe(np.random.default_rng(6))
     mask = curves.airs.mask.copy()
     mask[:, 4] = True
@@ -150,12 +151,12 @@ def test_a_dark_channel_has_a_wide_sigma_and_a_flag(scene):
     assert np.abs(np.delete(z_scores(estimate, scene.depth), 5)).max() < 4.5
 
 
-def test_without_a_star_the_light_curve_decides(scene):
+def test_a_planet_without_stellar_parameters_is_fitted_from_its_light_curves(scene):
     estimate = estimate_depths([scene.observe(np.random.default_rng(7))], None, scene.wavelength)
     assert np.abs(z_scores(estimate, scene.depth)).max() < 5
 
 
-def test_inputs_are_unchanged_and_estimates_survive_the_disk(scene, tmp_path):
+def test_inputs_are_unchanged_and_a_saved_estimate_reads_back_identically(scene, tmp_path):
     curves = scene.observe(np.random.default_rng(8))
     before = curves.airs.flux.copy()
     estimate = estimate_depths([curves], scene.star, scene.wavelength)
@@ -167,7 +168,7 @@ def test_inputs_are_unchanged_and_estimates_survive_the_disk(scene, tmp_path):
     assert (again.flags, again.white[0].t0) == (estimate.flags, estimate.white[0].t0)
 
 
-def test_nothing_but_masks_is_refused_by_name(scene):
+def test_a_visit_without_usable_samples_raises_an_archive_error(scene):
     curves = scene.observe(np.random.default_rng(9))
     blank = {n: replace(c, mask=np.ones_like(c.mask)) for n, c in (("fgs1", curves.fgs1), ("airs", curves.airs))}
     with pytest.raises(ArchiveError, match="planet 1: expected usable samples"):

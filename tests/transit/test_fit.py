@@ -1,4 +1,4 @@
-"""The linearised fit: its derivatives are the model's, its arrow is the full matrix, its response is that of a refit."""
+"""The linearised fit: block covariances equal the dense inverse, right-hand sides the objective's gradient, responses a refit."""
 
 from dataclasses import replace
 
@@ -9,21 +9,21 @@ from ariel_lib.transit.fit import B_SQUARED, common_response, linearise, solve_c
 
 
 def dense(point):
-    return np.block([[np.diag(point.h), point.g], [point.g.T, point.k]])
+    return np.block([[np.diag(point.depth_precision), point.coupling], [point.coupling.T, point.shared_precision]])
 
 
-def test_the_covariances_are_those_of_the_full_matrix(problem_of):
+def test_the_covariances_are_those_of_the_dense_matrix(problem_of):
     _, point = problem_of(np.random.default_rng(0))
     full = np.linalg.inv(dense(point))
-    n = len(point.h)
+    n = len(point.depth)
     for found, wanted in zip(point.covariances(), (full[:n, :n], full[:n, n:], full[n:, n:])):
         np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-9 * np.abs(wanted).max())
 
 
-def test_the_right_hand_sides_are_the_objectives_slopes(problem_of):
+def test_the_right_hand_sides_are_the_gradient_of_the_objective(problem_of):
     problem, point = problem_of(np.random.default_rng(1))
     n = len(point.depth)
-    slopes = np.concatenate([point.pull_depth, point.pull_shared])
+    slopes = np.concatenate([point.depth_rhs, point.shared_rhs])
     scale = 1e-3 / np.sqrt(np.diag(dense(point)))
     for parameter in range(len(slopes)):
         sides = []
@@ -31,11 +31,11 @@ def test_the_right_hand_sides_are_the_objectives_slopes(problem_of):
             values = np.concatenate([point.depth, point.shared])
             values[parameter] += sign * scale[parameter]
             sides.append(linearise(problem, values[:n], values[n:]).objective)
-        numeric = -0.25 * (sides[0] - sides[1]) / scale[parameter]  # objective = χ²: its slope is −2 times the pull
+        numeric = -0.25 * (sides[0] - sides[1]) / scale[parameter]  # objective = χ²: its gradient is −2 times the right-hand side
         assert numeric == pytest.approx(slopes[parameter], abs=0.02 * np.sqrt(dense(point)[parameter, parameter]), rel=0.02)
 
 
-def test_common_noise_moves_the_depths_as_a_refit_says(problem_of):
+def test_the_common_response_equals_the_change_of_a_refit(problem_of):
     problem, point = problem_of(np.random.default_rng(2))
     on_depth, on_shared = common_response(problem, point, 1)
     segment, time = problem.segments[1], 130
@@ -47,7 +47,7 @@ def test_common_noise_moves_the_depths_as_a_refit_says(problem_of):
     np.testing.assert_allclose(shared, on_shared[:, time], rtol=0.02, atol=0.02 * np.abs(shared).max())
 
 
-def test_the_impact_parameter_stays_on_the_sky(problem_of, scene):
+def test_the_squared_impact_parameter_does_not_become_negative(problem_of, scene):
     problem, point = problem_of(np.random.default_rng(3), star=replace(scene.star, i=90.0), inclination=90.0)
     shared = point.shared.copy()
     shared[B_SQUARED] = 0.0

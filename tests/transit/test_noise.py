@@ -1,4 +1,4 @@
-"""Common noise: found where it is, with its memory, and nowhere else; modes that the fit has absorbed count for less."""
+"""Noise common to all channels: white and red components are recovered; modes absorbed by the fit are corrected for."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ def segment(scene):
 
 
 def residuals(segment, rng, common=0.0):
-    """Noise, and what a fit would have left of it: nothing along the directions that it follows."""
+    """Noise with the component removed that a fit would absorb."""
     noise = common + rng.standard_normal(segment.flux.shape) / np.sqrt(segment.weight)
     white, variance = white_light(segment, noise)
     basis = absorbed(segment, variance, boxcar(segment))
@@ -27,17 +27,17 @@ def residuals(segment, rng, common=0.0):
 
 
 def boxcar(segment):
-    """A response like a depth's: minus the mean inside the transit, plus the mean outside."""
+    """A response like that of a depth: mean out of transit minus mean in transit."""
     inside = np.abs(segment.time - segment.time.mean()) < DURATION / 2
     return np.tile(np.where(inside, -1 / inside.sum(), 1 / (~inside).sum()), (len(segment.channels), 1))
 
 
-def remembering(rng, n, memory, sigma):
-    decay = np.exp(-1 / memory)
+def red_noise(rng, n, correlation_time, sigma):
+    decay = np.exp(-1 / correlation_time)
     return lfilter([np.sqrt(1 - decay**2)], [1, -decay], sigma * rng.standard_normal(n + 200))[200:]
 
 
-def test_white_noise_is_called_white_and_of_the_size_propagated(segment):
+def test_white_noise_is_classified_as_white_with_its_propagated_variance(segment):
     rng = np.random.default_rng(1)
     found = [fit_common_noise(segment, residuals(segment, rng), boxcar(segment), DURATION) for _ in range(200)]
     assert sum(noise.red_noise_probability > SURE for noise in found) <= 8
@@ -45,7 +45,7 @@ def test_white_noise_is_called_white_and_of_the_size_propagated(segment):
     assert np.mean([noise.red_noise[0] for noise in found]) < 0.02
 
 
-def test_a_gain_that_scatters_is_seen_in_white_light(segment):
+def test_white_noise_common_to_all_channels_is_measured_in_white_light(segment):
     rng = np.random.default_rng(2)
     _, variance = white_light(segment, residuals(segment, rng))
     common = np.sqrt(0.5 * np.median(variance))
@@ -56,33 +56,35 @@ def test_a_gain_that_scatters_is_seen_in_white_light(segment):
     assert np.mean([noise.white for noise in found]) == pytest.approx(1.5, abs=0.1)
 
 
-@pytest.mark.parametrize("memory", [8, 16])
-def test_red_noise_is_found_with_its_variance_and_memory(segment, memory):
+@pytest.mark.parametrize("correlation_time", [8, 16])
+def test_red_noise_is_detected_with_its_variance_and_correlation_time(segment, correlation_time):
     rng = np.random.default_rng(3)
     _, variance = white_light(segment, residuals(segment, rng))
     sigma = np.sqrt(2 * np.median(variance))
     found = [
-        fit_common_noise(segment, residuals(segment, rng, remembering(rng, len(variance), memory, sigma)), boxcar(segment), DURATION)
+        fit_common_noise(
+            segment, residuals(segment, rng, red_noise(rng, len(variance), correlation_time, sigma)), boxcar(segment), DURATION
+        )
         for _ in range(30)
     ]  # fmt: skip
     assert sum(noise.red_noise_probability > SURE for noise in found) > 27
     red = np.mean([noise.red_noise for noise in found], axis=0)
-    # the tail of the spectrum fixes variance over memory; a longer memory with more variance is not ruled out
+    # the tail of the spectrum constrains variance / correlation time; a larger value of both is not excluded
     assert 1.4 < red[0] < 4
-    assert 0.3 < red[memory] / red[0] < 0.65
+    assert 0.3 < red[correlation_time] / red[0] < 0.65
 
 
-def test_the_covariance_is_that_of_the_process_it_names():
+def test_the_covariance_is_that_of_white_plus_red_noise():
     variance = np.full(40, 4.0)
     red = 2.0 * np.exp(-np.arange(40) / 5)
     covariance = CommonNoise(1.5, red, 1.0).covariance(variance)
     assert np.diag(covariance) == pytest.approx(4 * (0.5 + 2.0))
     assert covariance[0, 5] == pytest.approx(4 * 2.0 / np.e)
     assert np.linalg.eigvalsh(covariance).min() > 0
-    assert not CommonNoise(0.8, 0 * red, 0.0).covariance(variance).any()  # never less than the propagated noise
+    assert not CommonNoise(0.8, 0 * red, 0.0).covariance(variance).any()  # never below the propagated noise
 
 
-def test_what_the_fit_follows_is_absorbed(segment):
+def test_level_drift_and_depth_response_lie_in_the_absorbed_subspace(segment):
     _, variance = white_light(segment, segment.flux)
     basis = absorbed(segment, variance, boxcar(segment))
     np.testing.assert_allclose(basis @ basis.T, np.eye(len(basis)), atol=1e-10)
@@ -91,7 +93,7 @@ def test_what_the_fit_follows_is_absorbed(segment):
         assert np.linalg.norm(basis @ direction) == pytest.approx(np.linalg.norm(direction), rel=1e-6)
 
 
-def test_outliers_are_dropped_and_excess_divides_the_weights(segment):
+def test_outliers_get_zero_weight_and_excess_variance_divides_the_weights(segment):
     rng = np.random.default_rng(4)
     residual = 2 * residuals(segment, rng)
     residual[3, 17] = 1.0
@@ -100,7 +102,7 @@ def test_outliers_are_dropped_and_excess_divides_the_weights(segment):
     assert np.median(after.weight / segment.weight) == pytest.approx(1 / 4, rel=0.05)
 
 
-def test_masked_samples_have_no_white_light(segment):
+def test_white_light_is_zero_where_all_channels_are_masked(segment):
     weight = segment.weight.copy()
     weight[:, 5] = 0
     white, variance = white_light(replace(segment, weight=weight), segment.flux)

@@ -1,4 +1,4 @@
-"""The limb-darkened occultation: equal to batman, exact derivatives, right at the physical edges."""
+"""The limb-darkened occultation: flux equal to batman's, derivatives, limits of no and full overlap."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ batman = pytest.importorskip("batman")
 
 
 def contact_points(k):
-    """b = 0, 1 and the contacts, and just beside them, among a dense grid."""
+    """A dense grid of separations with z = 0, 1, the contact points, and values just beside them."""
     edges = np.array([0.0, 1.0, 1 - k, 1 + k, k, abs(1 - 2 * k)])
     return np.unique(
         np.clip(np.concatenate([np.linspace(0, 1 + 1.2 * k, 800), edges, edges + 1e-4, edges - 1e-4]), 0, None)
@@ -25,7 +25,7 @@ def test_equals_batman_to_a_tenth_of_a_ppm(k, u):
     assert np.abs(flux - reference).max() < 1e-7
 
 
-def test_derivatives_equal_differences():
+def test_derivatives_equal_finite_differences():
     z = np.linspace(0.0, 1.15, 300)[:, None]
     step = 1e-5
 
@@ -33,14 +33,14 @@ def test_derivatives_equal_differences():
         return transit_flux(z + shift, np.array([k]), np.array([u1]), np.array([u2]), np.ones((*z.shape, 1)))
 
     _, d_k, d_u, d_z = evaluate()
-    smooth = np.abs(np.abs(z[:, 0] - 1) - 0.1) > 2e-3  # differences across a contact point mean nothing
+    smooth = np.abs(np.abs(z[:, 0] - 1) - 0.1) > 2e-3  # finite differences are invalid across a contact point
     for analytic, name in ((d_k[0], "k"), (d_u[0, 0], "u1"), (d_u[0, 1], "u2"), (d_z[0, 0], "shift")):
         start = {"k": 0.1, "u1": 0.3, "u2": 0.2, "shift": 0.0}[name]
         numeric = (evaluate(**{name: start + step})[0] - evaluate(**{name: start - step})[0])[0] / (2 * step)
         np.testing.assert_allclose(analytic[smooth][1:], numeric[smooth][1:], atol=2e-4 * np.abs(numeric).max())
 
 
-def test_no_overlap_hides_nothing_and_full_cover_hides_all():
+def test_the_flux_is_one_without_overlap_and_zero_at_full_cover():
     k, u = np.array([0.1]), np.array([0.2])
     assert transit_flux(np.array([[1.1], [5.0], [np.inf]]), k, u, u)[0] == pytest.approx(1.0, abs=0)
     assert transit_flux(np.array([[0.0]]), np.array([1.0]), u, u)[0] == pytest.approx(0.0, abs=1e-12)

@@ -16,7 +16,7 @@ def test_separation_is_smallest_at_t0_and_equals_b():
     )
 
 
-def test_derivatives_equal_differences():
+def test_derivatives_equal_finite_differences():
     time, start, step = np.linspace(-3, 3, 61), np.array([np.log(9.0), 0.2, 0.1]), 1e-6
 
     def z(parameters):
@@ -30,11 +30,11 @@ def test_derivatives_equal_differences():
         )
 
 
-def test_the_planet_behind_the_star_hides_nothing():
+def test_the_separation_is_infinite_behind_the_star():
     assert np.isinf(separation(np.array([40.0]), 0.0, 80.0, np.log(9.0), 0.0)[0]).all()
 
 
-def test_duration_matches_the_contacts_and_ends_at_grazing():
+def test_duration_is_from_first_to_fourth_contact_and_zero_without_overlap():
     period, log_a, b_squared, k = 80.0, np.log(9.0), 0.25, 0.1
     half = transit_duration(period, log_a, b_squared, k) / 2
     assert separation(np.array([half]), 0.0, period, log_a, b_squared)[0][0] == pytest.approx(1 + k, rel=1e-3)

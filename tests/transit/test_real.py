@@ -1,4 +1,4 @@
-"""The fit on frames and light curves that this project did not make. Skipped where the data are absent."""
+"""The transit fit on external data: an ExoSim planet and a real transit. Skipped where the data are absent."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import pytest
 from ariel_lib.calibration.fused import calibrate_visit
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.io.archive import Archive
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.light_curves import LightCurve, LightCurves
 from ariel_lib.priors.scale_height import LabelledSpectra
 from ariel_lib.transit.estimate import estimate_depths
@@ -35,16 +36,16 @@ def test_exosim_frames_give_their_true_spectrum():
     assert estimate.flags == ()
 
 
-def test_a_real_transit_is_fitted_to_its_noise():
+def test_a_real_transit_is_fitted_to_its_photon_noise():
     archive = Archive(DATA / "adc2025")
     with np.load(DATA / "adc2025" / "lightcurve_244787369.npz") as file:
         fgs1, airs, truth = file["fgs_visit0_final"], file["airs_visit1_final"], file["truth"]
         times = file["t_fgs_h"], file["t_airs_h"]
 
-    def curve(time, flux, samples, pixels, hidden):
+    def curve(time, flux, samples, pixels, masked):
         read = np.full(flux.shape, 19.0**2 * pixels / samples)
-        nothing = np.zeros(len(time))
-        return LightCurve(time, flux, flux / samples, read, np.zeros((len(time), 2)), nothing, np.full(flux.shape, hidden))
+        background = np.zeros(len(time))
+        return LightCurve(time, flux, flux / samples, read, np.zeros((len(time), 2)), background, np.full(flux.shape, masked))
 
     visits = [
         LightCurves("244787369", n, curve(times[0], fgs1, 50, 144, n == 1), curve(times[1], airs, 5, 16, n == 0)) for n in (0, 1)
@@ -56,7 +57,7 @@ def test_a_real_transit_is_fitted_to_its_noise():
         assert np.std(white.flux - white.model) == pytest.approx(white.sigma, rel=0.1)
 
 
-def test_the_challenge_s_spectra_have_larger_features_where_the_scale_height_is_larger():
-    known = LabelledSpectra.read(Archive(DATA / "adc2025"), "train")
+def test_the_labels_have_larger_features_where_the_scale_height_is_larger():
+    known = LabelledSpectra.read(Dataset(DATA / "adc2025", "train"))
     size = known.labels.depth[:, 1:].std(axis=1)
     assert np.corrcoef(np.log(size), np.log(known.scale))[0, 1] == pytest.approx(0.69, abs=0.01)

@@ -1,1 +1,1 @@
-"""Short brightenings in light curves (spots crossed, lenses, flares): search and colour."""
+"""Short brightenings (bumps) in light curves: star-spot crossings, lensing, flares. Detection, and test for colour."""

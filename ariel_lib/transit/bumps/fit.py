@@ -1,6 +1,6 @@
-"""A transit fit of FGS1 and a few AIRS bands, and the bumps that stand in its residuals: what each adds to the depths.
+"""Bump detection in the residuals of a coarse transit fit (FGS1 and a few AIRS bands), and the depth bias of each bump.
 
-Knows light curves and the transit fit; no submission, no rule and no truth.
+Independent of labels, of the symbolic rules and of submissions.
 """
 
 from collections.abc import Sequence
@@ -21,16 +21,17 @@ from ariel_lib.transit.search import Candidate, find_transit
 from ariel_lib.transit.segments import MIN_SAMPLES, Segment, make_segments, merge_channels
 
 AIRS_BANDS = 6
-TOLERATED_ERRORS = 2.0  # errors of the bumps' fit that a spectrum may differ from it without following a bump
-SAMPLES_A_BIN = 3  # of 24 s: the shortest bump lasts for several
+TOLERATED_ERRORS = 2.0  # standard errors of the coarse fit within which a spectrum counts as free of the bump's bias
+SAMPLES_A_BIN = 3  # samples of 24 s per bin; the shortest bump spans several bins
 
 
 @dataclass(frozen=True)
 class BumpDetection:
-    """What the microlensing guard saw in one visit: the bump, and the depth (wavelength,) that it would feign.
+    """The strongest bump of one visit and its effect on the depths.
 
-    depth (wavelength,)          of the guard's coarse fit of all visits, bumps included
-    root  (wavelength, channel)  its covariance is root · rootᵀ
+    depth_bias  (wavelength,)          depth that the bump adds where it is not separated from the transit
+    depth       (wavelength,)          of the coarse transit fit of all visits, bumps not removed
+    root        (wavelength, channel)  square root of the covariance of depth: root · rootᵀ
     """
 
     visit: int
@@ -40,7 +41,10 @@ class BumpDetection:
     root: np.ndarray
 
     def followed(self, mean: np.ndarray, sigma: np.ndarray, depth_bias: np.ndarray) -> float:
-        """The share of depth_bias (wavelength,) that a spectrum mean, sigma (wavelength,) follows, beyond TOLERATED_ERRORS errors of the fit."""
+        """Fraction of depth_bias (wavelength,) present in a spectrum mean ± sigma (wavelength,), relative to the coarse fit.
+
+        Zero within TOLERATED_ERRORS standard errors of that fit.
+        """
         weight = depth_bias / sigma**2
         weight /= weight @ depth_bias
         share, error = weight @ (mean - self.depth + depth_bias), np.linalg.norm(weight @ self.root)
@@ -50,9 +54,9 @@ class BumpDetection:
 def detect_bumps(
     visits: Sequence[LightCurves], star: Star | None, wavelength: np.ndarray, candidate: Candidate | None = None
 ) -> list[BumpDetection]:
-    """The strongest bump of each visit, whether it passes for one or not.
+    """The strongest bump of each visit, significant or not (see Bump.exists).
 
-    wavelength (wavelength,) micron, FGS1 first; candidate: where the transit is, or None to look for it.
+    wavelength (wavelength,) micron, FGS1 first; candidate: approximate transit, or None to search for it.
     """
     fitted = fit_bands(visits, star, wavelength, candidate)
     if fitted is None:
@@ -71,14 +75,14 @@ def detect_bumps(
 def fit_bands(
     visits: Sequence[LightCurves], star: Star | None, wavelength: np.ndarray, candidate: Candidate | None = None
 ) -> tuple[Problem, Solution] | None:
-    """The transit fit of FGS1 and a few AIRS bands that the guard looks beneath; None without usable light."""
+    """Transit fit of FGS1 and a few AIRS bands in whose residuals bumps are searched; None without usable samples."""
     segments = make_segments(list(visits), wavelength)
     bands = [coarsen(merge_channels(segment, AIRS_BANDS), SAMPLES_A_BIN) for segment in segments]
     if not bands:
         return None
     prior = UNKNOWN_ORBIT if star is None else orbit_prior(star.P, star.sma, star.i)
     if candidate is None:
-        white = [coarsen(merge_channels(band, 1), SAMPLES_A_BIN) for band in bands]  # fine enough to begin a fit with
+        white = [coarsen(merge_channels(band, 1), SAMPLES_A_BIN) for band in bands]  # sufficient for a starting point
         candidate = find_transit(white, prior.period, prior.log_a[0], prior.b_squared[0])
     temperature = UNKNOWN_TEMPERATURE if star is None else star.Ts
     problem = make_problem(bands, 1 + AIRS_BANDS, prior, temperature, candidate)
@@ -88,7 +92,7 @@ def fit_bands(
 
 
 def coarsen(segment: Segment, width: int) -> Segment:
-    """The same segment in samples `width` times as long; a rest at the end is left out. A visit too short stays as it is."""
+    """Segment binned by `width` samples; an incomplete last bin is dropped. Unchanged if fewer than MIN_SAMPLES would remain."""
     n = len(segment.time) // width
     if n < MIN_SAMPLES:
         return segment
@@ -108,16 +112,17 @@ def coarsen(segment: Segment, width: int) -> Segment:
 def bump_depth_bias(
     estimate: DepthEstimate, visits: Sequence[LightCurves], star: Star | None, wavelength: np.ndarray
 ) -> np.ndarray:
-    """The depth that achromatic bumps in a planet's light curves would add, (wavelength,); zero where there are none."""
+    """Depth added by achromatic bumps in a planet's light curves, (wavelength,); zero if none is detected."""
     return total_depth_bias(detect_bumps(visits, star, wavelength, _candidate(estimate)), len(wavelength))
 
 
 def total_depth_bias(found: Sequence[BumpDetection], n_wavelengths: int) -> np.ndarray:
-    return sum((g.depth_bias for g in found if g.bump.achromatic), np.zeros(n_wavelengths))
+    """Sum of the depth biases of the achromatic bumps among found, (wavelength,)."""
+    return sum((detection.depth_bias for detection in found if detection.bump.achromatic), np.zeros(n_wavelengths))
 
 
 def known_candidate(path: Path) -> Candidate | None:
-    """The transit of a kept estimate, or None where there is none."""
+    """Transit candidate from the saved estimate at path, or None if there is no such file."""
     if not path.is_file():
         return None
     return _candidate(load_estimate(path))
@@ -129,13 +134,15 @@ def _candidate(estimate: DepthEstimate) -> Candidate:
 
 
 def light_near_fit(problem: Problem, fit: Solution, visit: int) -> tuple[list[Band], np.ndarray]:
-    """The bands of one visit near the fit, and the prior precision (parameter,) of all that the fit follows: depths, shared
-    parameters (drift among them), then each band's own level and regressors."""
+    """Residuals and design matrices of the bands of one visit, and the prior precision (parameter,) of all fitted parameters.
+
+    Parameters: depths, shared parameters (orbit, limb darkening, t0, drift), then level and regressors of each band.
+    """
     indices = _segments_of(problem, visit)
     near = [tangent(problem, n, fit.depth, fit.shared) for n in indices]
-    n_shared, n_own = len(fit.shared), [t.linear_basis.shape[0] * t.linear_basis.shape[1] for t in near]
-    start = problem.n_channels + n_shared
-    precision = np.concatenate([np.full(problem.n_channels, DEPTH_PRIOR[1] ** -2), 1 / problem.prior_sigma**2, np.zeros(sum(n_own))])
+    n_linear = sum(t.linear_basis.shape[0] * t.linear_basis.shape[1] for t in near)
+    start = problem.n_channels + len(fit.shared)
+    precision = np.concatenate([np.full(problem.n_channels, DEPTH_PRIOR[1] ** -2), 1 / problem.prior_sigma**2, np.zeros(n_linear)])
     bands = []
     for index, t in zip(indices, near):
         segment = problem.segments[index]
@@ -155,7 +162,7 @@ def _segments_of(problem: Problem, visit: int) -> list[int]:
 
 
 def _depth_bias_by_band(problem: Problem, fit: Solution, visit: int, bump: Bump) -> np.ndarray:
-    """The depth that the bump adds where it is not told from the transit, (channel,), through the fit's response."""
+    """Depth added by a bump that the fit does not model, (channel,), from the fit's linear response to common flux."""
     by_band = np.zeros(problem.n_channels)
     for n in _segments_of(problem, visit):
         by_band += common_response(problem, fit, n)[0] @ (bump.amplitude * bump_shape(bump, problem.segments[n].time))
@@ -163,7 +170,7 @@ def _depth_bias_by_band(problem: Problem, fit: Solution, visit: int, bump: Bump)
 
 
 def _on_grid(problem: Problem, by_band: np.ndarray, wavelength: np.ndarray) -> np.ndarray:
-    """FGS1 and a few AIRS bands (channel,) → (wavelength,), straight between the bands' centres."""
+    """Interpolate values (channel,) of FGS1 and the AIRS bands to (wavelength,), linearly between the bands' centres."""
     centres = {int(c): lam for s in problem.segments for c, lam in zip(s.channels, s.wavelength)}
     airs = sorted(c for c in centres if c > 0)
     grid = np.full(len(wavelength), by_band[0])

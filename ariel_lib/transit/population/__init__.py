@@ -1,1 +1,1 @@
-"""What the fits of many planets teach about the fit of one."""
+"""Population-level corrections of a transit fit: nuisance prior and multiplicative bias, estimated from the fits of many planets."""

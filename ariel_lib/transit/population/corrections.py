@@ -1,4 +1,7 @@
-"""What the fits of many planets teach about every other planet's fit, spectra aside: how nuisances scatter, what the instrument does."""
+"""Corrections of a transit fit estimated from the fits of many planets: the nuisance prior and the multiplicative bias.
+
+Independent of spectral priors.
+"""
 
 from dataclasses import dataclass
 from typing import Self
@@ -12,18 +15,20 @@ from ariel_lib.transit.result import DepthEstimate
 
 @dataclass(frozen=True)
 class PopulationCorrections:
-    """Taken from the training planets, kept in a checkpoint."""
+    """Nuisance prior and multiplicative bias of one data set, fitted to the training planets and kept in a checkpoint."""
 
     nuisance_prior: NuisancePrior
     bias: MultiplicativeBias
 
     def condition(self, estimate: DepthEstimate) -> DepthEstimate:
-        """A planet's estimate, given both."""
+        """The estimate conditioned on the nuisance prior, then corrected for the multiplicative bias."""
         return self.bias.condition(self.nuisance_prior.condition(estimate))
 
     def to_arrays(self) -> dict[str, np.ndarray]:
+        """Named arrays for a checkpoint; from_arrays is the inverse."""
         return {"nuisance_prior": self.nuisance_prior.variance} | self.bias.to_arrays()
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Self:
+        """Inverse of to_arrays."""
         return cls(NuisancePrior(arrays["nuisance_prior"]), MultiplicativeBias(arrays["mean"], arrays["covariance"]))

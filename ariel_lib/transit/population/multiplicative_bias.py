@@ -1,13 +1,13 @@
-"""What an instrument, or its calibration, makes of every planet's depth alike: learned from labelled planets, taken out of new ones.
+"""Multiplicative bias of the depths common to all planets of a data set, fitted to labelled planets.
 
-Fits of one data set can be off by the same share at a wavelength for all planets: light of a companion or a background left in
-the aperture, a wrong flat or linearity, limb darkening tables that err for all stars. With the labels y of a training set
+Depths can be biased by the same fraction at a wavelength for all planets: dilution by a companion or residual background,
+an error of flat field or linearity, limb darkening tables in error for all stars. With the labels y of a training set
 
     depth = (1 + r(λ)) y + noise,    r ~ N(0, τ² K),    K = 1 1ᵀ + Matérn-3/2 in wavelength
 
-r has a Gaussian posterior in closed form (generalised least squares with every fit's full covariance; Kennedy & O'Hagan 2001,
-J. R. Stat. Soc. B 63, 425, call it a model discrepancy), its size τ the largest evidence (MacKay 1992). Without clear evidence r
-is zero and nothing changes. Knows arrays and estimates only.
+r has a Gaussian posterior in closed form (generalised least squares with each fit's full covariance; a model discrepancy
+in the sense of Kennedy & O'Hagan 2001, J. R. Stat. Soc. B 63, 425). τ maximises the evidence (MacKay 1992, Neural Comput. 4,
+415); r is zero where the evidence does not clearly favour a bias.
 """
 
 from collections.abc import Sequence
@@ -18,24 +18,26 @@ import numpy as np
 from ariel_lib.priors.gaussian import Stored, gaussian_process
 from ariel_lib.transit.result import DepthEstimate, Flag
 
-SIZES = np.geomspace(3e-4, 0.1, 11)  # τ
-CLEAR = 10.0  # log evidence over r = 0 that it takes
-EXCLUDED_FLAGS = {Flag.NO_TRANSIT, Flag.PARTIAL_TRANSIT, Flag.GRAZING, Flag.NOT_CONVERGED, Flag.EXCESS_NOISE}  # fits that teach nothing
+SIZES = np.geomspace(3e-4, 0.1, 11)  # trial values of τ
+CLEAR = 10.0  # log evidence ratio to r = 0 above which a bias is accepted
+# Fits with one of these flags are left out.
+EXCLUDED_FLAGS = {Flag.NO_TRANSIT, Flag.PARTIAL_TRANSIT, Flag.GRAZING, Flag.NOT_CONVERGED, Flag.EXCESS_NOISE}
 
 
 @dataclass(frozen=True)
 class MultiplicativeBias(Stored):
-    """mean (wavelength,) of r and its covariance (wavelength, wavelength)."""
+    """Gaussian posterior of the relative bias r of the depths: mean (wavelength,), covariance (wavelength, wavelength)."""
 
     mean: np.ndarray
     covariance: np.ndarray
 
     @classmethod
     def none(cls, n_wavelengths: int) -> "MultiplicativeBias":
+        """No bias: conditioning on it returns an estimate unchanged."""
         return cls(np.zeros(n_wavelengths), np.zeros((n_wavelengths, n_wavelengths)))
 
     def condition(self, estimate: DepthEstimate) -> DepthEstimate:
-        """The estimate as it would be without the response, whose uncertainty it takes on."""
+        """The estimate with its depths divided by 1 + r and the uncertainty of r added to their covariance."""
         if not self.mean.any():
             return estimate
         factor = 1 / (1 + self.mean)
@@ -45,20 +47,24 @@ class MultiplicativeBias(Stored):
 
 
 def fit_multiplicative_bias(estimates: Sequence[DepthEstimate], truth: np.ndarray, wavelength: np.ndarray) -> MultiplicativeBias:
-    """The response that the fits of labelled planets show: truth (planet, wavelength), wavelength micron, FGS1 first."""
+    """Posterior of the relative bias from transit fits of labelled planets; zero if the evidence is not clear.
+
+    truth       (planet, wavelength)  labels, (Rp/Rs)², in the order of estimates
+    wavelength  (wavelength,)         micron, FGS1 first
+    """
     n = len(wavelength)
-    precision, pull = np.zeros((n, n)), np.zeros(n)
+    precision, right = np.zeros((n, n)), np.zeros(n)
     for estimate, label in zip(estimates, truth):
         if EXCLUDED_FLAGS & set(estimate.flags) or not np.isfinite(estimate.covariance).all():
             continue
         weighted = np.linalg.solve(estimate.covariance, np.column_stack([np.diag(label), estimate.depth - label]))
         precision += label[:, None] * weighted[:, :n]
-        pull += label * weighted[:, n]
+        right += label * weighted[:, n]
     kernel = gaussian_process(wavelength)
     kernel[0, 0] = 1.0
     root = np.linalg.cholesky(1 + kernel)  # r = τ root x, x ~ N(0, 1)
     values, modes = np.linalg.eigh(root.T @ (0.5 * (precision + precision.T)) @ root)
-    values, along = np.maximum(values, 0.0), modes.T @ (root.T @ pull)
+    values, along = np.maximum(values, 0.0), modes.T @ (root.T @ right)
     evidence = [0.5 * np.sum(s**2 * along**2 / (1 + s**2 * values) - np.log1p(s**2 * values)) for s in SIZES]
     if max(evidence) < CLEAR:
         return MultiplicativeBias.none(n)

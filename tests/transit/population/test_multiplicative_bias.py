@@ -1,4 +1,4 @@
-"""The instrument's response: found where the labels speak for it, nothing where they do not."""
+"""Multiplicative bias: recovered where labels and depths differ by a common factor, zero without clear evidence."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import pytest
 
 from ariel_lib.transit.population.multiplicative_bias import MultiplicativeBias, fit_multiplicative_bias
 
-LOST = 0.08  # share of the light that is not the star's, at the reddest wavelength
+LOST = 0.08  # fraction of the flux that is not the star's, at the longest wavelength
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def fits(scene):
 
 
 def labels_of(scene, fits, lost=0.0):
-    """The labels for which the scene's depths are what is left of the truth."""
+    """Labels such that the simulated depths are diluted by the fraction lost."""
     return np.tile(scene.depth / (1 - lost), (len(fits), 1))
 
 
@@ -25,14 +25,14 @@ def diluted(wavelength):
     return LOST * (wavelength - wavelength[0]) / np.ptp(wavelength)
 
 
-def test_without_evidence_nothing_changes(scene, fits):
+def test_without_evidence_the_bias_is_zero(scene, fits):
     found = fit_multiplicative_bias(fits, labels_of(scene, fits), scene.wavelength)
     assert not found.mean.any() and found.condition(fits[0]) is fits[0]
     assert MultiplicativeBias.none(13).condition(fits[0]) is fits[0]
     assert not fit_multiplicative_bias([], np.zeros((0, 13)), scene.wavelength).mean.any()
 
 
-def test_a_dilution_is_found_within_its_error_and_taken_out(scene, fits):
+def test_a_dilution_is_recovered_within_its_error_and_corrected(scene, fits):
     lost = diluted(scene.wavelength)
     truth = labels_of(scene, fits, lost)
     found = fit_multiplicative_bias(fits, truth, scene.wavelength)
@@ -45,7 +45,7 @@ def test_a_dilution_is_found_within_its_error_and_taken_out(scene, fits):
     assert 0.8 < np.sqrt(np.mean(after**2)) < 1.2 < np.sqrt(np.mean(before**2))
 
 
-def test_a_doubtful_fit_teaches_nothing(scene, fits):
+def test_a_fit_with_an_excluded_flag_is_left_out(scene, fits):
     truth = labels_of(scene, fits, diluted(scene.wavelength))
     wild = replace(fits[0], depth=fits[0].depth * 3, flags=("not_converged",))
     with_it, without = (fit_multiplicative_bias(e, truth[: len(e)], scene.wavelength) for e in ([*fits[1:], wild], fits[1:]))

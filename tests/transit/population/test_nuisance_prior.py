@@ -1,4 +1,4 @@
-"""The nuisances of a population: learned from fits, and worth exactly what a fit under that prior would have given."""
+"""The empirical-Bayes nuisance prior: recovered from fits; conditioning on it equals a fit under that prior."""
 
 from dataclasses import replace
 
@@ -39,65 +39,65 @@ def test_conditioning_equals_a_fit_under_the_prior(scene, problem_of):
         nuisance=(point.shared + step_shared - problem.prior_mean)[part] / unit, nuisance_kind=np.arange(len(part)),
         nuisance_covariance=shared[np.ix_(part, part)] / np.outer(unit, unit), nuisance_coupling=coupling[:, part] / unit,
     )  # fmt: skip
-    given = NuisancePrior(variance).condition(estimate)
+    conditioned = NuisancePrior(variance).condition(estimate)
     tight = problem.prior_sigma.copy()
     tight[part] *= np.sqrt(variance)
     direct = linearise(replace(problem, prior_sigma=tight), point.depth, point.shared)
-    np.testing.assert_allclose(given.covariance, direct.covariances()[0], rtol=1e-6, atol=1e-16)
-    np.testing.assert_allclose(given.depth, point.depth + direct.step()[0], rtol=1e-7)
+    np.testing.assert_allclose(conditioned.covariance, direct.covariances()[0], rtol=1e-6, atol=1e-16)
+    np.testing.assert_allclose(conditioned.depth, point.depth + direct.step()[0], rtol=1e-7)
 
 
-def test_the_population_is_recovered(fits):
+def test_the_variances_of_the_population_are_recovered(fits):
     found = np.sqrt(fit_nuisance_prior(fits).variance)
-    # the scene's drift is 1e-3 in each power of time: 2/3 of it in the second Legendre polynomial, 2/5 in the third
+    # the simulated drift is 1e-3 in each power of time: 2/3 of it in the second Legendre polynomial, 2/5 in the third
     grey = DRIFT_PRIOR * found[[1, 2, 3 + 4, 3 + 8]] / np.sqrt(module.WIDENED)
     assert grey == pytest.approx(1e-3 * np.array([2 / 3, 2 / 5, 2 / 3, 2 / 5]), rel=0.35)
-    assert (found[[4, 5, 6]] < 0.3 * found[3]).all()  # it has no colour
+    assert (found[[4, 5, 6]] < 0.3 * found[3]).all()  # the drift is achromatic
     assert found[LOG_A_KIND] == pytest.approx(SMA_ERROR / 0.1, rel=0.4)
-    assert found[B_SQUARED_KIND] < 0.5  # the inclination is right, which these fits hardly tell
+    assert found[B_SQUARED_KIND] < 0.5  # the listed inclination is exact, which these fits constrain weakly
 
 
-def test_knowing_the_population_narrows_honestly(scene, fits):
+def test_conditioning_reduces_sigma_and_the_errors_stay_calibrated(scene, fits):
     population, rng = fit_nuisance_prior(fits), np.random.default_rng(2)
     free = [fit_with_a_rough_catalogue(scene, rng) for _ in range(30)]
-    given = [population.condition(e) for e in free]
-    assert all((g.sigma <= f.sigma * (1 + 1e-12)).all() for f, g in zip(free, given))
-    z = np.array([(g.depth - scene.depth) / g.sigma for g in given])
+    conditioned = [population.condition(e) for e in free]
+    assert all((c.sigma <= f.sigma * (1 + 1e-12)).all() for f, c in zip(free, conditioned))
+    z = np.array([(c.depth - scene.depth) / c.sigma for c in conditioned])
     assert 0.8 < np.sqrt(np.mean(z**2)) < 1.15
 
 
-def test_one_broken_or_wild_fit_does_not_rule_the_population(fits):
+def test_one_fit_that_is_not_finite_or_an_outlier_hardly_changes_the_prior(fits):
     broken, wild = (replace(fits[0], nuisance=np.full_like(fits[0].nuisance, value)) for value in (np.nan, 40.0))
     among, without = fit_nuisance_prior([*fits, broken, wild]).variance, fit_nuisance_prior(fits).variance
     assert (among < 2 * without + 0.02).all()
 
 
-def test_a_parameter_that_surprises_stays_free(fits):
+def test_an_outlying_parameter_keeps_the_prior_of_the_fit(fits):
     population, estimate = fit_nuisance_prior(fits), fits[0]
     far = estimate.nuisance.copy()
-    far[estimate.nuisance_kind == LOG_A_KIND] = 20.0  # a catalogue that is wrong by a factor
-    given = population.condition(replace(estimate, nuisance=far))
+    far[estimate.nuisance_kind == LOG_A_KIND] = 20.0  # a catalogue value wrong by a large factor
+    conditioned = population.condition(replace(estimate, nuisance=far))
     other = replace(population, variance=np.where(np.arange(KINDS) == LOG_A_KIND, 1.0, population.variance))
-    np.testing.assert_array_equal(given.depth, other.condition(estimate).depth)
+    np.testing.assert_array_equal(conditioned.depth, other.condition(estimate).depth)
 
 
-def test_an_orbit_that_is_not_listed_is_not_taken_from_the_population(scene, fits):
+def test_a_planet_without_a_listed_orbit_has_no_orbit_among_its_nuisance_parameters(scene, fits):
     rng = np.random.default_rng(3)
     estimate = estimate_depths([scene.observe(rng)], None, scene.wavelength)
     assert not {LOG_A_KIND, B_SQUARED_KIND} & set(estimate.nuisance_kind.tolist())
     assert np.isfinite(fit_nuisance_prior(fits).condition(estimate).depth).all()
 
 
-def test_a_small_population_or_an_unknown_one_changes_nothing(fits):
+def test_a_small_population_gives_the_prior_of_the_fit(fits):
     estimate = fits[0]
     assert NuisancePrior.unknown().condition(estimate) is estimate
-    few = fit_nuisance_prior(fits[: module.MIN_FITS // 2 - 1])  # a fit has one FGS1 drift of each kind, two visits would have two
+    few = fit_nuisance_prior(fits[: module.MIN_FITS // 2 - 1])  # one FGS1 drift of each kind per visit
     assert (few.variance == 1).all() and len(few.variance) == KINDS
     assert (fit_nuisance_prior([]).variance == 1).all()
 
 
-def test_every_coefficient_has_its_kind(scene):
+def test_every_drift_coefficient_has_its_kind(scene):
     fgs1, airs = make_segments([scene.observe(np.random.default_rng(3))], scene.wavelength)
     assert drift_kinds(fgs1, 1).tolist() == [0, 1, 2]
     assert drift_kinds(airs, 4).tolist() == list(range(3, LOG_A_KIND))
-    assert drift_kinds(airs, 2).tolist() == [3, 4, 7, 8, 11, 12]  # few channels follow fewer polynomials
+    assert drift_kinds(airs, 2).tolist() == [3, 4, 7, 8, 11, 12]  # few channels: fewer polynomials

@@ -1,0 +1,160 @@
+"""A data set as every command works on it: folder, split, planets, light curves, stars and labels in one immutable object.
+
+It is made once, at the boundary (API, command line, notebook). It holds the one rule by which the folder of light curves is found.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ariel_lib.errors import ArchiveError, SpectraMindError
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.layout import SPLITS, Spectra, Star, is_plain_name, light_curves_path, list_light_curves
+from ariel_lib.io.light_curves import LightCurves, load_light_curves
+
+LIGHT_CURVES = "lightcurves"  # the folder of light curves in a simulated data set, or in a scratch folder
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class Dataset:
+    """One split of a data set in Kaggle's layout (2024 or 2025), read only.
+
+    archive         the folder's files
+    split           train or test
+    selected        planet ids that were asked for, or None: all there are
+    given_curves    folder that `spectramind calibrate` wrote, or None: see light_curve_folder
+    scratch         folder where light curves and fits are kept between runs, or None
+
+    >>> from ariel_lib import Dataset
+    >>> dataset = Dataset(folder, split="test")
+    >>> dataset.planets[0], dataset.wavelengths.shape
+    ('1011', (283,))
+    """
+
+    archive: Archive = field(compare=False)
+    root: Path
+    split: str
+    selected: tuple[str, ...] | None
+    given_curves: Path | None
+    scratch: Path | None
+
+    def __init__(
+        self,
+        root: Path | str,
+        split: str = "test",
+        *,
+        planets: Sequence[str] | None = None,
+        light_curves: Path | str | None = None,
+        scratch: Path | str | None = None,
+    ):
+        """root: folder in Kaggle's layout, or a lakefs:// reference. Raises ArchiveError where there is no such folder,
+        SpectraMindError for another split than train and test."""
+        if split not in SPLITS:
+            raise SpectraMindError(f"split: expected one of {', '.join(SPLITS)}, found {split!r}")
+        archive = Archive(root)
+        values = {
+            "archive": archive, "root": archive.root, "split": split, "selected": None if planets is None else tuple(planets),
+            "given_curves": None if light_curves is None else Path(light_curves), "scratch": None if scratch is None else Path(scratch),
+        }  # fmt: skip
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        return f"Dataset({str(self.root)!r}, split={self.split!r}, {len(self.planets)} planets)"
+
+    def select(self, planets: Sequence[str]) -> "Dataset":
+        """The same data set with these planets only."""
+        return self._with(selected=tuple(planets))
+
+    def with_split(self, split: str) -> "Dataset":
+        """The other split, all of its planets."""
+        return self._with(split=split, selected=None)
+
+    def with_scratch(self, folder: Path | str) -> "Dataset":
+        """The same data set, light curves and fits kept in another folder."""
+        return self._with(scratch=Path(folder))
+
+    def _with(self, **changes) -> "Dataset":
+        copy = object.__new__(Dataset)
+        for name in ("archive", "root", "split", "selected", "given_curves", "scratch"):
+            object.__setattr__(copy, name, changes.get(name, getattr(self, name)))
+        return copy
+
+    # Planets
+
+    @cached_property
+    def planets(self) -> tuple[str, ...]:
+        """Planet ids: those selected; else, for the test split, those of sample_submission.csv; else all that have frames or light
+        curves, in numeric order."""
+        if self.selected is not None:
+            return self.selected
+        requested = self.archive.requested_planets() if self.split == "test" else ()
+        return requested or self.on_disk
+
+    @cached_property
+    def on_disk(self) -> tuple[str, ...]:
+        """Planets of the split that have frames, else those that have light curves, in numeric order."""
+        return self.archive.planets(self.split) or tuple(self.light_curve_visits)
+
+    def star(self, planet: str) -> Star | None:
+        """The planet's row of {split}_star_info.csv; None where there is no such table (2024). Raises ArchiveError."""
+        return self.archive.star(self.split, planet)
+
+    def find_star(self, planet: str) -> tuple[Star | None, str | None]:
+        """The planet's star, or None and what is wrong with its row."""
+        try:
+            return self.star(planet), None
+        except ArchiveError as error:
+            return None, str(error)
+
+    def labels(self) -> Spectra:
+        """The labelled spectra of the split: (Rp/Rs)², all planets of the file. Raises ArchiveError."""
+        return self.archive.labels(self.split)
+
+    @cached_property
+    def wavelengths(self) -> np.ndarray:
+        """Wavelengths of a spectrum, micron: FGS1 first, then AIRS ascending, (wavelength,). Raises ArchiveError."""
+        return self.archive.wavelengths()
+
+    # Light curves
+
+    @cached_property
+    def light_curve_folder(self) -> Path:
+        """The folder given; else {root}/lightcurves where it has the split; else {scratch}/lightcurves, which `fit_planets` fills from
+        the frames."""
+        beside = self.root / LIGHT_CURVES
+        if self.given_curves is not None:
+            return self.given_curves
+        if (beside / self.split).is_dir() or self.scratch is None:
+            return beside
+        return self.scratch / LIGHT_CURVES
+
+    @property
+    def is_calibrated_on_demand(self) -> bool:
+        """Whether missing light curves are made from the frames: so where the folder is the scratch folder's."""
+        return self.scratch is not None and self.light_curve_folder == self.scratch / LIGHT_CURVES and self.given_curves is None
+
+    @property
+    def light_curve_visits(self) -> dict[str, tuple[int, ...]]:
+        """Planet id → visits whose light curves are on disk now."""
+        return list_light_curves(self.light_curve_folder, self.split)
+
+    def light_curve_path(self, planet: str, visit: int) -> Path:
+        """File of one visit's light curves."""
+        return light_curves_path(self.light_curve_folder, self.split, planet, visit)
+
+    def light_curves(self, planet: str) -> list[LightCurves]:
+        """The light curves of every visit of a planet that is on disk. Raises StorageError for a damaged file."""
+        visits = list_light_curves(self.light_curve_folder, self.split, planet).get(planet, ())
+        return [load_light_curves(self.light_curve_path(planet, visit)) for visit in visits]
+
+    def fit_path(self, planet: str) -> Path:
+        """File where the planet's transit fit is kept. Raises SpectraMindError without a scratch folder."""
+        if self.scratch is None:
+            raise SpectraMindError(f"{self!r}: expected a scratch folder for fits, found none. Give Dataset(..., scratch=FOLDER).")
+        if not is_plain_name(planet):
+            raise SpectraMindError(f"planet id {planet!r}: expected a plain name without a path separator")
+        return self.scratch / "estimates" / self.split / f"{planet}.safetensors"

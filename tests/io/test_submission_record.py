@@ -1,0 +1,39 @@
+"""ariel_lib.io.submission_record: what lies beside a submission is found, and its absence is no error until it is needed."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ariel_lib.errors import ArchiveError
+from ariel_lib.io.storage import save_arrays
+from ariel_lib.io.submission_record import SubmissionRecord
+
+
+def test_weights_are_those_given_else_those_recorded_else_those_of_the_toy_layout(tmp_path):
+    path = tmp_path / "submission.csv"
+    assert SubmissionRecord.of(path).weights_path == tmp_path / "model" / "weights.safetensors"
+    (tmp_path / "manifest_predict.json").write_text(json.dumps({"inputs": {"weights": {"path": "../w.safetensors"}}}))
+    assert SubmissionRecord.of(path).weights_path == tmp_path / "../w.safetensors"
+    assert SubmissionRecord.of(path, weights="x").weights_path.name == "x"
+
+
+def test_the_data_set_is_the_one_given_else_the_one_recorded(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "other").mkdir()
+    path = tmp_path / "run" / "submission.csv"
+    path.parent.mkdir()
+    with pytest.raises(ArchiveError, match="Give --data FOLDER"):
+        SubmissionRecord.of(path).dataset()
+    path.with_suffix(".json").write_text(json.dumps({"source": {"data": str(tmp_path / "data"), "weights": "0"}}))
+    dataset = SubmissionRecord.of(path).dataset(split="train")
+    assert (dataset.root, dataset.split, dataset.scratch) == (tmp_path / "data", "train", tmp_path / "run")
+    assert SubmissionRecord.of(path).dataset(tmp_path / "other").root == tmp_path / "other"
+
+
+def test_other_answers_are_read_by_planet(tmp_path):
+    record = SubmissionRecord.of(tmp_path / "submission.csv")
+    assert record.answers() == {}
+    save_arrays(tmp_path / "submission.safetensors", {"depth": np.arange(6.0).reshape(2, 3)}, {"planet_ids": '["b", "a"]'})
+    answers = record.answers()
+    assert list(answers) == ["b", "a"] and answers["a"]["depth"].tolist() == [3, 4, 5]
