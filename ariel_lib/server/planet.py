@@ -6,12 +6,12 @@ Each part of a page is read by itself: one that is missing or damaged is named o
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
+from ariel_lib.io.dataset import LIGHT_CURVES, Dataset
 from ariel_lib.io.layout import is_plain_name, light_curves_path
 from ariel_lib.server.explanation import add_explanation
 from ariel_lib.server.light_curves import VISITS_LIMIT, read_fitted_curves, read_white_curves
@@ -40,15 +40,6 @@ OTHER_ANSWERS = {  # name on the page → arrays of the file beside the submissi
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class DatasetFiles:
-    """Files of a data set that belong to a submission; None for one that does not exist or lies outside the served folders."""
-
-    wavelengths: Path | None
-    labels: Path | None
-    stars: Path | None
-
-
 class PlanetPages:
     """The planets of every submission in an index of runs."""
 
@@ -66,25 +57,26 @@ class PlanetPages:
             raise NotFound("this run has no submission")
         return found
 
-    def _dataset(self, found: RunFiles) -> DatasetFiles | None:
-        """The data set of a submission; None where its folder is not served."""
+    def _dataset(self, found: RunFiles) -> Dataset | None:
+        """The data set of a submission, with what `predict` keeps beside it; None where its folder is not served.
+
+        Only paths are taken from it: its own readers know no limits, and would follow links out of the served folders.
+        """
         root = self.folders.folder(found.inputs["data"]) if "data" in found.inputs else None
-        if root is None:
-            return None
-        names = ("wavelengths.csv", f"{found.split}.csv", f"{found.split}_star_info.csv")
-        return DatasetFiles(*(self.folders.file(root / name) for name in names))
+        return Dataset(root, found.split, scratch=found.submission.parent) if root else None
+
+    def _dataset_file(self, found: RunFiles, name: str) -> Path | None:
+        dataset = self._dataset(found)
+        return self.folders.file(dataset.root / name) if dataset else None
 
     def _light_curve_files(self, found: RunFiles, planet: str) -> list[tuple[int, Path]]:
-        """(visit, file) of a planet: in the data set, else beside the submission, where `predict` keeps what it calibrates."""
-        roots = [found.inputs.get("data"), found.submission.parent]
-        folders = [root / "lightcurves" for root in roots if root is not None]
-        found_files = []
-        for visit in range(VISITS_LIMIT) if is_plain_name(planet) else ():
-            paths = (self.folders.file(light_curves_path(folder, found.split, planet, visit)) for folder in folders)
-            path = next(filter(None, paths), None)
-            if path is not None:
-                found_files.append((visit, path))
-        return found_files
+        """(visit, file) of a planet: where the data set has them, or those that `predict` calibrated, beside the submission."""
+        if not is_plain_name(planet):
+            return []
+        dataset = self._dataset(found)
+        folder = dataset.light_curve_folder if dataset else found.submission.parent / LIGHT_CURVES
+        paths = [self.folders.file(light_curves_path(folder, found.split, planet, visit)) for visit in range(VISITS_LIMIT)]
+        return [(visit, path) for visit, path in enumerate(paths) if path is not None]
 
     def _facts(self, found: RunFiles) -> dict:
         """The JSON record beside a submission: flags, notes and fallbacks by planet, what was skipped; empty where there is none."""
@@ -95,8 +87,7 @@ class PlanetPages:
 
     def list_planets(self, run: str, q: str, sort: str, order: str, offset: int, limit: int) -> Planets:
         found, problems = self._submission(run), []
-        depths, dataset = self._depths(found.submission), self._dataset(found)
-        labels = dataset and dataset.labels
+        depths, labels = self._depths(found.submission), self._dataset_file(found, f"{found.split}.csv")
         errors = (attempt(lambda: self._errors(found.submission, labels), problems) if labels else None) or {}
         facts = attempt(lambda: self._facts(found), problems) or {}
         path = self.runs.find_beside(found, "violations.jsonl", "check")
@@ -151,23 +142,23 @@ class PlanetPages:
         return detail
 
     def _add_wavelengths(self, detail: PlanetDetail, found: RunFiles, planet: str) -> None:
-        dataset = self._dataset(found)
-        if dataset and dataset.wavelengths:
-            cells = [line for _, line in read_lines(dataset.wavelengths)][1].decode().strip().split(",")
+        path = self._dataset_file(found, "wavelengths.csv")
+        if path:
+            cells = [line for _, line in read_lines(path)][1].decode().strip().split(",")
             detail.wavelength = of_length(np.array(cells, float), len(detail.mean))
 
     def _add_truth(self, detail: PlanetDetail, found: RunFiles, planet: str) -> None:
-        dataset = self._dataset(found)
-        row = self._table(dataset.labels).numbers(planet) if dataset and dataset.labels else None
+        path = self._dataset_file(found, f"{found.split}.csv")
+        row = self._table(path).numbers(planet) if path else None
         if row is not None:
             detail.truth = of_length(row, len(detail.mean))
-        elif dataset:
+        elif self._dataset(found):
             detail.missing["truth"] = f"{found.split}.csv of the data set has no row for this planet"
 
     def _add_star(self, detail: PlanetDetail, found: RunFiles, planet: str) -> None:
-        dataset = self._dataset(found)
-        if dataset and dataset.stars:
-            table = self._stars(dataset.stars)
+        path = self._dataset_file(found, f"{found.split}_star_info.csv")
+        if path:
+            table = self._stars(path)
             detail.star = dict(zip(map(as_text, table.columns[1:]), map(as_text, table.cells(planet) or ())))
 
     def _add_facts(self, detail: PlanetDetail, found: RunFiles, planet: str) -> None:

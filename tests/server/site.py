@@ -17,6 +17,7 @@ pytest.importorskip("uvicorn", reason="needs the extra [gui]")
 from ariel_lib.commands import run_check
 from ariel_lib.diagnostics.attribution import explain
 from ariel_lib.execution.time_budget import Budget
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import Spectra, Star, light_curves_path
 from ariel_lib.io.light_curves import LightCurve, LightCurves, save_light_curves
 from ariel_lib.io.storage import save_arrays
@@ -46,7 +47,8 @@ def make_run(root):
     write_light_curves(rng, light_curves_path(data / "lightcurves", "test", PLANETS[0], 0))
     answers = write_submission(rng, root / "v50", data)
     arrays = write_explanation(rng, root / "diagnostics", root / "v50" / "submission.csv")
-    run_check(submission=root / "v50" / "submission.csv", data=data, outdir=root / "check", split="test", light_curves=root / "none")
+    dataset = Dataset(data, light_curves=root / "none")
+    run_check(dataset, submission=root / "v50" / "submission.csv", outdir=root / "check")
     (root / "ablation").mkdir()
     (root / "ablation" / "leaderboard.csv").write_text('rank,composite,point\n1,0.9,"a=1 b=[1, 2]"\n2,0.1,c=2\n')
     return {"truth": truth, "answers": answers, "arrays": arrays}
@@ -66,7 +68,7 @@ def write_submission(rng, folder, data):
         path, budget = folder / "submission.csv", Budget(None)
         budget.skip("ensemble members", "one planet was left to one of two networks")
         file = SubmissionFile(path, PLANETS, (np.full(WIDTH, 0.01), np.full(WIDTH, 0.01)), {"data": str(data), "weights": "0"})
-        assert predict._update(file, answers, {PLANETS[2]: "no light"}, budget, print)
+        assert predict._write(file, predict.Answers(answers, {PLANETS[2]: "no light"}), budget, print)
         run.artifacts, run.inputs = [path, path.with_suffix(".json")], {"data": data}
         run.metrics, run.settings = {"planets": 3, "v50": {"score": 0.5}}, {"split": "test"}
     white = WhiteCurve("FGS1", 0, *rng.random((4, STEPS)), 1e-4, 1e5, 3.7, 2.5, 1.01, 0.02, 0.1)
