@@ -1,10 +1,10 @@
-"""Which wavelengths speak to which: a typed graph over the bins of a spectrum, from their wavelengths alone.
+"""The wavelength graph: typed edges between the bins of a spectrum, a function of their wavelengths only.
 
-Node 0 is FGS1, the others are AIRS bins in ascending wavelength. It knows nothing of planets or weights.
+Node 0 is FGS1, the others are AIRS bins in ascending wavelength.
 
 Band centres: Tinetti, Encrenaz & Coustenis 2013 (A&ARv 21, 63) for H2O 1.9 and 2.7, CO2 2.03 and 2.7, CH4 2.3 and 3.3,
 CO 2.35, NH3 2.0, 2.25 and 2.96 µm; Tsai et al. 2023 (Nature 617, 483) for SO2 4.05 µm, beyond the challenge's last bin.
-The widths are ours: a window spans what stands out of the R ≈ 80 cross-sections at 1200 K.
+The widths of the windows were chosen to cover the bands in R ≈ 80 cross-sections at 1200 K.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class WavelengthGraph:
-    """A symmetric graph without self loops; no pair stands twice in one relation.
+    """A symmetric graph without self loops or duplicate edges within a relation.
 
     wavelength  (node,)      micron
-    edge_index  (2, edge)    int64, from row 0 to row 1
-    edge_type   (edge,)      int64, index into `relations`
-    relations   names, in the order of the types
+    edge_index  (2, edge)    int64, source and target node
+    edge_type   (edge,)      int64, index into relations
+    relations   names of the edge types
     """
 
     wavelength: Tensor
@@ -51,22 +51,24 @@ class WavelengthGraph:
 
 
 def wavelength_graph(wavelength: Sequence[float] | Tensor, relations: Iterable[str] = RELATIONS) -> WavelengthGraph:
-    """wavelength (node,) in micron: FGS1 first, then AIRS ascending. `relations`: which kinds of edge to draw.
+    """Build the graph for wavelength (node,) in micron, FGS1 first, then AIRS ascending. relations: edge types to include.
 
     neighbour  AIRS bins one or two steps apart
     white      FGS1 and every AIRS bin
-    molecule   bins in one molecule's bands: a few spread over the band, and the like place in its other bands
-    region     bins read from one eighth of the detector's columns, a few spread over it
+    molecule   bins in the bands of one molecule: a few within a band, and the corresponding bin of its other bands
+    region     bins within one eighth of the detector's columns
+
+    Raises SpectraMindError for invalid wavelengths or unknown or repeated relations.
     """
     wavelength = torch.tensor([float(value) for value in wavelength])
     if len(wavelength) == 0 or not bool((wavelength.isfinite() & (wavelength > 0)).all()):
-        raise SpectraMindError(f"wavelength is {wavelength}; expected one positive finite value a node, in micron")
+        raise SpectraMindError(f"wavelength: expected one positive finite value per node, in micron, found {wavelength}")
     if bool((wavelength[1:].diff() <= 0).any()):
-        raise SpectraMindError("AIRS wavelengths (all but the first) must ascend; reverse them before building the graph")
+        raise SpectraMindError("wavelength: expected AIRS wavelengths (all but the first) to ascend, found others; sort them")
     relations = tuple(relations)
     unknown = set(relations) - set(RELATIONS)
     if unknown or len(set(relations)) < len(relations):
-        raise SpectraMindError(f"relations are {relations}; expected different names out of {RELATIONS}")
+        raise SpectraMindError(f"relations: expected different names out of {RELATIONS}, found {relations}")
     pairs = {
         "neighbour": neighbour_pairs,
         "white": white_pairs,
@@ -83,20 +85,23 @@ def wavelength_graph(wavelength: Sequence[float] | Tensor, relations: Iterable[s
 
 
 def both_ways(pairs: set[Pair]) -> set[Pair]:
-    """Each pair in both directions, once."""
+    """Pairs in both directions, without duplicates."""
     return pairs | {(target, source) for source, target in pairs}
 
 
 def neighbour_pairs(wavelength: Tensor) -> set[Pair]:
+    """AIRS nodes one or two steps apart."""
     count = len(wavelength)
     return {(node, node + step) for step in (1, 2) for node in range(1, count - step)}
 
 
 def white_pairs(wavelength: Tensor) -> set[Pair]:
+    """FGS1 with every AIRS node."""
     return {(0, node) for node in range(1, len(wavelength))}
 
 
 def molecule_pairs(wavelength: Tensor) -> set[Pair]:
+    """Nodes within one band of a molecule, and corresponding nodes of its bands."""
     pairs: set[Pair] = set()
     for windows in BANDS.values():
         bands = [band_nodes(wavelength, *window) for window in windows]
@@ -108,29 +113,29 @@ def molecule_pairs(wavelength: Tensor) -> set[Pair]:
 
 
 def region_pairs(wavelength: Tensor) -> set[Pair]:
-    """AIRS bins are equal runs of detector columns, so equal runs of nodes are regions of the detector."""
+    """Nodes within one of REGIONS equal ranges of detector columns."""
     nodes = list(range(1, len(wavelength)))
     borders = [len(nodes) * part // REGIONS for part in range(REGIONS + 1)]
     return {pair for start, end in pairwise(borders) for pair in spread_pairs(nodes[start:end])}
 
 
 def band_nodes(wavelength: Tensor, low: float, high: float) -> list[int]:
-    """AIRS nodes inside a window in micron; FGS1 is broad and belongs to no band."""
+    """AIRS nodes between two wavelengths in micron; FGS1, being broad, belongs to no band."""
     inside = (wavelength >= low) & (wavelength <= high)
     return [node for node in inside.nonzero().flatten().tolist() if node > 0]
 
 
 def spread_pairs(nodes: list[int]) -> set[Pair]:
-    """Each node with those a quarter of the group away, and one further: at most four links, no step below 3.
+    """Each node with those at a quarter of the group's length and one further, at least 3 steps: at most four edges per node.
 
-    Two steps without a common divisor connect the whole group; one would leave it in as many pieces as its length.
+    Two steps without a common divisor connect the whole group; a single step would leave it in as many parts as the step.
     """
     step = max(3, len(nodes) // 4)
     return {(nodes[place], nodes[place + step]) for step in (step, step + 1) for place in range(len(nodes) - step)}
 
 
 def matching_pairs(first: list[int], second: list[int]) -> set[Pair]:
-    """Each node of the shorter band with the node at the same fraction of the longer one, where they differ."""
+    """Each node of the shorter band with the node at the same fraction of the longer band, if different."""
     short, long = sorted((first, second), key=len)
     partners = [long[place * len(long) // len(short)] for place in range(len(short))]
     return {(min(pair), max(pair)) for pair in zip(short, partners, strict=True) if pair[0] != pair[1]}
