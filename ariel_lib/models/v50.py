@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ariel_lib.config import RELATIONS
 from ariel_lib.errors import SpectraMindError
 from ariel_lib.models.decoder import Decoder
 from ariel_lib.models.gnn import SpectralGNN
-from ariel_lib.models.graph import RELATIONS, wavelength_graph
+from ariel_lib.models.graph import wavelength_graph
 from ariel_lib.models.inputs import Inputs
 from ariel_lib.models.ssm import FGS1Encoder
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from ariel_lib.symbolic.context import Context
 
 REFERENCE = "Agol 2003, ApJ 594, 449 (astro-ph/0303457)"
+LIMIT = 1.0  # of |deviation| / scale, beyond which a bin violates the rule
 
 
 def deviation(mu: Tensor, context: Context) -> Tensor:

@@ -16,6 +16,7 @@ from ariel_lib.molecules import BANDS, RAYLEIGH_H2, cross_section
 from ariel_lib.symbolic.context import Context, low_pass, spread_of
 
 REFERENCE = "Lecavelier des Etangs et al. 2008, A&A 481, L83"
+LIMIT = 5.0  # of |deviation| / scale, beyond which a bin violates the rule
 TOLERANCE = 0.6  # standard deviation, in amplitudes, of the mismatch between the templates and real line lists
 RIDGE = 1e-9  # regularisation relative to the templates' power: two may be degenerate on a coarse grid
 ITERATIONS = 12  # of reweighting

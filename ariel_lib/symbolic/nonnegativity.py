@@ -6,6 +6,7 @@ from torch import Tensor
 from ariel_lib.symbolic.context import Context
 
 REFERENCE = "Seager & Mallén-Ornelas 2003, ApJ 585, 1038: depth = (Rp/Rs)²"
+LIMIT = 0.0  # of |deviation| / scale, beyond which a bin violates the rule
 
 
 def deviation(mu: Tensor, context: Context) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 from ariel_lib.symbolic.context import Context, high_pass, high_pass_matrix
 
 REFERENCE = "Tinetti et al. 2018, ExA 46, 135: resolving power of AIRS; Nyquist–Shannon"
+LIMIT = 5.0  # of |deviation| / scale, beyond which a bin violates the rule
 TOLERANCE = 0.06  # standard deviation in amplitudes of the planet; five of them exceed the structure in the 2025 labels
 
 

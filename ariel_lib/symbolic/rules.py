@@ -1,19 +1,20 @@
-"""Registry of the physical rules, and for each a training penalty, its gradient and a map of violations.
+"""The physical rules, one module each, listed in config.SymbolicConfig; for each a training penalty, its gradient and a map of violations.
 
 A rule is a deviation (planet, wavelength) in (Rp/Rs)², differentiable in the spectrum, and the scale of such deviations in real
-spectra with noise. Penalty: mean square of their ratio. Violation: a ratio above the limit.
+spectra with noise. Penalty: mean square of their ratio. Violation: a ratio above the module's LIMIT.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from importlib import import_module
 
 import torch
 from torch import Tensor
 
-from ariel_lib.symbolic import lensing_bump, molecular_bands, nonnegativity, resolution, smoothness
+from ariel_lib.config import SymbolicConfig
+from ariel_lib.symbolic import molecular_bands, nonnegativity
 from ariel_lib.symbolic.context import Context
 
-LIMIT = 5.0
 PRECEDENCE = ("resolution", "molecular_bands", "smoothness")  # a bin flagged by one is not flagged by later ones
 REACH = 8  # bins: two resolution elements
 
@@ -42,16 +43,12 @@ class Violations:
     flagged: Tensor
 
 
-RULES = {
-    name: Rule(module.deviation, module.scale, limit, module.REFERENCE)
-    for name, module, limit in (
-        ("smoothness", smoothness, LIMIT),
-        ("nonnegativity", nonnegativity, 0.0),
-        ("resolution", resolution, LIMIT),
-        ("molecular_bands", molecular_bands, LIMIT),
-        ("lensing_bump", lensing_bump, 1.0),
-    )
-}
+def _load(name: str) -> Rule:
+    module = import_module(f"ariel_lib.symbolic.{name}")
+    return Rule(module.deviation, module.scale, module.LIMIT, module.REFERENCE)
+
+
+RULES = {field.name: _load(field.name) for field in fields(SymbolicConfig)}
 
 
 def penalty(name: str, mu: Tensor, context: Context) -> Tensor:

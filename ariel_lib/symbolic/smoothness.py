@@ -10,6 +10,7 @@ from torch import Tensor
 from ariel_lib.symbolic.context import Context, low_pass
 
 REFERENCE = "second-difference penalty: Whittaker 1923, Proc. Edinb. Math. Soc. 41, 63; Eilers 2003, Anal. Chem. 75, 3631"
+LIMIT = 5.0  # of |deviation| / scale, beyond which a bin violates the rule
 STEP = 2  # bins: half of a resolution element
 NEAREST = 10  # AIRS bins with which FGS1 is compared
 # Standard deviations in real spectra, in amplitudes; five of them exceed the values of all but a few 2025 labels.

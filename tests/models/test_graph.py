@@ -8,7 +8,10 @@ import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from ariel_lib.models.graph import BANDS, RELATIONS, WavelengthGraph, band_nodes, spread_pairs, wavelength_graph
+from ariel_lib.config import RELATIONS
+from ariel_lib.models.graph import WavelengthGraph, wavelength_graph
+from ariel_lib.models.relations.molecule import BANDS
+from ariel_lib.models.relations.node_pairs import band_nodes, spread_pairs
 
 GRID = [0.7, *torch.linspace(1.95, 3.9, 282).tolist()]
 SUBSETS = [subset for size in range(len(RELATIONS) + 1) for subset in combinations(RELATIONS, size)]

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from ariel_lib.io.storage import StorageError
-from ariel_lib.provenance.record import LOG, SUMMARY, TIMES, fingerprint, git_state, read_seconds, record_run, verify_run
+from ariel_lib.provenance.record import (
+    LOG,
+    SUMMARY,
+    TIMES,
+    fingerprint,
+    git_state,
+    read_seconds,
+    record_run,
+    verify_run,
+)
 
 
 def make_run(folder, seed=3):
