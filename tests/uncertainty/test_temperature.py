@@ -22,9 +22,9 @@ def make_case(seed, planets, wavelengths=20, fgs1_error=1.0, airs_error=1.0, com
     truth = rng.uniform(0.005, 0.03, (planets, 1)) + rng.normal(0, 1e-4, (planets, wavelengths))
     sigma = 1e-4 * rng.uniform(0.5, 2.0, truth.shape)
     shared = rng.standard_normal((planets, 1))
-    own = rng.standard_normal(truth.shape)
+    independent = rng.standard_normal(truth.shape)
     factor = np.concatenate([[fgs1_error], np.full(wavelengths - 1, airs_error)])
-    return truth, truth + sigma * factor * (np.sqrt(common) * shared + np.sqrt(1 - common) * own), sigma
+    return truth, truth + sigma * factor * (np.sqrt(common) * shared + np.sqrt(1 - common) * independent), sigma
 
 
 @pytest.mark.parametrize("year", [2024, 2025])
@@ -78,12 +78,12 @@ def test_the_shrinkage_vanishes_with_many_planets():
 def test_the_temperature_raises_the_score_of_new_planets():
     truth, mean, sigma = make_case(5, planets=200, fgs1_error=2.0, airs_error=2.5, common=0.7)
     order = np.random.default_rng(6).permutation(200)
-    seen, unseen = order[:100], order[100:]
-    fitted = fit_temperature(mean[seen], sigma[seen], truth[seen], **NAIVE)
-    before = score(truth[unseen], mean[unseen], sigma[unseen], **NAIVE)
-    after = score(truth[unseen], mean[unseen], fitted.apply(sigma[unseen]), **NAIVE)
-    own = fit_temperature(mean[unseen], sigma[unseen], truth[unseen], **NAIVE, shrinkage_planets=0)
-    best = score(truth[unseen], mean[unseen], own.apply(sigma[unseen]), **NAIVE)
+    train, test = order[:100], order[100:]
+    fitted = fit_temperature(mean[train], sigma[train], truth[train], **NAIVE)
+    before = score(truth[test], mean[test], sigma[test], **NAIVE)
+    after = score(truth[test], mean[test], fitted.apply(sigma[test]), **NAIVE)
+    ideal = fit_temperature(mean[test], sigma[test], truth[test], **NAIVE, shrinkage_planets=0)
+    best = score(truth[test], mean[test], ideal.apply(sigma[test]), **NAIVE)
     assert before < after <= best
     assert best - after < 0.05 * (best - before)
 
@@ -155,8 +155,8 @@ def test_the_simplest_kind_is_chosen_unless_another_has_a_higher_score():
     assert choose_temperature(mean[:5], sigma[:5], truth[:5], **NAIVE).kind == "global"
     truth, mean, sigma = make_case(12, planets=200, fgs1_error=2.0, airs_error=0.7)
     assert choose_temperature(mean, sigma, truth, **NAIVE).kind == "instrument"
-    own = np.where(np.arange(20) % 2, 0.4, 2.5)
-    wrong = truth + (mean - truth) * own
+    factor = np.where(np.arange(20) % 2, 0.4, 2.5)
+    wrong = truth + (mean - truth) * factor
     assert choose_temperature(wrong, sigma, truth, **NAIVE).kind == "bin"
 
 
