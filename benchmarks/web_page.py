@@ -1,4 +1,4 @@
-"""The web page under use: in headless Chromium, and by fifty readers at once; prints JSON.
+"""The web page in use: in headless Chromium, and by many readers at once; prints JSON.
 
     python benchmarks/web_page.py browser --root outputs --data DATA --chromium /usr/bin/chromium --shots build/web
     python benchmarks/web_page.py load --root outputs --data DATA --readers 50 --seconds 60
@@ -7,26 +7,20 @@
 """
 
 import argparse
-import http.client
 import json
 import random
-import re
 import statistics
-import subprocess
-import sys
 import tempfile
-import threading
-import time
-from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
+
+from hostile_files import MARKUP, write_hostile_run
+from web_readers import get, load, serving, submission_of
 
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync")
 ROUNDS = 20
-HOSTILE = "<img src=x onerror=alert(1)>"
 DRAWN = "() => document.querySelector('figure.chart path.line')"
-# From the click to the second frame after a thing stands in the page, for it is painted then: the spectrum, and the light curves
-# that are asked for beside it.
+# Milliseconds from the click until the spectrum, and until the light curves, are painted: the second frame after they are in the page.
 OPEN = """name => {
   const link = [...document.querySelectorAll('tbody a')].find(a => a.textContent === name), start = performance.now();
   const here = () => document.querySelector('h1').textContent.includes(name);
@@ -36,41 +30,15 @@ OPEN = """name => {
     look();
   });
   link.click();
-  const curves = () => [...document.querySelectorAll('figcaption')].some(c => c.textContent.includes('as calibration left it'))
+  const curves = () => [...document.querySelectorAll('figcaption')].some(c => c.textContent.includes(': calibrated'))
     || [...document.querySelectorAll('main p.quiet')].some(p => p.textContent.startsWith('no light curves'));
   return Promise.all([painted(() => document.querySelector('figure.chart path.line')), painted(curves)]);
 }"""
 PAINT = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
 
 
-@contextmanager
-def serving(root, data):
-    """The address of a server over root, and its process."""
-    command = [sys.executable, "-c", "from ariel_lib.cli import app; app()", "serve", "--root", str(root), "--port", "0"]
-    process = subprocess.Popen([*command, *(x for d in data for x in ("--data", str(d)))], stderr=subprocess.PIPE, text=True)
-    try:
-        yield re.match(r"http://\S+", process.stderr.readline())[0].rstrip("/"), process
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
-
-
-def get(base, target):
-    connection = http.client.HTTPConnection(urlsplit(base).netloc, timeout=30)
-    connection.request("GET", target)
-    return json.loads(connection.getresponse().read())
-
-
-def submission_of(base):
-    """The run with the most planets, and their ids."""
-    runs = [run["id"] for run in get(base, "/api/runs?limit=500")["runs"] if run["planets"]]
-    found = {run: get(base, f"/api/planets?run={run}&limit=500") for run in runs}
-    run = max(found, key=lambda run: found[run].get("total", 0))
-    return run, [planet["planet"] for planet in found[run]["planets"]], found[run]["total"]
-
-
 class Watch:
-    """What a page does that it should not."""
+    """Records what a page must not do: console errors, dialogs, requests to other hosts."""
 
     def __init__(self, page, base):
         self.seen = {"console": [], "dialogs": [], "elsewhere": []}
@@ -132,7 +100,7 @@ def use_mouse(page, base, run, planets) -> str:
     page.wait_for_function("() => document.querySelectorAll('tbody input[type=checkbox]').length > 1")
     for n in (0, 1):
         page.locator("tbody input[type=checkbox]").nth(n).check()
-    page.click("text=Compare the two chosen")
+    page.click("text=Compare the selected runs")
     page.wait_for_selector("h2:has-text('Settings that differ')")
     page.goto(f"{base}/#/planets?run={run}")
     page.click("th button:has-text('Error')")
@@ -147,7 +115,7 @@ def use_mouse(page, base, run, planets) -> str:
 
 
 def use_keyboard(page, base, run, planets) -> str:
-    """From the list of runs to a value of a spectrum, by keys alone."""
+    """From the list of runs to a value of a spectrum, by keyboard alone."""
     page.goto("about:blank")
     page.goto(f"{base}/#/runs")
     page.wait_for_selector("tbody a")
@@ -178,13 +146,13 @@ def use_keyboard(page, base, run, planets) -> str:
     tab_to("svg[role=application]")
     for _ in range(3):
         page.keyboard.press("ArrowRight")
-    said = page.text_content("p.readout")
-    assert "V50" in said, said
-    return f"runs to a planet's spectrum by {pressed} presses of Tab; it reads out: {said}"
+    readout = page.text_content("p.readout")
+    assert "V50" in readout, readout
+    return f"runs to a planet's spectrum by {pressed} presses of Tab; it reads out: {readout}"
 
 
 def use_dark(page, base, run, planets) -> str:
-    """The system's wish and the reader's own."""
+    """Light and dark by the system's setting and by the page's own."""
 
     def ground():
         return page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -201,7 +169,7 @@ def use_dark(page, base, run, planets) -> str:
 
 
 def use_dashboard(page, base, run, planets) -> str:
-    """A dashboard runs as a stranger: it cannot reach the page around it."""
+    """A dashboard has an opaque origin: it cannot reach the page around it."""
     page.goto(f"{base}/#/dashboards")
     page.wait_for_selector("h1:has-text('Dashboards')")
     page.wait_for_timeout(300)
@@ -211,9 +179,9 @@ def use_dashboard(page, base, run, planets) -> str:
     page.wait_for_selector("iframe")
     frame = next(frame for frame in page.frames if frame != page.main_frame)
     frame.wait_for_load_state()
-    source = frame.evaluate("window.source")
-    assert source == "null", source
-    return f"{frame.title()!r} shown in a sandbox, source {source}"
+    origin = frame.evaluate("window.origin")
+    assert origin == "null", origin
+    return f"{frame.title()!r} shown in a sandbox, origin {origin}"
 
 
 def shoot(page, base, run, planet, shots: Path) -> None:
@@ -234,13 +202,7 @@ def shoot(page, base, run, planet, shots: Path) -> None:
 def look_at_hostile(browser) -> dict:
     """Names that are markup are shown as text."""
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / HOSTILE
-        place.mkdir()
-        said = {"command": HOSTILE, "metrics": {HOSTILE: HOSTILE}, "settings": {HOSTILE: HOSTILE}, "artifacts": {HOSTILE: {"sha256": HOSTILE}}}
-        (place / "manifest_train.json").write_text(json.dumps(said))
-        (place / "running.json").write_text(json.dumps({"command": HOSTILE, "lines": [HOSTILE]}))
-        (place / "comparison.csv").write_text(f"answer,score\n{HOSTILE},1\n")
-        (place / "page.html").write_text("<script>parent.alert(1); top.location='http://127.0.0.1:9/'; fetch('/api/runs')</script>")
+        write_hostile_run(Path(folder))
         with serving(folder, ()) as (base, _):
             page = browser.new_page()
             watch = Watch(page, base)
@@ -249,7 +211,7 @@ def look_at_hostile(browser) -> dict:
             shown = 0
             for at in ("runs", f"run?run={run}", f"compare?a={run}&b={run}", "running", "boards", f"board?board={board}", "dashboards"):
                 page.goto(f"{base}/#/{at}")
-                page.wait_for_function("name => document.querySelector('main').textContent.includes(name)", arg=HOSTILE)
+                page.wait_for_function("name => document.querySelector('main').textContent.includes(name)", arg=MARKUP)
                 shown += 1
             quiet = list(watch.seen["console"])
             page.goto(f"{base}/#/dashboards?show={board_page}")
@@ -261,61 +223,6 @@ def look_at_hostile(browser) -> dict:
             found |= {"dialogs": watch.seen["dialogs"], "elsewhere": watch.seen["elsewhere"]}
             page.close()
     return found
-
-
-def load(arguments) -> dict:
-    """Readers that ask without pause; what they met, and the server's memory over time."""
-    with serving(arguments.root, arguments.data) as (base, process):
-        run, planets, total = submission_of(base)
-        stop, lock = time.monotonic() + arguments.seconds, threading.Lock()
-        times, failures, memory = [], [], []
-
-        def read(seed):
-            choose, mine = random.Random(seed), []
-            connection = http.client.HTTPConnection(urlsplit(base).netloc, timeout=30)
-            while time.monotonic() < stop:
-                planet = quote(choose.choice(planets))
-                target = choose.choice((
-                    f"/api/planet?run={run}&planet={planet}", f"/api/light-curves?run={run}&planet={planet}", "/", "/api/runs",
-                    f"/api/planets?run={run}&sort=error_ppm&order=desc&offset={choose.randrange(total)}", f"/api/run?run={run}",
-                ))  # fmt: skip
-                start = time.monotonic()
-                try:
-                    connection.request("GET", target)
-                    response = connection.getresponse()
-                    body = response.read()
-                    if response.status != 200 or not body:
-                        raise AssertionError(f"{target}: {response.status}")
-                except (OSError, http.client.HTTPException, AssertionError) as error:
-                    with lock:
-                        failures.append(f"{type(error).__name__}: {error}")
-                    connection.close()
-                mine.append(time.monotonic() - start)
-            with lock:
-                times.extend(mine)
-
-        readers = [threading.Thread(target=read, args=(seed,)) for seed in range(arguments.readers)]
-        for reader in readers:
-            reader.start()
-        while time.monotonic() < stop:
-            memory.append(resident(process.pid))
-            time.sleep(1)
-        for reader in readers:
-            reader.join()
-        times.sort()
-        quarter = len(memory) // 4
-        return {
-            "planets": total, "readers": arguments.readers, "seconds": arguments.seconds, "answers": len(times) - len(failures),
-            "failures": len(failures), "first_failures": failures[:5], "median_ms": round(1e3 * statistics.median(times), 1),
-            "p99_ms": round(1e3 * times[int(0.99 * len(times))], 1),
-            "resident_mb_by_quarter": [round(statistics.median(memory[n * quarter : (n + 1) * quarter]), 1) for n in range(4)],
-            "resident_mb_most": round(max(memory), 1),
-        }  # fmt: skip
-
-
-def resident(pid: int) -> float:
-    text = Path(f"/proc/{pid}/status").read_text()
-    return int(re.search(r"VmRSS:\s+(\d+)", text)[1]) / 1024
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import importlib.util
 import json
 from collections.abc import Mapping
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -231,7 +232,7 @@ def place_packages(graph: Mapping[str, list[str]]) -> tuple[list[list], dict]:
     y = {node: height(node) if isinstance(node, str) else node[2] for node in [*graph, *(n for arrow in arrows for n in arrow)]}
     beside: dict = {node: [] for node in y}
     for arrow in arrows:
-        for upper, lower in zip(arrow, arrow[1:]):
+        for upper, lower in pairwise(arrow):
             beside[upper].append(lower)
             beside[lower].append(upper)
     rows = [[node for node in y if y[node] == row] for row in range(max(y.values()) + 1)]

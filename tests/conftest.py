@@ -169,7 +169,7 @@ def make_checkpoint():
         checkpoint = Checkpoint(
             network=Ensemble([V50(**axes, **sizes, wavelength=wavelength.tolist(), seed=seed) for seed in range(members)]).eval(),
             prior=fit_prior(depth, wavelength),
-            library=fit_spectral_library(depth, wavelength, labelled.scale),
+            initial_prior=fit_spectral_library(depth, wavelength, labelled.scale),
             corrections=draw_corrections(rng, len(wavelength)),
             temperature=Temperature(((1.3, 0.8), (1.1, 0.9)), (1e-4,), 1.05, 12, "regime"),
             wavelength=wavelength,

@@ -80,6 +80,11 @@ def test_every_shipped_file_composes():
         ("training.seed=abc", "training.seed: expected a whole number, found 'abc'"),
         ("training.seed=1.5", "training.seed: expected a whole number"),
         ("training.seed=true", "training.seed: expected a whole number"),
+        ("training.seed='3'", "training.seed: expected a whole number, found '3'"),
+        ("training.learning_rate='1e-3'", "training.learning_rate: expected a number"),
+        ("training.optimizer=3", "training.optimizer: expected text, found 3"),
+        ("data.root=['a']", "data.root: expected text"),
+        ("training.seed={a: 1}", "training.seed: expected a whole number"),
         ("training.challenge_loss=1", "training.challenge_loss: expected true or false"),
         ("training.learning_rate=fast", "training.learning_rate: expected a number"),
         ("training.learning_rate=0", "training.learning_rate: expected more than 0"),
@@ -117,6 +122,30 @@ def test_a_missing_file_is_named():
 def test_a_configuration_survives_json():
     config = load_config(TRAIN, ["model.relations=[white,region]", "training.max_hours=2", "data.root=/x"])
     assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_lists_and_tuples_say_the_same_and_defaults_stay_as_they_were():
+    relations = ("white", "region")
+    expected = replace(Config(), model=replace(Config().model, relations=relations))
+    for given in (relations, list(relations)):
+        assert from_dict({"model": {"relations": given}}) == expected
+    assert from_dict({"model": {"relations": []}}).model.relations == ()
+    assert from_dict({}) == Config() and isinstance(from_dict({}).model.relations, tuple)
+
+
+def test_a_whole_number_stands_for_a_float_and_null_for_what_is_optional():
+    config = load_config(TRAIN, ["training.max_hours=2", "data.root=null"])
+    assert config.data.root is None and isinstance(config.training.max_hours, float)
+    assert load_config(TRAIN, ["training.max_hours=2", "training.max_hours=null"]) == load_config(TRAIN)
+
+
+def test_earlier_names_keep_working_and_stand_alone():
+    old = ["model.origin=memory", "training.start=w.safetensors", "training.gll=false", "symbolic.rt.weight=0.5"]
+    config = load_config(None, old)
+    assert (config.model.initial_estimate, config.training.initial_weights) == ("library", "w.safetensors")
+    assert config.training.challenge_loss is False and config.symbolic.weights == {"molecular_bands": 0.5}
+    with pytest.raises(ConfigError, match=r"symbolic\.fft is the earlier name of symbolic\.resolution: give one of them"):
+        load_config(None, ["symbolic.fft.weight=1", "symbolic.resolution.weight=1"])
 
 
 def test_the_hash_sees_results_and_not_places_or_speed():

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ariel_lib.calibration import kernel
+from ariel_lib.calibration import kernel, pipeline
 from ariel_lib.calibration.background import Background
 from ariel_lib.calibration.bad_pixels import STEP_LIMIT, PixelStatistics
 from ariel_lib.calibration.cds import sample_times
@@ -130,6 +130,8 @@ def calibrate_visit(
     archive: Archive, split: str, planet_id: str, visit: int, settings: CalibrationSettings
 ) -> LightCurves:
     """Calibrate both instruments of one visit. Raises ArchiveError for bad files, SpectraMindError where there is no starlight."""
+    if pipeline.FRAME_STEPS:  # the kernel has the built-in steps only
+        return pipeline.calibrate_visit(archive, split, planet_id, visit, settings)
     reader, signals = Reader(), {}
     try:
         signals[AIRS] = archive.signal(split, planet_id, visit, AIRS)

@@ -6,6 +6,7 @@ every sample; the whole visit is never held in memory. This is the reference imp
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from importlib import import_module
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from ariel_lib.instrument import AIRS, FGS1, Instrument
 from ariel_lib.io.archive import Archive
 from ariel_lib.io.light_curves import LightCurve, LightCurves
 
+FRAME_STEPS: tuple[str, ...] = ()  # modules of this package; their `apply(frames, detector)` follows the flat field, in this order
 BLOCK = 256  # reads per block
 
 
@@ -72,7 +74,10 @@ def reduce_reads(counts: np.ndarray, detector: Detector, first: int) -> Frames:
     frames = correct_linearity(frames, maps.linearity)
     frames = subtract_dark(frames, maps.dark, detector.integration_time[first : first + len(counts)])
     frames = difference_reads(frames)
-    return divide_flat(frames, maps.flat, detector.bad)
+    frames = divide_flat(frames, maps.flat, detector.bad)
+    for name in FRAME_STEPS:
+        frames = import_module(f"ariel_lib.calibration.{name}").apply(frames, detector)
+    return frames
 
 
 def measure_pixels(detector: Detector, blocks: Iterator[np.ndarray]) -> PixelStatistics:

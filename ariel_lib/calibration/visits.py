@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ariel_lib import __version__
+from ariel_lib.calibration import pipeline
 from ariel_lib.calibration.fused import calibrate_visit
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.errors import ArchiveError, SpectraMindError
@@ -43,7 +44,7 @@ class Task:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of settings, version and sizes of the input files, by which an outdated result is recognised."""
-        content = {"settings": asdict(self.settings), "version": __version__, "inputs": self.inputs}
+        content = {"settings": asdict(self.settings), "version": __version__, "inputs": self.inputs, "steps": pipeline.FRAME_STEPS}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

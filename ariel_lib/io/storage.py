@@ -7,7 +7,9 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -74,3 +76,16 @@ def _opened(path: Path | str):
         return safe_open(path, "numpy")
     except (SafetensorError, OSError) as error:
         raise StorageError(f"{path}: expected a safetensors file, found a damaged one ({error})") from error
+
+
+class Stored:
+    """Base of a dataclass whose fields are arrays: conversion to and from the named arrays of a checkpoint."""
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Fields by name."""
+        return {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Self:
+        """Inverse of to_arrays; further arrays are ignored."""
+        return cls(**{f.name: np.asarray(arrays[f.name], dtype=float) for f in fields(cls)})

@@ -1,4 +1,4 @@
-"""What others do with the same light curves, as a yardstick: each honestly trained on the same planets. Arrays only."""
+"""Baseline models for comparison with V50, trained on the same planets: a constant spectrum, ridge regression and MLPs."""
 
 import time
 from collections.abc import Callable
@@ -11,33 +11,33 @@ from torch import nn
 
 @dataclass(frozen=True)
 class ConstantSpectrum:
-    """The public notebooks' answer: one white-light depth for every wavelength and one sigma for every planet.
+    """Baseline of public notebooks: the white-light depth at every wavelength, and one sigma for all planets.
 
-    sigma is the root mean square of what that leaves over on training planets, the best constant there is.
+    sigma: root mean square residual on the training planets, the constant with the highest likelihood.
     """
 
     sigma: float
 
     @classmethod
     def fit(cls, white_depth: np.ndarray, truth: np.ndarray) -> "ConstantSpectrum":
-        """white_depth (planet,), truth (planet, wavelength)."""
+        """Fit sigma to training planets: white_depth (planet,), truth (planet, wavelength)."""
         return cls(float(np.sqrt(np.mean((truth - white_depth[:, None]) ** 2))))
 
     def predict(self, white_depth: np.ndarray, n_wavelengths: int) -> tuple[np.ndarray, np.ndarray]:
-        """mean and sigma (planet, wavelength)."""
+        """Mean and sigma (planet, wavelength) from white_depth (planet,)."""
         mean = np.repeat(np.maximum(white_depth, 0.0)[:, None], n_wavelengths, axis=1)
         return mean, np.full_like(mean, self.sigma)
 
 
 def white_depth(depth: np.ndarray, sigma_uncorrelated: np.ndarray) -> float:
-    """One depth for a whole spectrum: depth and sigma_uncorrelated sigma (wavelength,), weighted mean over AIRS."""
+    """Weighted mean of depth (wavelength,) over AIRS, with weights sigma_uncorrelated (wavelength,) to the power −2."""
     return float(np.average(depth[1:], weights=sigma_uncorrelated[1:] ** -2))
 
 
 class ResidualMLP(nn.Module):
-    """x ← x + W₂ gelu(W₁ norm(x)), `blocks` times at `width`; features in, corrections of the white depth out.
+    """Residual network x ← x + W₂ gelu(W₁ norm(x)) of `blocks` blocks and given width, from features to corrections of the white depth.
 
-    Four blocks are the kind of network that public notebooks train; eighty of width 128 the very deep one among them.
+    Public notebooks use networks like that with four blocks, and one with eighty of width 128.
     """
 
     def __init__(self, features: int, outputs: int, blocks: int, width: int):
@@ -46,7 +46,7 @@ class ResidualMLP(nn.Module):
         self.blocks = nn.ModuleList(
             nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width)) for _ in range(blocks)
         )
-        for block in self.blocks:  # each starts as a small step, so that eighty of them can be trained at all
+        for block in self.blocks:  # small initial steps, needed to train eighty blocks
             nn.init.normal_(block[3].weight, std=0.02 / np.sqrt(blocks))
         self.head = nn.Linear(width, outputs)
 
@@ -59,7 +59,7 @@ class ResidualMLP(nn.Module):
 
 @dataclass(frozen=True)
 class Fitted:
-    """predict: features (planet, feature) → outputs (planet, output); parameters: how many were fitted."""
+    """A fitted baseline. predict: features (planet, feature) → outputs (planet, output); parameters: number fitted."""
 
     predict: Callable[[np.ndarray], np.ndarray]
     parameters: int
@@ -67,13 +67,14 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Standard:
-    """Columns in standard deviations about their mean, as float32 tensors, and back."""
+    """Standardisation of columns to zero mean and unit variance, as float32 tensors, and its inverse."""
 
     centre: np.ndarray
     scale: np.ndarray
 
     @classmethod
     def of(cls, values: np.ndarray) -> "Standard":
+        """Fit to values (row, column)."""
         return cls(values.mean(axis=0), np.maximum(values.std(axis=0), 1e-12))
 
     def apply(self, values: np.ndarray) -> torch.Tensor:
@@ -85,24 +86,26 @@ class Standard:
 
 @dataclass(frozen=True)
 class NetworkBaseline:
-    """A residual MLP trained on squared error at several learning rates; planets set aside (a fifth) say where each stops and which
-    is kept. Inputs and targets are standardised by the training planets."""
+    """A residual MLP trained on squared error, with standardised inputs and targets.
+
+    A fifth of the planets is held out for early stopping and for the choice among the learning rates.
+    """
 
     blocks: int
     width: int
     epochs: int = 200
     patience: int = 25
     learning_rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
-    noise: float = 0.05  # of standardised inputs, drawn afresh every epoch
+    noise: float = 0.05  # standard deviation of noise added to the standardised inputs
     seed: int = 0
 
     def fit(self, features: np.ndarray, targets: np.ndarray) -> Fitted:
-        """features (planet, feature), targets (planet, output) → what maps features of other planets to their outputs."""
+        """Fit to features (planet, feature) and targets (planet, output)."""
         order = np.random.default_rng(self.seed).permutation(len(features))
-        aside, used = np.split(order, [max(1, len(order) // 5)])
+        held_out, used = np.split(order, [max(1, len(order) // 5)])
         scale_x, scale_y = Standard.of(features[used]), Standard.of(targets[used])
         x, y = scale_x.apply(features), scale_y.apply(targets)
-        runs = [self._train(x, y, used, aside, rate) for rate in self.learning_rates]
+        runs = [self._train(x, y, used, held_out, rate) for rate in self.learning_rates]
         _, network = min(runs, key=lambda run: run[0])
 
         def predict(others: np.ndarray) -> np.ndarray:
@@ -112,9 +115,9 @@ class NetworkBaseline:
         return Fitted(predict, sum(p.numel() for p in network.parameters()))
 
     def _train(
-        self, x: torch.Tensor, y: torch.Tensor, used: np.ndarray, aside: np.ndarray, rate: float
+        self, x: torch.Tensor, y: torch.Tensor, used: np.ndarray, held_out: np.ndarray, rate: float
     ) -> tuple[float, ResidualMLP]:
-        """The least loss on the planets set aside, and the network that had it."""
+        """Lowest loss on the held-out planets, and the network at that epoch."""
         rng, generator = np.random.default_rng([self.seed, 1]), torch.Generator().manual_seed(self.seed)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self.seed)
@@ -123,13 +126,13 @@ class NetworkBaseline:
         best, kept, since = np.inf, None, 0
         for _ in range(self.epochs):
             for batch in np.array_split(rng.permutation(used), max(1, len(used) // 32)):
-                shaken = x[batch] + self.noise * torch.randn(len(batch), x.shape[1], generator=generator)
+                noisy = x[batch] + self.noise * torch.randn(len(batch), x.shape[1], generator=generator)
                 optimizer.zero_grad()
-                nn.functional.mse_loss(network(shaken), y[batch]).backward()
+                nn.functional.mse_loss(network(noisy), y[batch]).backward()
                 nn.utils.clip_grad_norm_(network.parameters(), 1.0)
                 optimizer.step()
             with torch.no_grad():
-                loss = float(nn.functional.mse_loss(network(x[aside]), y[aside]))
+                loss = float(nn.functional.mse_loss(network(x[held_out]), y[held_out]))
             since += 1
             if loss < best:
                 best, since = loss, 0
@@ -142,10 +145,10 @@ class NetworkBaseline:
 
 @dataclass(frozen=True)
 class RidgeBaseline:
-    """A linear multi-output regression of the whole spectrum; the penalty by leave-one-out cross-validation (scikit-learn)."""
+    """Multi-output ridge regression of the whole spectrum, the penalty chosen by leave-one-out cross-validation (scikit-learn)."""
 
     def fit(self, features: np.ndarray, targets: np.ndarray) -> Fitted:
-        """As NetworkBaseline.fit."""
+        """Fit to features (planet, feature) and targets (planet, output)."""
         from sklearn.linear_model import RidgeCV
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
@@ -164,7 +167,7 @@ FOLDS = 3
 
 @dataclass(frozen=True)
 class Answered:
-    """mean and sigma (planet, wavelength), size of the model, seconds for training and for answering."""
+    """Predictions of a baseline: mean and sigma (planet, wavelength), number of parameters, seconds of training and of prediction."""
 
     mean: np.ndarray
     sigma: np.ndarray
@@ -176,17 +179,20 @@ class Answered:
 def answer_of(
     baseline, features: np.ndarray, white: np.ndarray, truth: np.ndarray, others: np.ndarray, white_others: np.ndarray
 ) -> Answered:
-    """What the baseline says of `others`. It predicts what a spectrum adds to its white depth; its sigma is the best constant of each
-    wavelength, the root mean square of what it leaves over on training planets it was not fitted on.
+    """Train a baseline and predict the spectra of other planets.
 
-    features (planet, feature), white (planet,), truth (planet, wavelength); others and white_others likewise
+    The baseline predicts the deviation of a spectrum from its white depth. Its sigma is constant at each wavelength: the root mean
+    square residual of training planets in cross-validation.
+
+    features (planet, feature), white (planet,) depth, truth (planet, wavelength) of training planets; others and white_others:
+    features and white depth of the planets to predict
     """
     clock = time.monotonic()
-    targets, left = truth - white[:, None], np.empty_like(truth)
+    targets, residual = truth - white[:, None], np.empty_like(truth)
     for fold in np.array_split(np.random.default_rng(0).permutation(len(truth)), FOLDS):
         rest = np.setdiff1d(np.arange(len(truth)), fold)
-        left[fold] = targets[fold] - baseline.fit(features[rest], targets[rest]).predict(features[fold])
+        residual[fold] = targets[fold] - baseline.fit(features[rest], targets[rest]).predict(features[fold])
     fitted, trained = baseline.fit(features, targets), time.monotonic()
     mean = np.maximum(white_others[:, None] + fitted.predict(others), 0.0)
-    sigma = np.tile(np.sqrt(np.mean(left**2, axis=0)), (len(mean), 1))
+    sigma = np.tile(np.sqrt(np.mean(residual**2, axis=0)), (len(mean), 1))
     return Answered(mean, sigma, fitted.parameters, trained - clock, time.monotonic() - trained)

@@ -1,7 +1,7 @@
-"""From node states and what is known of the planet as a whole to a correction of the physical posterior.
+"""Decoder: from node states and embeddings of the planet to a correction of the initial estimate.
 
-A small mixture of experts (Jacobs et al. 1991): each reads the node beside one source of context, and a softmax gate
-says for every wavelength whom to believe; the gates are returned, to be traced. It knows neither graph nor light curve.
+A small mixture of experts (Jacobs et al. 1991, Neural Comput. 3, 79): each expert combines the node state with one source of
+context, and a softmax gate weights the experts at every wavelength. The gates are part of the output, for diagnostics.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ LOG_SCALE_LIMIT = 2.0
 
 
 class Decoder(nn.Module):
-    """Heads Δ and s, both zero at initialisation: the physical answer stands until training earns a change.
+    """Heads Δ and s, zero at initialisation, so that an untrained network returns the initial estimate.
 
     hidden     width of the node states
-    embedding  width of the FGS1 embedding and of the star's
+    embedding  width of the embeddings of FGS1 light curve and star
     """
 
     def __init__(self, hidden: int, embedding: int):
@@ -38,15 +38,16 @@ class Decoder(nn.Module):
             nn.init.zeros_(head.bias)
 
     def forward(self, states: Tensor, fgs1: Tensor, star: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """states (planet, wavelength, hidden), fgs1 and star (planet, embedding) →
-        delta and log_scale (planet, wavelength), gates (planet, wavelength, expert) in the order of EXPERTS.
+        """Corrections delta and log_scale (planet, wavelength), and gates (planet, wavelength, expert) in the order of EXPERTS.
+
+        states (planet, wavelength, hidden); fgs1, star (planet, embedding).
         """
         states = self.norm(states)
         fgs1, star = (context[:, None].expand(-1, states.shape[1], -1) for context in (fgs1, star))
         gates = self.gate(torch.cat([states, star, fgs1], -1)).softmax(-1)
-        seen = {"spectrum": states, "star": torch.cat([states, star], -1), "fgs1": torch.cat([states, fgs1], -1)}
-        opinions = torch.stack([self.experts[name](seen[name]) for name in EXPERTS], -1)
-        fused = states + (opinions * gates[..., None, :]).sum(-1)
-        # tanh keeps sigma within e^±2 of the posterior's, with slope one at zero.
+        inputs = {"spectrum": states, "star": torch.cat([states, star], -1), "fgs1": torch.cat([states, fgs1], -1)}
+        outputs = torch.stack([self.experts[name](inputs[name]) for name in EXPERTS], -1)
+        fused = states + (outputs * gates[..., None, :]).sum(-1)
+        # tanh limits sigma to e^±2 times that of the initial estimate, with unit slope at zero.
         log_scale = LOG_SCALE_LIMIT * torch.tanh(self.log_scale(fused) / LOG_SCALE_LIMIT)
         return self.delta(fused).squeeze(-1), log_scale.squeeze(-1), gates

@@ -1,5 +1,5 @@
-"""Several networks as one: the mixture of their Gaussians, so that where they disagree sigma grows (Lakshminarayanan et al.
-2017, arXiv:1612.01474, section 2.4)."""
+"""Ensemble of networks: mean and variance of the mixture of their Gaussian predictions (Lakshminarayanan et al. 2017,
+arXiv:1612.01474, section 2.4)."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from ariel_lib.models.v50 import V50, Prediction
 
 
 class Ensemble(nn.Module):
-    """mean = ⟨μ⟩, sigma² = ⟨σ²⟩ + ⟨μ²⟩ − ⟨μ⟩² over the members; gates and embedding are their means. At least one member."""
+    """Mixture of at least one member: mean = ⟨μ⟩, sigma² = ⟨σ²⟩ + ⟨μ²⟩ − ⟨μ⟩²; gates and embedding are averaged."""
 
     def __init__(self, members: Sequence[V50]):
         super().__init__()
@@ -31,7 +31,10 @@ class Ensemble(nn.Module):
 
 
 def predict_inputs(network: nn.Module, inputs: Inputs, batch_size: int = 16) -> tuple[np.ndarray, np.ndarray]:
-    """mean (never negative) and sigma, (planet, wavelength), float64. A batch that does not fit into memory is halved."""
+    """Mean, clipped at zero, and sigma of a network's prediction, (planet, wavelength) float64.
+
+    A batch that does not fit into GPU memory is halved.
+    """
     device = next(network.parameters()).device
     network.eval()
     with torch.no_grad():

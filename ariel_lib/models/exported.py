@@ -1,5 +1,6 @@
-"""A network as one graph of operations without Python (torch.export), for a batch of fixed size: what compilers and other
-runtimes take. A product of the weights, not a way to keep them: checkpoints are safetensors.
+"""Export of a network by torch.export to a program for a batch of fixed size, for compilers and other runtimes.
+
+Derived from the weights, which are stored in checkpoints (safetensors).
 """
 
 from dataclasses import fields
@@ -11,7 +12,7 @@ from ariel_lib.models.inputs import Inputs
 
 
 class Plain(nn.Module):
-    """network, with the tensors of `Inputs` one by one as its arguments and (mean, sigma) as its result."""
+    """Wrapper of a network with the tensors of Inputs as positional arguments and (mean, sigma) as result."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
@@ -23,11 +24,11 @@ class Plain(nn.Module):
 
 
 def tensors_of(inputs: Inputs) -> tuple[Tensor, ...]:
-    """In the order of the exported program's arguments."""
+    """Tensors of inputs in the order of the exported program's arguments."""
     return tuple(getattr(inputs, field.name) for field in fields(Inputs))
 
 
 def export_network(network: nn.Module, example: Inputs) -> torch.export.ExportedProgram:
-    """V50 or an Ensemble, for inputs shaped as `example`: program.module()(*tensors_of(inputs)) → mean, sigma."""
+    """Export a V50 or an Ensemble for inputs of the shapes of example; program.module()(*tensors_of(inputs)) gives mean, sigma."""
     with torch.no_grad():
         return torch.export.export(Plain(network.eval()), tensors_of(example))

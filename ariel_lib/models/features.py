@@ -1,17 +1,14 @@
-"""From physical arrays to what V50 sees: fixed scalings, so that a checkpoint carries no statistics of its training set.
-
-Knows estimates and light curves as arrays; knows no truth.
-"""
+"""Input features of V50 from transit fits and light curves, with fixed scalings independent of the training set. No labels."""
 
 import numpy as np
 import torch
 
+from ariel_lib.config import PRIORS
 from ariel_lib.instrument import FGS1
 from ariel_lib.io.layout import Star
 from ariel_lib.io.light_curves import LightCurves
 from ariel_lib.models.inputs import Inputs
 from ariel_lib.priors.scale_height import scale_height_depth
-from ariel_lib.priors.spectral_library import LibraryPosterior
 from ariel_lib.transit.result import DepthEstimate
 
 FGS1_CHANNELS = (
@@ -23,22 +20,24 @@ FGS1_CHANNELS = (
 )
 NODE_FEATURES = 7
 STAR_FEATURES = 12
-DEPTH_SCALE = 1e-4  # 100 ppm: the median spread of a spectrum is half of it
-CENTROID_SCALE = 0.1  # pixel: FGS1's pointing jitter
-TYPICAL_AMPLITUDE = 6e-5  # of the features of the challenge's labels, median
-FLAT_SIGMA = 2e-4  # of a spectrum about its white depth, between the labels' median and their rms
+DEPTH_SCALE = 1e-4  # 100 ppm, twice the median spread of a spectrum
+CENTROID_SCALE = 0.1  # pixel, the pointing jitter of FGS1
+TYPICAL_AMPLITUDE = 6e-5  # median amplitude of the features of the challenge's labels
+FLAT_SIGMA = 2e-4  # sigma of a spectrum about its white depth, between median and rms of the labels
 
 
 def make_initial_estimate(
-    initial_estimate: str, depth: np.ndarray, estimate: DepthEstimate, library_posterior: LibraryPosterior
+    initial_estimate: str, depth: np.ndarray, estimate: DepthEstimate, conditioned_prior
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """What the network starts from: mean, sigma (wavelength,), and the amplitude that the planet's features are thought to have.
+    """Initial estimate that the network corrects: mean and sigma (wavelength,), and expected amplitude of the planet's features.
 
-    initial_estimate  library; fit: what each wavelength's own photons say; white: one depth for all
+    initial_estimate   a name of config.PRIORS: posterior under that prior; "fit": transit fit alone; "white": white depth, flat
+    depth              (wavelength,)  measured depths, from estimate or a noise realisation of it
+    conditioned_prior  the prior's conditioned_on(...) with the covariance of depth, see priors.registry; not used by fit and white
     """
-    if initial_estimate == "library":
-        mean, sigma, weights = (x[0] for x in library_posterior.moments(depth[None]))
-        return mean, sigma, float(weights @ library_posterior.amplitudes)
+    if initial_estimate in PRIORS:
+        mean, sigma, weights = (x[0] for x in conditioned_prior.moments(depth[None]))
+        return mean, sigma, float(weights @ conditioned_prior.amplitudes)
     if initial_estimate == "fit":
         return depth, estimate.sigma, TYPICAL_AMPLITUDE
     white = np.average(depth, weights=estimate.sigma_uncorrelated**-2)
@@ -46,7 +45,10 @@ def make_initial_estimate(
 
 
 def fgs1_channels(estimate: DepthEstimate, visits: list[LightCurves]) -> tuple[np.ndarray, np.ndarray]:
-    """FGS1 at its own cadence: (time, channel) and the mask (time,), True where unusable; all visits in a row."""
+    """FGS1 light curves of all visits at native cadence, concatenated: channels (time, channel), mask (time,) True where unusable.
+
+    The channels are FGS1_CHANNELS; without FGS1 data a single masked sample is returned.
+    """
     channels, masks = [np.zeros((0, len(FGS1_CHANNELS)))], [np.zeros(0, bool)]
     fitted = {curve.visit: curve for curve in estimate.white if curve.instrument == FGS1.name}
     for curves in visits:
@@ -71,7 +73,10 @@ def fgs1_channels(estimate: DepthEstimate, visits: list[LightCurves]) -> tuple[n
 
 
 def node_features(depth: np.ndarray, estimate: DepthEstimate, mean: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-    """(wavelength, feature) of one planet: measured depth, its noise, the posterior (mean, sigma) and the brightness."""
+    """Node features of one planet, (wavelength, feature): measured depth and its noise, initial estimate and stellar signal.
+
+    depth, mean, sigma (wavelength,): measured depths, and mean and sigma of the initial estimate.
+    """
     white = mean[1:].mean()
     level = np.where(estimate.level > 0, estimate.level, np.nan)
     brightness = np.log10(level / np.nanmedian(level))
@@ -91,7 +96,11 @@ def node_features(depth: np.ndarray, estimate: DepthEstimate, mean: np.ndarray, 
 
 
 def star_features(star: Star | None, estimate: DepthEstimate, amplitude: float) -> np.ndarray:
-    """(star_feature,): catalogue (zeros and a flag where there is none), white depth, inferred spectral amplitude, fit, scale height."""
+    """Features of star and planet, (star_feature,).
+
+    Stellar parameters with a flag (all 0 without a star), white depth, expected amplitude, impact parameter, noise, excess noise
+    and depth of one scale height.
+    """
     scale = scale_of(star, estimate)
     catalogue = np.zeros(6)
     if star is not None:
@@ -116,18 +125,18 @@ def star_features(star: Star | None, estimate: DepthEstimate, amplitude: float) 
 
 
 def scale_of(star: Star | None, estimate: DepthEstimate) -> float:
-    """What a scale height should add to the depth of a measured planet; NaN where the catalogue does not tell."""
+    """Depth that one scale height adds to a fitted planet; NaN where the star table lacks the values."""
     return scale_height_depth(star, _white_depth(estimate))
 
 
 def _white_depth(estimate: DepthEstimate) -> float:
-    """Weighted mean over all wavelengths; never below 10 ppm."""
+    """Weighted mean depth over all wavelengths, at least 10 ppm."""
     return max(float(np.average(estimate.depth, weights=estimate.sigma_uncorrelated**-2)), 1e-5)
 
 
 def make_inputs(
     fgs1: np.ndarray, fgs1_mask: np.ndarray, mean: np.ndarray, sigma: np.ndarray, nodes: np.ndarray, star: np.ndarray
 ) -> Inputs:
-    """One planet as Inputs, float32, with the planet axis in front."""
+    """Arrays of one planet as Inputs, float32, with a leading planet axis of length one."""
     tensors = [torch.from_numpy(np.asarray(x, dtype=np.float32))[None] for x in (fgs1, mean, sigma, nodes, star)]
     return Inputs(tensors[0], torch.from_numpy(fgs1_mask)[None], *tensors[1:])

@@ -1,7 +1,4 @@
-"""What the network sees of a batch of planets: tensors, and nothing else.
-
-It does not know how a light curve was reduced or a transit fitted: whoever builds `Inputs` does.
-"""
+"""Inputs of the network: tensors of a batch of planets. models.features builds them from light curves and transit fits."""
 
 from __future__ import annotations
 
@@ -26,12 +23,14 @@ AXES = {
 class Inputs:
     """A batch of planets.
 
-    fgs1       (planet, time, channel)        FGS1 light curve and what travels with it, standardised
+    fgs1       (planet, time, channel)        FGS1 light curve with centroid and phase, standardised
     fgs1_mask  (planet, time)                 bool, True where a sample is missing or padded
-    mean       (planet, wavelength)           posterior mean of (Rp/Rs)² from transit fit and memory
+    mean       (planet, wavelength)           initial estimate of (Rp/Rs)², from transit fit and spectral library
     sigma      (planet, wavelength)           its standard deviation
     nodes      (planet, wavelength, feature)  standardised features of each wavelength
-    star       (planet, star_feature)         standardised features of the star and the orbit
+    star       (planet, star_feature)         standardised features of star, orbit and fit
+
+    Raises SpectraMindError for inconsistent shapes or a mask that is not bool.
     """
 
     fgs1: Tensor
@@ -46,37 +45,38 @@ class Inputs:
         for name, axes in AXES.items():
             shape = tuple(getattr(self, name).shape)
             if len(shape) != len(axes):
-                raise SpectraMindError(f"Inputs.{name} has shape {shape}; expected the axes {axes}")
+                raise SpectraMindError(f"Inputs.{name}: expected the axes {axes}, found shape {shape}")
             for axis, size in zip(axes, shape, strict=True):
                 if sizes.setdefault(axis, size) != size:
-                    raise SpectraMindError(f"Inputs.{name} has {size} along {axis}, earlier fields have {sizes[axis]}")
+                    raise SpectraMindError(f"Inputs.{name}: expected {sizes[axis]} along {axis} as in other fields, found {size}")
         if self.fgs1_mask.dtype != torch.bool:
-            raise SpectraMindError(f"Inputs.fgs1_mask is {self.fgs1_mask.dtype}; expected bool, True where unusable")
+            raise SpectraMindError(f"Inputs.fgs1_mask: expected bool, True where unusable, found {self.fgs1_mask.dtype}")
 
     def __len__(self) -> int:
         return len(self.mean)
 
     def __getitem__(self, index: int | slice | Tensor) -> Inputs:
-        """Some of the planets; the planet axis stays even for a single one."""
+        """Select planets; the planet axis is kept for a single one."""
         if isinstance(index, int):
             index = torch.tensor([index], device=self.mean.device)
         return Inputs(*(getattr(self, field.name)[index] for field in fields(self)))
 
     def to(self, device: torch.device | str) -> Inputs:
+        """Copy to a device."""
         return Inputs(*(getattr(self, field.name).to(device) for field in fields(self)))
 
     @staticmethod
     def stack(planets: list[Inputs]) -> Inputs:
-        """One batch of many; the light curves are padded at their end to the longest, and masked there."""
+        """Concatenate batches; light curves are padded at the end to the longest and masked there."""
         if not planets:
-            raise SpectraMindError("Inputs.stack needs at least one planet, found none")
+            raise SpectraMindError("Inputs.stack: expected at least one planet, found none")
         longest = max(planet.fgs1.shape[1] for planet in planets)
         padded = [pad_time(planet, longest) for planet in planets]
         return Inputs(*(torch.cat([getattr(planet, field.name) for planet in padded]) for field in fields(Inputs)))
 
 
 def pad_time(inputs: Inputs, length: int) -> Inputs:
-    """The same planets with `length` samples of light curve, the added ones zero and masked."""
+    """Pad the light curves to length samples with zeros, masked."""
     missing = length - inputs.fgs1.shape[1]
     fgs1 = torch.nn.functional.pad(inputs.fgs1, (0, 0, 0, missing))
     fgs1_mask = torch.nn.functional.pad(inputs.fgs1_mask, (0, missing), value=True)

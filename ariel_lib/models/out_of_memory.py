@@ -1,7 +1,4 @@
-"""Batches that fit: what exceeds a GPU's memory is halved and tried again, with the same result.
-
-Knows slices of a batch, not what is computed.
-"""
+"""Recovery from GPU out-of-memory errors: a batch that does not fit is halved and repeated, with the same result."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -12,7 +9,10 @@ T = TypeVar("T")
 
 
 def forward_in_parts(work: Callable[[slice], T], size: int, most: int) -> list[T]:
-    """work on slices of at most `most` of `size` pieces; one that does not fit into memory is halved, down to one."""
+    """Results of work on consecutive slices of 0 … size, each of at most `most` items.
+
+    The slice length is halved after an out-of-memory error; that of a single item is raised.
+    """
     parts, first = [], 0
     while first < size:
         try:
@@ -26,10 +26,10 @@ def forward_in_parts(work: Callable[[slice], T], size: int, most: int) -> list[T
 def backward_in_parts(
     network: torch.nn.Module, loss_of: Callable[[slice], torch.Tensor], size: int, most: int
 ) -> tuple[float, int]:
-    """Gradients of the mean loss of a batch of `size` planets, added up over parts of at most `most`; a part that does not
-    fit into memory is halved. Returns the loss and the size that fitted.
+    """Accumulate gradients of the mean loss of a batch of size planets over parts of at most `most` planets.
 
-    loss_of   mean loss of the planets in a slice
+    loss_of: mean loss of the planets in a slice. Part sizes are halved after an out-of-memory error; that of a single planet is
+    raised. Returns the loss and the part size that fitted.
     """
     while True:
         try:
@@ -46,7 +46,7 @@ def backward_in_parts(
 
 
 def _halved(most: int, size: int) -> int:
-    """Half of a part; inside an except block: raises on where one piece alone did not fit."""
+    """Half of the part size. Called in an except block: re-raises the error for a part of one item."""
     if most == 1:
         raise
     torch.cuda.empty_cache()

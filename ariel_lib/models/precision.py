@@ -1,17 +1,16 @@
-"""Mixed precision: matrix products in bfloat16 where a GPU does them faster, all else in float32.
+"""Mixed precision: matrix products in bfloat16 on GPUs that support it, all else in float32.
 
-Knows devices, not what is computed. Only training uses it: a prediction must not depend on the machine beyond rounding,
-and bfloat16 has 8 bits.
+Used in training only: with the 8 bits of bfloat16 predictions would depend on the machine.
 """
 
 from contextlib import AbstractContextManager
 
 import torch
 
-AMPERE = (8, 0)  # the first compute capability with bfloat16; a T4 is 7.5 and stays with float32
+AMPERE = (8, 0)  # first compute capability with bfloat16; a T4 (7.5) uses float32
 
 
 def mixed_precision(precision: str, device: torch.device) -> AbstractContextManager:
-    """Autocast to bfloat16 where that is asked for and the device is a GPU that has it; else nothing changes."""
+    """Context of autocast to bfloat16 if precision is "bfloat16" and the device is a GPU that supports it, else without effect."""
     wanted = precision == "bfloat16" and device.type == "cuda" and torch.cuda.get_device_capability(device) >= AMPERE
     return torch.autocast(device.type, torch.bfloat16, enabled=wanted)

@@ -1,14 +1,12 @@
-"""A state-space encoder of the FGS1 light curve: Mamba-2 (Dao & Gu 2024, arXiv:2405.21060, state-space duality).
+"""State-space encoder of the FGS1 light curve: Mamba-2 (Dao & Gu 2024, arXiv:2405.21060, state-space duality).
 
-It knows sequences and masks, not what the samples mean, and nothing of wavelengths.
-
-Glossary, in the paper's letters; the time axis is second everywhere:
-    u   (planet, time, d_model)         what enters and leaves a block
+Symbols of the paper; time is the second axis everywhere:
+    u   (planet, time, d_model)         input and output of a block
     x   (planet, time, head, headdim)   input of the recurrence (P = headdim)
     dt  (planet, time, head)            step size Δ, positive
-    A   (head,)                         decay rate, negative: one scalar a head ("scalar times identity")
-    B   (planet, time, d_state)         how a sample enters the state (N = d_state, one group)
-    C   (planet, time, d_state)         how the state is read out
+    A   (head,)                         decay rate, negative: one scalar per head ("scalar times identity")
+    B   (planet, time, d_state)         input matrix of the state (N = d_state, one group)
+    C   (planet, time, d_state)         output matrix of the state
     h   (planet, head, headdim, d_state)  the state: h_t = exp(dt_t A) h_{t-1} + dt_t x_t B_tᵀ,  y_t = h_t C_t
     z   (planet, time, d_inner)         gate of the output norm, d_inner = head × headdim
 """
@@ -32,11 +30,11 @@ from torch.utils.checkpoint import checkpoint
 from ariel_lib.errors import SpectraMindError
 
 CHUNK = 64
-SEGMENT = 4096  # steps that are computed together: their temporaries, some 10 MB, fit into a cache and are allocated once
+SEGMENT = 4096  # steps computed together: their temporaries, some 10 MB, fit into a cache and are reused
 
 
 def scan_sequential(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """The recurrence as it is written, one step after the other: what `scan_chunked` must equal."""
+    """The recurrence step by step, the reference for scan_chunked. Shapes as in the module's glossary; returns y as x."""
     decay = torch.exp(dt * A)[..., None, None].unbind(1)
     gain = torch.einsum("blh,blhp,bln->blhpn", dt, x, B).unbind(1)
     h = torch.zeros_like(gain[0])
@@ -48,11 +46,11 @@ def scan_sequential(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> T
 
 
 def scan_chunked(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk: int = CHUNK) -> Tensor:
-    """The same sums ordered by chunks (section 6 of the paper): a masked matrix product inside each chunk, and a
-    recurrence over the states at the chunk borders. Cost is linear in time; any length will do.
+    """The recurrence by chunks (section 6 of the paper): a masked matrix product within each chunk, and a recurrence over
+    the states at the chunk borders. Linear in time, for any length; y as x.
 
-    Long sequences go through in segments. At once, their temporaries are so large that the allocator workers each back to the
-    system, and most of the time goes into fresh pages: twice the cost a step at 135000 steps.
+    Long sequences are processed in segments. Otherwise the allocator returns each of the large temporaries to the system, and
+    most of the time is spent on fresh pages: twice the cost per step at 135000 steps.
     """
     steps = chunk * max(1, SEGMENT // (chunk * len(x)))
     h, found = x.new_zeros(*x.shape[:1], *x.shape[2:], B.shape[-1]), []
@@ -65,16 +63,16 @@ def scan_chunked(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk: 
 def _scan_segment(
     x: Tensor, dt: Tensor, B: Tensor, C: Tensor, A: Tensor, h: Tensor, chunk: int
 ) -> tuple[Tensor, Tensor]:
-    """y of a segment that is entered with the state h, and the state that it is left with."""
+    """Output y of a segment with initial state h, and its final state."""
     length = x.shape[1]
     chunk = min(chunk, length)
     missing = -length % chunk
-    # dt = 0 neither decays the state nor adds to it, so padding with zeros is exact.
+    # Padding with dt = 0 is exact: the state neither decays nor changes.
     x, dt, B, C = (
         F.pad(v, (0, 0) * (v.ndim - 2) + (0, missing)).unflatten(1, (-1, chunk)) for v in (x * dt[..., None], dt, B, C)
     )
     x = x.transpose(2, 3)
-    # Differences of long sums: float64 here keeps the decays exact to float32 whatever the step sizes are.
+    # Differences of long sums: float64 keeps the decays accurate to float32 for any step sizes.
     log_decay = (dt * A).double().cumsum(2).transpose(2, 3)
 
     between = log_decay[..., :, None] - log_decay[..., None, :]
@@ -91,10 +89,10 @@ def _scan_segment(
 
 
 def _carry(added: Tensor, decay: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-    """State at the start of each chunk, and at the end, from what each chunk adds and by how much it decays.
+    """State at the start of each chunk and at the end, from the contribution and decay of each chunk.
 
-    Slicing `added[:, i]` in this loop would write a full-size gradient at each step and make the backward pass
-    quadratic; `unbind` makes one.
+    Slicing added[:, i] in this loop would write a full-size gradient at each step and make the backward pass quadratic; unbind
+    writes one.
     """
     starts = []
     for added_chunk, decay_chunk in zip(added.unbind(1), decay.unbind(1), strict=True):
@@ -105,10 +103,10 @@ def _carry(added: Tensor, decay: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
 
 @functools.cache
 def load_kernel(device: str) -> Callable | None:
-    """mamba-ssm's Triton scan where it imports and agrees with `scan_chunked` on a tiny example, else None.
+    """Triton scan of mamba-ssm, if it imports and agrees with scan_chunked on a small example, else None.
 
-    `import mamba_ssm` needs a compiled extension that the scan does not: the package's module, not executed,
-    stands in for it. MAMBA_DETERMINISTIC pins one kernel configuration, which fits small GPUs and compiles in seconds.
+    `import mamba_ssm` needs a compiled extension that the scan does not; the package is therefore registered without being
+    executed. MAMBA_DETERMINISTIC selects one kernel configuration, which fits small GPUs and compiles in seconds.
     """
     spec = importlib.util.find_spec("mamba_ssm")
     if spec is None or importlib.util.find_spec("triton") is None:
@@ -138,9 +136,9 @@ def load_kernel(device: str) -> Callable | None:
 
 
 def kernel_error(kernel: Callable, device: str) -> float:
-    """Largest relative error (norm of the difference) of the kernel's output and gradients on 80 steps.
+    """Largest relative error (norm of the difference) of the kernel's output and gradients over 80 steps.
 
-    Chunk, head and state have the sizes in use, for a kernel can exhaust a GPU's shared memory at one size only.
+    Chunk, head and state have the sizes in use, since a kernel may exhaust the shared memory of a GPU at some sizes only.
     """
     draw = functools.partial(torch.randn, generator=torch.Generator().manual_seed(0))
     x, B, C, dt = (draw(1, 80, *shape).to(device) for shape in ((2, 32), (32,), (32,), (2,)))
@@ -155,7 +153,7 @@ def kernel_error(kernel: Callable, device: str) -> float:
 
 
 def scan(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk: int = CHUNK) -> Tensor:
-    """The recurrence by the fastest way there is on this device, with the same result."""
+    """The recurrence by the fastest implementation for the device: mamba-ssm's kernel on a GPU, else scan_chunked."""
     kernel = load_kernel("cuda") if x.is_cuda and x.dtype != torch.float64 else None
     if kernel is None:
         return scan_chunked(x, dt, A, B, C, chunk)
@@ -163,7 +161,7 @@ def scan(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk: int = CH
 
 
 class GatedRMSNorm(nn.Module):
-    """RMS norm of y · silu(z): the gate comes first, as in mamba_ssm's Mamba2 (norm_before_gate=False)."""
+    """RMS norm of y · silu(z), gated before the norm as in mamba_ssm's Mamba2 (norm_before_gate=False)."""
 
     def __init__(self, size: int):
         super().__init__()
@@ -174,11 +172,11 @@ class GatedRMSNorm(nn.Module):
 
 
 class Mamba2(nn.Module):
-    """The Mamba-2 block; names and shapes of its parameters are those of `mamba_ssm.Mamba2` with one group.
+    """Mamba-2 block; names and shapes of its parameters are those of mamba_ssm.Mamba2 with one group.
 
-    d_model  width of the sequence; d_inner = expand × d_model is the width inside
+    d_model  width of the sequence; d_inner = expand × d_model is the inner width
     d_state  size N of the state; headdim P channels share one decay
-    d_conv   taps of the causal convolution that precedes the scan
+    d_conv   taps of the causal convolution before the scan
     """
 
     def __init__(
@@ -188,7 +186,7 @@ class Mamba2(nn.Module):
         d_inner = expand * d_model
         if d_inner % headdim:
             raise SpectraMindError(
-                f"expand × d_model = {d_inner} is not a multiple of headdim = {headdim}; change one of them"
+                f"expected expand × d_model to be a multiple of headdim, found {d_inner} and {headdim}; change one of them"
             )
         heads = d_inner // headdim
         self.headdim, self.chunk = headdim, chunk
@@ -196,7 +194,7 @@ class Mamba2(nn.Module):
         self.conv_splits = [d_inner, d_state, d_state]
         self.in_proj = nn.Linear(d_model, sum(self.splits), bias=False)
         self.conv1d = nn.Conv1d(self.splits[1], self.splits[1], d_conv, groups=self.splits[1], padding=d_conv - 1)
-        # Step sizes start log-uniform in 0.001 … 0.1 and decay rates uniform in 1 … 16, as published.
+        # Initial step sizes are log-uniform in 0.001 … 0.1 and decay rates uniform in 1 … 16, as published.
         dt = torch.exp(torch.empty(heads).uniform_(math.log(1e-3), math.log(1e-1)))
         self.dt_bias = nn.Parameter(dt + torch.log(-torch.expm1(-dt)))
         self.A_log = nn.Parameter(torch.empty(heads).uniform_(1, 16).log())
@@ -205,7 +203,7 @@ class Mamba2(nn.Module):
         self.out_proj = nn.Linear(d_inner, d_model, bias=False)
 
     def forward(self, u: Tensor) -> Tensor:
-        """(planet, time, d_model) → the same; a step sees itself and the past only."""
+        """Causal map of u (planet, time, d_model) to the same shape."""
         z, xBC, dt = self.in_proj(u).split(self.splits, -1)
         xBC = F.silu(self.conv1d(xBC.transpose(1, 2))[..., : u.shape[1]].transpose(1, 2))
         x, B, C = xBC.split(self.conv_splits, -1)
@@ -215,9 +213,9 @@ class Mamba2(nn.Module):
 
 
 class FGS1Encoder(nn.Module):
-    """Light curve → one vector a planet: linear, pre-norm residual Mamba-2 blocks, masked mean and maximum.
+    """Encoder of a light curve to one vector per planet: linear layer, pre-norm residual Mamba-2 blocks, masked mean and maximum.
 
-    bin_width  samples averaged into one before the first layer; the weights do not depend on it
+    bin_width  number of samples averaged before the first layer; the weights do not depend on it
     """
 
     def __init__(
@@ -232,18 +230,18 @@ class FGS1Encoder(nn.Module):
     ):
         super().__init__()
         if bin_width < 1:
-            raise SpectraMindError(f"bin_width is {bin_width}; expected at least 1 sample")
+            raise SpectraMindError(f"bin_width: expected at least 1 sample, found {bin_width}")
         self.bin_width = bin_width
         self.lift = nn.Linear(channels, d_model)
         self.norms = nn.ModuleList(nn.RMSNorm(d_model, eps=1e-5) for _ in range(depth))
         self.blocks = nn.ModuleList(Mamba2(d_model, d_state, headdim) for _ in range(depth))
         self.pool = nn.Linear(2 * d_model, embedding)
-        self.recompute = False  # whether training keeps the blocks' inputs only (Chen et al. 2016, arXiv:1604.06174)
+        self.recompute = False  # gradient checkpointing in training (Chen et al. 2016, arXiv:1604.06174)
 
     def forward(self, light_curve: Tensor, mask: Tensor) -> Tensor:
-        """light_curve (planet, time, channel), mask (planet, time) True where unusable → (planet, embedding).
+        """Embedding (planet, embedding) of light_curve (planet, time, channel); mask (planet, time), True where unusable.
 
-        A masked sample enters as zero whatever its value, NaN included, and is not pooled.
+        Masked samples are set to zero, also if NaN, and excluded from the pooling.
         """
         values, mask = bin_time(light_curve, mask, self.bin_width)
         u = self.lift(values).masked_fill(mask[..., None], 0)
@@ -254,9 +252,9 @@ class FGS1Encoder(nn.Module):
 
 
 def bin_time(values: Tensor, mask: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """Mean of the usable samples in each run of `width`; a bin is masked when none of its samples is usable.
+    """Mean of the usable samples in bins of width samples, ceil(time / width) bins; a bin without usable samples is masked.
 
-    values (planet, time, channel), mask (planet, time) → the same with ceil(time / width) steps
+    values (planet, time, channel), mask (planet, time).
     """
     missing = -values.shape[1] % width
     values = F.pad(values.masked_fill(mask[..., None], 0), (0, 0, 0, missing)).unflatten(1, (-1, width))
@@ -266,7 +264,7 @@ def bin_time(values: Tensor, mask: Tensor, width: int) -> tuple[Tensor, Tensor]:
 
 
 def pool_time(u: Tensor, mask: Tensor) -> Tensor:
-    """Mean and maximum over usable steps, (planet, time, d) → (planet, 2 d); zero where no step is usable."""
+    """Mean and maximum of u (planet, time, d) over unmasked steps, (planet, 2 d); zero where all are masked."""
     count = (~mask).sum(1, keepdim=True)
     mean = u.masked_fill(mask[..., None], 0).sum(1) / count.clamp(min=1)
     maximum = u.masked_fill(mask[..., None], -math.inf).amax(1).masked_fill(count == 0, 0)

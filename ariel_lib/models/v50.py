@@ -1,6 +1,7 @@
-"""V50: what a memory of spectra makes of the transit fit, corrected by a state-space encoder, a wavelength graph and a decoder.
+"""V50: a network that corrects the initial estimate (transit fit and spectral library) of a planet's spectrum.
 
-It maps tensors to tensors: no files, no configuration, no loss.
+A state-space encoder of the FGS1 light curve, a graph network over wavelength and a gated decoder. Tensors in, tensors out:
+independent of files, configuration and loss.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ariel_lib.config import RELATIONS
 from ariel_lib.errors import SpectraMindError
 from ariel_lib.models.decoder import Decoder
 from ariel_lib.models.gnn import SpectralGNN
-from ariel_lib.models.graph import RELATIONS, wavelength_graph
+from ariel_lib.models.graph import wavelength_graph
 from ariel_lib.models.inputs import Inputs
 from ariel_lib.models.ssm import FGS1Encoder
 
@@ -24,9 +26,11 @@ POSITION_OCTAVES = 6
 
 @dataclass(frozen=True)
 class Prediction:
-    """mean, sigma  (planet, wavelength)          of (Rp/Rs)²
-    gates        (planet, wavelength, expert)  weights that sum to one, in the order of `decoder.EXPERTS`
-    embedding    (planet, embedding)           what the encoder made of the FGS1 light curve
+    """Output of the network.
+
+    mean, sigma  (planet, wavelength)          of (Rp/Rs)²
+    gates        (planet, wavelength, expert)  weights of the experts, which sum to one, in the order of decoder.EXPERTS
+    embedding    (planet, embedding)           of the FGS1 light curve
     """
 
     mean: Tensor
@@ -36,14 +40,14 @@ class Prediction:
 
 
 class V50(nn.Module):
-    """mean = memory's mean + its sigma · Δ,  sigma = its sigma · exp(s); Δ = s = 0 at initialisation.
+    """Correction of an initial estimate m ± σ: mean = m + σ · Δ, sigma = σ · exp(s), with Δ = s = 0 at initialisation.
 
-    channels, node_features, star_features  sizes of the last axes of `Inputs`
-    wavelength   micron, FGS1 first, AIRS ascending
+    channels, node_features, star_features       sizes of the last axes of Inputs
+    wavelength                                   micron, FGS1 first, AIRS ascending
     d_model, depth, d_state, headdim, bin_width  of the FGS1 encoder
-    embedding    width of the FGS1 and star embeddings
+    embedding                                    width of the FGS1 and star embeddings
     hidden, gnn_layers, relations, operator      of the graph network
-    seed         of the initial weights; the global generators are left as they are
+    seed                                         of the initial weights; global generators are not changed
     """
 
     def __init__(
@@ -84,7 +88,7 @@ class V50(nn.Module):
     def forward(self, inputs: Inputs) -> Prediction:
         planets, nodes = inputs.mean.shape
         if nodes != len(self.position):
-            raise SpectraMindError(f"Inputs have {nodes} wavelengths; this network was built for {len(self.position)}")
+            raise SpectraMindError(f"Inputs: expected the {len(self.position)} wavelengths of the network, found {nodes} wavelengths")
         embedding = self.encoder(inputs.fgs1, inputs.fgs1_mask)
         position = self.position.expand(planets, -1, -1)
         states = self.gnn(self.lift(torch.cat([inputs.nodes, position], -1)))
@@ -94,9 +98,9 @@ class V50(nn.Module):
 
 
 def wavelength_position(wavelength: Tensor) -> Tensor:
-    """Fourier features of ln λ over octaves of period, and a flag for FGS1: (node,) → (node, 2 × octaves + 1).
+    """Fourier features of ln λ over octaves of period and a flag for FGS1, (node, 2 × octaves + 1); wavelength (node,) micron.
 
-    The longest period is ln 4, wider than AIRS; without it all bins would be alike to the network.
+    They identify the bins; the longest period, ln 4, exceeds the range of AIRS.
     """
     phase = 2 * math.pi * wavelength.log()[:, None] / math.log(4) * 2.0 ** torch.arange(POSITION_OCTAVES)
     flag = torch.zeros(len(wavelength), 1)

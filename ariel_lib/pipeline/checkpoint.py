@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 import ariel_lib
-from ariel_lib.io.storage import StorageError, load_arrays, part, save_arrays
+from ariel_lib.io.storage import StorageError, Stored, load_arrays, part, save_arrays
 from ariel_lib.models.ensemble import Ensemble
 from ariel_lib.models.v50 import V50
 from ariel_lib.priors.gaussian import SpectralPrior, fit_prior
+from ariel_lib.priors.registry import fit_initial_prior, prior_class
 from ariel_lib.priors.scale_height import LabelledSpectra
-from ariel_lib.priors.spectral_library import SpectralLibrary, fit_spectral_library
 from ariel_lib.transit.population.corrections import PopulationCorrections
 from ariel_lib.transit.result import DepthEstimate
 from ariel_lib.uncertainty.corel import Corel
@@ -33,7 +33,7 @@ class Checkpoint:
 
     network: Ensemble
     prior: SpectralPrior
-    library: SpectralLibrary
+    initial_prior: Stored
     corrections: PopulationCorrections
     temperature: Temperature
     wavelength: np.ndarray
@@ -59,9 +59,9 @@ class Checkpoint:
             known = known.unscaled()
         for member, planets in zip(self.network.members, self.held_out):
             others = known.without(planets)
-            library = fit_spectral_library(others.labels.depth, self.wavelength, others.scale)
+            initial = fit_initial_prior(self.initial_estimate, others.labels.depth, self.wavelength, others.scale)
             prior = fit_prior(others.labels.depth, self.wavelength)
-            alone = replace(self, network=Ensemble([member]), prior=prior, library=library, held_out=(planets,))
+            alone = replace(self, network=Ensemble([member]), prior=prior, initial_prior=initial, held_out=(planets,))
             found |= dict.fromkeys(planets, alone)
         return found
 
@@ -73,7 +73,7 @@ class Checkpoint:
         arrays = {
             f"network.{name}": tensor.detach().cpu().numpy() for name, tensor in self.network.state_dict().items()
         }
-        for name in ("prior", "library", "corrections"):
+        for name in ("prior", "initial_prior", "corrections"):
             arrays |= {f"{name}.{key}": array for key, array in getattr(self, name).to_arrays().items()}
         arrays |= {
             "wavelength": self.wavelength,
@@ -102,12 +102,14 @@ class Checkpoint:
             )
         network = Ensemble([V50(**sizes) for sizes in json.loads(text["hyperparameters"])])
         network.load_state_dict({name: torch.from_numpy(array) for name, array in part(arrays, "network").items()})
-        kinds = {"prior": SpectralPrior, "library": SpectralLibrary, "corrections": PopulationCorrections}
+        config = json.loads(text["config"])
+        initial = prior_class(config.get("model", {}).get("initial_estimate", "library"))
+        kinds = {"prior": SpectralPrior, "initial_prior": initial, "corrections": PopulationCorrections}
         known = (kind.from_arrays(part(arrays, name)) for name, kind in kinds.items())
         temperature = Temperature.from_dict(json.loads(text["temperature"]))
         rest = (arrays[name] for name in ("wavelength", "fallback_mean", "fallback_sigma"))
         intervals = part(arrays, "corel")
         return cls(
-            network.eval(), *known, temperature, *rest, json.loads(text["config"]),
+            network.eval(), *known, temperature, *rest, config,
             tuple(tuple(planets) for planets in json.loads(text["held_out"])), Corel.from_arrays(intervals) if intervals else None,
         )  # fmt: skip

@@ -1,1 +1,1 @@
-"""Arrays to figures. The only importer of matplotlib and Bokeh."""
+"""Figures from arrays. The only package that imports matplotlib and Bokeh."""

@@ -1,6 +1,6 @@
-"""The dashboard's charts of how the spectra came about: attributions, gates, rules of physics, calibration, time.
+"""Charts of the dashboard that explain the spectra: attributions, decoder gates, physical rules, calibration, run time.
 
-As in charts.py: arrays in, nothing read and nothing written, no paper colour named.
+As in charts.py: arrays in, no files; the page's colours come from its theme.
 """
 
 from collections.abc import Mapping
@@ -13,13 +13,20 @@ from ariel_lib.plots.charts import COLORS, STYLES, Array, Chart, new_figure
 
 BUDGET_HOURS = 9.0
 METHODS = {"shap": "GradientShap (SHAP)", "ig": "Integrated Gradients"}
-GATE_NAMES = ("spectrum", "star", "fgs1")  # in the order of models/decoder.EXPERTS, held equal by a test
+GATE_NAMES = ("spectrum", "star", "fgs1")  # the order of models.decoder.EXPERTS; a test compares them
 
 
 def attribution_overlay(
     method: str, attribution: Array, error: Array, correction: Array, mean: Array, wavelength: Array
 ) -> Chart:
-    """attribution (planet, band, wavelength), error and correction (planet, band), all ppm; mean (wavelength,) of depths."""
+    """Mean absolute attribution of V50's correction to input wavelengths, over the mean spectrum.
+
+    method       "shap" or "ig"
+    attribution  (planet, band, wavelength)  ppm
+    error        (planet, band)              completeness error, ppm
+    correction   (planet, band)              ppm
+    mean         (wavelength,)               mean depth over planets, (Rp/Rs)²
+    """
     strength = np.abs(attribution).mean(axis=0)
     table = pd.DataFrame({"wavelength_micron": wavelength, "mean_spectrum_ppm": 1e6 * mean})
     for band, row in enumerate(strength, 1):
@@ -30,7 +37,7 @@ def attribution_overlay(
         figure, axis = new_figure(8, 3.8)
         for n, row in enumerate(strength):
             axis.plot(wavelength[1:], row[1:], color=COLORS[n], linestyle=STYLES[n], label=f"band {n + 1}")
-        axis.set(xlabel="wavelength read (micron)", ylabel="mean |attribution| (ppm)")
+        axis.set(xlabel="input wavelength (micron)", ylabel="mean |attribution| (ppm)")
         axis.legend(fontsize="small", ncols=3)
         over = axis.twinx()
         over.plot(wavelength[1:], 1e6 * mean[1:], color=COLORS[-1], linewidth=0.8)
@@ -38,16 +45,19 @@ def attribution_overlay(
         return figure
 
     reading = (
-        f"{METHODS[method]} of V50's correction to the posterior in six bands, {len(attribution)} planets. Completeness error: "
-        f"at most {worst:.3g} ppm; the median correction is {typical:.3g} ppm."
+        f"{METHODS[method]} of V50's correction to the initial estimate in six bands, {len(attribution)} planets. Completeness error: "
+        f"at most {worst:.3g} ppm; median correction: {typical:.3g} ppm."
     )
     name = "shap_overlay" if method == "shap" else "integrated_gradients"
-    return Chart(name, f"{METHODS[method]}: which wavelengths move the spectrum", reading, table, draw)
+    return Chart(name, f"{METHODS[method]}: input wavelengths that change the spectrum", reading, table, draw)
 
 
 def symbolic_maps(deviations: Mapping[str, Array], limits: Mapping[str, float], wavelength: Array) -> Chart:
-    """deviations: by rule, (planet, wavelength) in scales of the rule, NaN where a planet was not judged; limits: beyond
-    which it is violated."""
+    """Maps of the deviations from the physical rules.
+
+    deviations: by rule, (planet, wavelength) in scales of the rule, NaN where a planet was not checked; limits: by rule, the
+    deviation above which it is violated.
+    """
     table = pd.DataFrame({"wavelength_micron": wavelength})
     known = {rule: np.abs(map_[np.isfinite(map_).all(axis=1)]) for rule, map_ in deviations.items()}
     for rule, map_ in known.items():
@@ -67,12 +77,15 @@ def symbolic_maps(deviations: Mapping[str, Array], limits: Mapping[str, float], 
         return figure
 
     shares = ", ".join(f"{rule} {np.mean((m > limits[rule]).any(axis=1)):.1%}" for rule, m in known.items() if len(m))
-    reading = f"|deviation| in scales of each rule, planets worst first; the brightest colour is a violation. Planets: {shares}."
-    return Chart("symbolic_violations", "Violations of the physics rules", reading, table, draw)
+    reading = f"|Deviation| in scales of each rule, planets worst first; the brightest colour is a violation. Violating planets: {shares}."
+    return Chart("symbolic_violations", "Violations of the physical rules", reading, table, draw)
 
 
 def symbolic_gradients(gradients: Mapping[str, Array], mean: Array, wavelength: Array) -> Chart:
-    """∂L/∂μ of each rule's penalty, (planet, wavelength); mean (wavelength,) of the depths, drawn behind."""
+    """RMS gradient ∂L/∂μ of each rule's penalty, over the mean spectrum.
+
+    gradients: by rule, (planet, wavelength); mean (wavelength,): mean depth over planets.
+    """
     table = pd.DataFrame({"wavelength_micron": wavelength, "mean_spectrum_ppm": 1e6 * mean})
     for rule, gradient in gradients.items():
         table[rule] = np.sqrt(np.mean(gradient**2, axis=0))
@@ -93,12 +106,12 @@ def symbolic_gradients(gradients: Mapping[str, Array], mean: Array, wavelength: 
         over.set_ylabel("mean recovered depth (ppm, grey)")
         return figure
 
-    reading = "How strongly each rule's penalty pulls on each bin; a rule that has nothing to say is not drawn."
-    return Chart("symbolic_gradients", "∂L/∂μ of the physics rules", reading, table, draw)
+    reading = "Gradient of each rule's penalty by the depth in each bin; rules with zero gradient are not drawn."
+    return Chart("symbolic_gradients", "∂L/∂μ of the physical rules", reading, table, draw)
 
 
 def gate_traces(gates: Array, wavelength: Array) -> Chart:
-    """gates (planet, wavelength, expert)."""
+    """Weights of the decoder's experts by wavelength: gates (planet, wavelength, expert)."""
     table = pd.DataFrame({"wavelength_micron": wavelength})
     for n, name in enumerate(GATE_NAMES):
         table[name] = gates[..., n].mean(axis=0)
@@ -116,23 +129,23 @@ def gate_traces(gates: Array, wavelength: Array) -> Chart:
         axis.legend(fontsize="small", ncols=3)
         return figure
 
-    reading = "Whom the decoder believes at each wavelength: mean over planets, band 16 to 84 %. FGS1 stands at the left."
+    reading = "Weight of each of the decoder's experts: mean over planets, band 16 to 84 %. FGS1 is at the left."
     return Chart("gates", "Decoder gates", reading, table, draw)
 
 
 def calibration_quality(table: pd.DataFrame) -> Chart:
-    """table as housekeeping.summarise_visits gives it."""
+    """Quality of the calibrated light curves: table from diagnostics.calibration_quality, one row per visit and instrument."""
     framed = table["bad_pixels_percent"].notna().any()
 
     def draw():
         figure, axes = new_figure(9, 6.2, 2, 2)
         axes = axes.ravel()
         for n, (name, part) in enumerate(table.groupby("instrument")):
-            look = {"color": COLORS[n], "marker": "o^"[n % 2], "linestyle": "none", "markersize": 4, "alpha": 0.7, "label": name}
-            axes[0].plot(part["propagated_ppm"], part["scatter_ppm"], **look)
-            axes[1].plot(np.arange(len(part)), np.sort(part["masked_percent"])[::-1], **look)
-            axes[2].plot(part["flux_drift_percent"], part["centroid_drift_pixel"], **look)
-            axes[3].plot(np.arange(len(part)), np.sort(part["bad_pixels_percent"])[::-1], **look)
+            style = {"color": COLORS[n], "marker": "o^"[n % 2], "linestyle": "none", "markersize": 4, "alpha": 0.7, "label": name}
+            axes[0].plot(part["propagated_ppm"], part["scatter_ppm"], **style)
+            axes[1].plot(np.arange(len(part)), np.sort(part["masked_percent"])[::-1], **style)
+            axes[2].plot(part["flux_drift_percent"], part["centroid_drift_pixel"], **style)
+            axes[3].plot(np.arange(len(part)), np.sort(part["bad_pixels_percent"])[::-1], **style)
         ends = np.nanmin(table["propagated_ppm"]), np.nanmax(table["propagated_ppm"])
         axes[0].plot(ends, ends, color=COLORS[-1], linewidth=1)
         axes[0].set(xlabel="propagated sigma (ppm)", ylabel="scatter (ppm)", xscale="log", yscale="log")
@@ -144,12 +157,13 @@ def calibration_quality(table: pd.DataFrame) -> Chart:
         axes[0].legend(fontsize="small")
         return figure
 
-    frames = "" if framed else " Bad pixels are not shown: there are light curves, but no frames."
-    reading = f"{len(table)} light curves. Scatter of one sample should lie on the line; masked samples are outliers.{frames}"
+    frames = "" if framed else " Bad pixels are not shown: the data set has light curves but no frames."
+    reading = f"{len(table)} light curves. The scatter should equal the propagated sigma (line); masked samples are outliers.{frames}"
     return Chart("calibration_quality", "Calibration", reading, table, draw)
 
 
 def stage_timing(seconds: Mapping[str, float]) -> Chart:
+    """Run time of each stage, s."""
     table = pd.DataFrame({"stage": list(seconds), "seconds": list(seconds.values())})
     total = sum(seconds.values()) / 3600
 
@@ -162,5 +176,5 @@ def stage_timing(seconds: Mapping[str, float]) -> Chart:
         axis.legend(fontsize="small")
         return figure
 
-    reading = f"Seconds that the recorded runs took on their own machines: {total:.3g} h of {BUDGET_HOURS:.0f}."
+    reading = f"Run time of the recorded stages on the machines used: {total:.3g} h of {BUDGET_HOURS:.0f}."
     return Chart("timing", "Time by stage", reading, table.round(2), draw)

@@ -1,7 +1,7 @@
-"""Figures of spectra, sigmas, scores and light curves, as matplotlib Figure objects with no pyplot state.
+"""Figures of spectra, sigmas, scores and light curves, as matplotlib Figure objects without pyplot state.
 
-Spectra are (planet, wavelength) fractions, (Rp/Rs)², wavelength 0 = FGS1, drawn in a panel of its own. Colours: Okabe
-& Ito (2008), and cividis for maps: readable with any colour vision. Knows neither files nor the page that shows them.
+Spectra are (planet, wavelength) in (Rp/Rs)²; wavelength 0 = FGS1 has a separate panel. Colours: Okabe & Ito (2008), and cividis
+for maps, suited to colour vision deficiency. Independent of files and pages.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ def draw_spectra(
     wavelengths: Array | None = None,
     unit: str = "ppm",
 ) -> Figure:
-    """Recovered spectra with their 1-sigma bands, one row of panels a planet, the true ones on top where known.
+    """Recovered spectra with 1-sigma bands, one row of panels per planet, with the true spectra if given.
 
     mean, sigma, truth  (planet, wavelength)
     wavelengths         (wavelength,) micron; None: the index of the wavelength
@@ -57,7 +57,7 @@ def draw_spectra(
 
 
 def draw_calibration(truth: Array, mean: Array, sigma: Array) -> Figure:
-    """Are the sigmas true? Left: z scores against the unit normal. Right: empirical against nominal coverage.
+    """Calibration of the sigmas. Left: z scores against the unit normal. Right: empirical against nominal coverage.
 
     truth, mean, sigma  (planet, wavelength)
     """
@@ -69,14 +69,14 @@ def draw_calibration(truth: Array, mean: Array, sigma: Array) -> Figure:
     figure = _blank(8.0, 3.6)
     histogram, reliability = figure.subplots(1, 2)
     for name, values, color in (("FGS1", z[:, 0], ORANGE), ("AIRS", z[:, 1:].ravel(), BLUE)):
-        # counts beyond the edges stay in the outermost bins, so an over-confident tail remains visible
+        # values beyond the edges are counted in the outermost bins, so that outliers remain visible
         counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
         histogram.stairs(counts / (values.size * np.diff(edges)), edges, color=color, label=name)
         inside = np.mean(np.abs(values)[:, None] <= half_widths, axis=0)
         reliability.plot(levels, inside, color=color, label=name)
     histogram.plot(edges, [normal.pdf(edge) for edge in edges], "--", color=BLACK, label="unit normal")
     histogram.set(xlabel="z = (true - recovered) / sigma", ylabel="density")
-    reliability.plot([0, 1], [0, 1], "--", color=BLACK, label="honest")
+    reliability.plot([0, 1], [0, 1], "--", color=BLACK, label="ideal")
     reliability.set(xlabel="nominal coverage", ylabel="empirical coverage", xlim=(0, 1), ylim=(0, 1), aspect="equal")
     for panel in (histogram, reliability):
         panel.legend(fontsize="small")
@@ -84,7 +84,7 @@ def draw_calibration(truth: Array, mean: Array, sigma: Array) -> Figure:
 
 
 def draw_gain_map(gain: Array, *, wavelengths: Array | None = None) -> Figure:
-    """The score's gain of every element, planets sorted from worst to best; below zero is worse than the naive answer.
+    """Gain of every element in the score, planets sorted from worst to best; negative is worse than the naive prediction.
 
     gain         (planet, wavelength), as metrics.gll_gain returns it
     wavelengths  (wavelength,) micron; None: the index of the wavelength
@@ -106,7 +106,7 @@ def draw_gain_map(gain: Array, *, wavelengths: Array | None = None) -> Figure:
 
 
 def draw_light_curve(time_h: Array, flux: Array, model: Array, *, flux_sigma: Array | None = None) -> Figure:
-    """A white light curve with its fit, and the residuals below in ppm.
+    """A white light curve with its fit, and residuals in ppm.
 
     time_h                   (time,) hours
     flux, model, flux_sigma  (time,) relative to the star out of transit; masked samples are not drawn
@@ -148,16 +148,16 @@ def draw_transits(curves: Mapping[str, tuple[Array, Array, Array | None]]) -> Fi
 
 
 def draw_history(history: Sequence[Mapping[str, float | None]]) -> Figure:
-    """A training run: score on the held-out planets (higher is better) and training loss against the epoch.
+    """Training history: score on the held-out planets (higher is better) and training loss by epoch.
 
-    history  as metrics.json lists it: member of the ensemble, epoch, loss (None for epoch 0, before training), score
+    history  entries of metrics.json: member of the ensemble, epoch, loss (None for epoch 0, before training), score
     """
     figure = _blank(7.0, 3.2)
     scores, losses = figure.subplots(1, 2)
     for member in sorted({entry.get("member", 0) for entry in history}):
-        own = [entry for entry in history if entry.get("member", 0) == member]
-        epoch, score = ([entry[name] for entry in own] for name in ("epoch", "score"))
-        loss = [np.nan if entry["loss"] is None else entry["loss"] for entry in own]
+        entries = [entry for entry in history if entry.get("member", 0) == member]
+        epoch, score = ([entry[name] for entry in entries] for name in ("epoch", "score"))
+        loss = [np.nan if entry["loss"] is None else entry["loss"] for entry in entries]
         scores.plot(epoch, score, ".-", color=BLUE)
         scores.axhline(score[0], color=GREY, linestyle="--", label=None if member else "before training")
         losses.plot(epoch, loss, ".-", color=ORANGE)
@@ -170,7 +170,7 @@ def draw_history(history: Sequence[Mapping[str, float | None]]) -> Figure:
 
 
 def draw_comparison(table: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Scores of several answers with their standard errors, the first on top. table: answer → score, score_error."""
+    """Scores of several models with standard errors, the first on top. table: score and score_error by name of the model."""
     names = list(table)[::-1]
     figure = _blank(7.0, 0.9 + 0.32 * len(names))
     axes = figure.subplots()
@@ -183,7 +183,7 @@ def draw_comparison(table: Mapping[str, Mapping[str, float]]) -> Figure:
 
 
 def render_png(figure: Figure, dpi: int = 120) -> bytes:
-    """PNG of a figure; the same figure gives the same bytes, no date and no version in them."""
+    """PNG of a figure, without date and version: equal figures give equal bytes."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
@@ -197,12 +197,14 @@ class _NotebookFigure(Figure):
 
 
 def _blank(width: float, height: float) -> Figure:
+    """Empty figure of width × height inches."""
     figure = _NotebookFigure(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
 
 def _spectral_axis(wavelengths: Array | None, n_wavelengths: int) -> tuple[Array, str]:
+    """Values (wavelength,) and label of the spectral axis."""
     if wavelengths is None:
         return np.arange(n_wavelengths), "wavelength index"
     return np.asarray(wavelengths, dtype=np.float64), "wavelength (micron)"

@@ -1,6 +1,6 @@
-"""What the dashboard moves: the spectrum of a chosen planet and the maps of embeddings, as Bokeh documents and packed arrays.
+"""Interactive plots of the dashboard with Bokeh: the spectrum of a selected planet and the maps of embeddings.
 
-Bokeh's own JavaScript comes inlined from its package, so no page asks anything of any host. Needs the extra [diagnostics].
+BokehJS is inlined from the package, so that pages load nothing from other hosts. Needs the extra [diagnostics].
 """
 
 import gzip
@@ -11,11 +11,11 @@ import pandas as pd
 
 from ariel_lib.plots.charts import COLORS
 
-LEVELS = 4095  # a planet's spectrum is kept in so many steps of its own range: far finer than its sigma
+LEVELS = 4095  # quantisation steps over the range of a planet's spectrum, far smaller than its sigma
 
 
 def pack(arrays: list[np.ndarray]) -> str:
-    """(planet, wavelength) arrays as base64 of gzip: for each, per planet, float32 low and step, then uint16 steps."""
+    """Compress arrays (planet, wavelength) to base64 of gzip: for each, float32 minimum and step by planet, then uint16 steps."""
     parts = []
     for array in arrays:
         low, high = array.min(axis=1), array.max(axis=1)
@@ -26,7 +26,7 @@ def pack(arrays: list[np.ndarray]) -> str:
 
 
 def spectrum_plot(wavelength: np.ndarray, mean: np.ndarray, sigma: np.ndarray, truth: np.ndarray | None):
-    """One spectrum, (wavelength,) each, in the sources 'airs' and 'fgs1', in which the page puts the planet that is chosen."""
+    """Plot of one spectrum, arrays (wavelength,). The page replaces the data sources 'airs' and 'fgs1' by the selected planet's."""
     from bokeh.models import ColumnDataSource
 
     columns = {"x": wavelength, "mean": 1e6 * mean, "low": 1e6 * (mean - sigma), "high": 1e6 * (mean + sigma)}
@@ -43,13 +43,15 @@ def spectrum_plot(wavelength: np.ndarray, mean: np.ndarray, sigma: np.ndarray, t
     plot.scatter("x", "mean", source=fgs1, color=COLORS[0], size=9)
     plot.scatter("x", "truth", source=fgs1, color=COLORS[1], marker="diamond", size=11)
     plot.legend.orientation = "horizontal"
-    plot.add_layout(plot.legend[0], "above")  # inside, it would hide some planet's spectrum
+    plot.add_layout(plot.legend[0], "above")  # inside the plot it could hide the spectrum
     return plot
 
 
 def embedding_plot(kind: str, table: pd.DataFrame, colour: str):
-    """Points x, y of table, coloured by one of its columns; the page may choose another, by the names '{kind}_points' and
-    '{kind}_colours'."""
+    """Scatter plot of columns x and y of table, coloured by another column.
+
+    The page can change the colour through the data source '{kind}_points' and the mapper '{kind}_colours'.
+    """
     from bokeh.models import ColorBar, ColumnDataSource, HoverTool, LinearColorMapper
     from bokeh.palettes import Cividis256
 
@@ -66,21 +68,21 @@ def embedding_plot(kind: str, table: pd.DataFrame, colour: str):
 
 
 def bokeh_script() -> str:
-    """BokehJS, to stand in a script element; without its widgets, as the page has the browser's own."""
+    """BokehJS for a script element, without widgets."""
     from bokeh.resources import Resources
 
     return "\n".join(Resources(mode="inline", components=["bokeh"]).js_raw)
 
 
 def as_json(plots: list) -> list[dict]:
-    """Each plot as the item that `Bokeh.embed.embed_item` takes, to be drawn into the element of the plot's name."""
+    """Plots as items for Bokeh.embed.embed_item, which draws each into the element with the plot's name."""
     from bokeh.embed import json_item
 
     return [json_item(plot, plot.name) for plot in plots]
 
 
 def alone(plot, title: str) -> str:
-    """A whole page with this plot only. Bokeh escapes the title, and inlines what the plot needs."""
+    """HTML page with a single plot and inlined BokehJS; the title is escaped."""
     from bokeh.embed import file_html
     from bokeh.resources import INLINE
 
@@ -88,6 +90,7 @@ def alone(plot, title: str) -> str:
 
 
 def _plot(name: str, height: int, x: str, y: str):
+    """Empty Bokeh figure with axis labels x and y and transparent background."""
     from bokeh.plotting import figure
 
     plot = figure(

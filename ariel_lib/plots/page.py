@@ -1,6 +1,6 @@
-"""One self-contained HTML page: notes, metrics, figures and tables, no request to anywhere, light and dark.
+"""Self-contained HTML report with notes, metrics, figures and tables, in light and dark colours.
 
-All text is escaped and the page forbids scripts. Knows no spectra.
+Text is escaped; the page loads nothing and forbids scripts.
 """
 
 import re
@@ -75,7 +75,7 @@ def write_report(
     tables: Mapping[str, pd.DataFrame],
     notes: Sequence[str] = (),
 ) -> Path:
-    """Write the page, and each figure as a PNG beside it. The keys of figures and tables are their captions."""
+    """Write the page to path and each figure as a PNG beside it; keys of figures and tables are captions. Returns the path."""
     path = Path(path)
     pngs = {caption: render_png(figure) for caption, figure in figures.items()}
     page = Environment(autoescape=True, undefined=StrictUndefined).from_string(PAGE)

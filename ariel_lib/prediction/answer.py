@@ -69,8 +69,8 @@ def answer(planet_fit: PlanetFit, checkpoint: Checkpoint) -> Answer:
 def planet_inputs(planet_fit: PlanetFit, checkpoint: Checkpoint) -> Inputs:
     """The network's inputs for one planet."""
     estimate = planet_fit.estimate
-    library_posterior = checkpoint.library.conditioned_on(estimate.covariance, scale_of(planet_fit.star, estimate))
-    mean, sigma, amplitude = make_initial_estimate(checkpoint.initial_estimate, estimate.depth, estimate, library_posterior)
+    conditioned_prior = checkpoint.initial_prior.conditioned_on(estimate.covariance, scale_of(planet_fit.star, estimate))
+    mean, sigma, amplitude = make_initial_estimate(checkpoint.initial_estimate, estimate.depth, estimate, conditioned_prior)
     nodes = node_features(estimate.depth, estimate, mean, sigma)
     fgs1, mask = fgs1_channels(estimate, planet_fit.visits())
     return make_inputs(fgs1, mask, mean, sigma, nodes, star_features(planet_fit.star, estimate, amplitude))

@@ -5,13 +5,14 @@ shape covariance C. C is the sample covariance of the labels' normalised shapes,
 wavelength. A is marginalised over a grid (a Gaussian scale mixture), so that the posterior is in closed form.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 from scipy.linalg import eigh
 
 from ariel_lib.errors import SpectraMindError
+from ariel_lib.io.storage import Stored
 
 N_AMPLITUDES = 9
 GP_STRENGTH = 30.0  # weight of the Gaussian process in C, in planets
@@ -46,6 +47,7 @@ class Conditional:
     damping      (amplitude, mode)         1 / (1 + A² λ)
     expected     (amplitude, wavelength)   E[d]
     log_weights  (amplitude,)              log prior weights and normalisation, without the misfit of d
+    amplitudes   (amplitude,)              A, (Rp/Rs)²
     """
 
     noise: np.ndarray
@@ -54,6 +56,7 @@ class Conditional:
     damping: np.ndarray
     expected: np.ndarray
     log_weights: np.ndarray
+    amplitudes: np.ndarray
 
     def moments(self, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Posterior mean and standard deviation (draw, wavelength) and amplitude weights (draw, amplitude).
@@ -80,19 +83,6 @@ class Conditional:
         return Posterior(mean, 0.5 * (covariance + covariance.T), weights)
 
 
-class Stored:
-    """Base of a dataclass whose fields are arrays: conversion to and from the named arrays of a checkpoint."""
-
-    def to_arrays(self) -> dict[str, np.ndarray]:
-        """Fields by name."""
-        return {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
-
-    @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Self:
-        """Inverse of to_arrays; further arrays are ignored."""
-        return cls(**{f.name: np.asarray(arrays[f.name], dtype=float) for f in fields(cls)})
-
-
 @dataclass(frozen=True)
 class SpectralPrior(Stored):
     """Parameters of the Gaussian prior on spectra, y = μ·1 + A·(m + x), x ~ N(0, C).
@@ -109,13 +99,18 @@ class SpectralPrior(Stored):
     amplitudes: np.ndarray
     weights: np.ndarray
 
-    def conditioned_on(self, noise: np.ndarray) -> Conditional:
-        """Combine the prior with the noise covariance (wavelength, wavelength) of measured depths."""
+    @classmethod
+    def fit(cls, depth: np.ndarray, wavelength: np.ndarray, scale: np.ndarray | None = None) -> Self:
+        """fit_prior; the amplitudes are not conditioned on scale heights."""
+        return fit_prior(depth, wavelength)
+
+    def conditioned_on(self, noise: np.ndarray, scale: float = np.nan) -> Conditional:
+        """Combine the prior with the noise covariance (wavelength, wavelength) of measured depths; scale is not used."""
         values, w = eigh(self.covariance, noise + self.offset[1] ** 2)
         damping = 1 / (1 + self.amplitudes[:, None] ** 2 * np.maximum(values, 0.0))
         log_weights = np.log(self.weights) + 0.5 * np.log(damping).sum(axis=1)
         expected = self.offset[0] + self.amplitudes[:, None] * self.shape
-        return Conditional(noise, w, noise @ w, damping, expected, log_weights)
+        return Conditional(noise, w, noise @ w, damping, expected, log_weights, self.amplitudes)
 
     def posterior(self, depth: np.ndarray, noise: np.ndarray) -> Posterior:
         """Posterior of measured depths (wavelength,) with covariance noise (wavelength, wavelength)."""
@@ -170,3 +165,6 @@ def gaussian_process(wavelength: np.ndarray) -> np.ndarray:
     kernel = (1 + distance) * np.exp(-distance)
     kernel[0, 0] = FGS1_VARIANCE
     return kernel
+
+
+PRIOR = SpectralPrior

@@ -7,12 +7,14 @@ Gaussian, so the posterior is a mixture. Unlike priors.gaussian it can represent
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from scipy.linalg import eigh
 
 from ariel_lib.errors import SpectraMindError
-from ariel_lib.priors.gaussian import GP_STRENGTH, Stored, gaussian_process, normalise
+from ariel_lib.io.storage import Stored
+from ariel_lib.priors.gaussian import GP_STRENGTH, gaussian_process, normalise
 
 NEIGHBOURS = 3  # nearest neighbours of a label whose mean predicts it when C is estimated
 WIDTHS = (0.5, 1.0, 2.0, 4.0, 8.0)  # h, with equal prior weight: five-fold cross-validation over 710 simulated planets, see below
@@ -90,6 +92,11 @@ class SpectralLibrary(Stored):
     log_amplitude: np.ndarray
     log_scale: np.ndarray
 
+    @classmethod
+    def fit(cls, depth: np.ndarray, wavelength: np.ndarray, scale: np.ndarray | None = None) -> Self:
+        """fit_spectral_library."""
+        return fit_spectral_library(depth, wavelength, scale)
+
     def conditioned_on(self, noise: np.ndarray, scale: float = np.nan) -> LibraryPosterior:
         """Combine the library with the noise covariance (wavelength, wavelength) of a planet's measured depths.
 
@@ -166,3 +173,6 @@ def _systematic(weights: np.ndarray, count: int) -> np.ndarray:
     """Systematic resampling (Kitagawa 1996): indices of count draws from weights that sum to one."""
     places = np.searchsorted(np.cumsum(weights), (np.arange(count) + 0.5) / count)
     return np.minimum(places, len(weights) - 1)
+
+
+PRIOR = SpectralLibrary

@@ -136,7 +136,7 @@ def _ends(path: Path) -> bytes:
 
 def git_state(root: Path | None = None) -> dict[str, object]:
     """sha and dirty of a checkout, by default the one that this library runs from; both None where there is none."""
-    root = root or Path(__file__).resolve().parents[1]
+    root = root or Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return {"sha": None, "dirty": None}
     try:

@@ -1,1 +1,1 @@
-"""A read-only web page over the artifacts that the command line writes: reading.py → runs.py, planet.py → app.py."""
+"""A read-only web page over the files that commands leave: reading → runs, planet, documents, progress → app."""

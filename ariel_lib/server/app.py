@@ -1,8 +1,9 @@
-"""The routes, and the server: typed JSON under /api, dashboards in a sandbox under /pages, the built front end at /.
+"""The routes and the server: typed JSON under /api, dashboards in a sandbox under /pages, the built front end at /.
 
-Read only: there is no route that writes, and guard.py lets nothing but GET and HEAD in.
+No route writes anything; middleware.py stands in front of all of them.
 """
 
+import logging
 import mimetypes
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -15,17 +16,19 @@ from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from ariel_lib import __version__
 from ariel_lib.errors import SpectraMindError
-from ariel_lib.server.guard import SANDBOX_POLICY, Guard
-from ariel_lib.server.planet import Observatory
-from ariel_lib.server.reading import BROKEN, Folders, NotServed, Unreadable, said
-from ariel_lib.server.runs import Library
+from ariel_lib.server import documents, progress
+from ariel_lib.server.middleware import SANDBOX_POLICY, protect
+from ariel_lib.server.planet import PlanetPages
+from ariel_lib.server.reading import FORMAT_ERRORS, NotFound, ServedFolders, UnreadableFile
+from ariel_lib.server.runs import RunIndex
 from ariel_lib.server.schemas import (
-    Board,
     Comparison,
     Failure,
+    Leaderboard,
     LightCurves,
     Page,
     PlanetDetail,
@@ -35,6 +38,7 @@ from ariel_lib.server.schemas import (
     Runs,
     Table,
 )
+from ariel_lib.server.values import as_text
 
 STATIC = Path(__file__).parent / "static"
 Text = Annotated[str, Query(max_length=300)]
@@ -42,118 +46,133 @@ Id = Annotated[str, Query(min_length=16, max_length=16, pattern="^[0-9a-f]+$")]
 Order = Annotated[Literal["asc", "desc"], Query()]
 Offset = Annotated[int, Query(ge=0, le=10**7)]
 Limit = Annotated[int, Query(ge=1, le=500)]
-THREADS = 8  # that answer at a time: each may hold a visit's light curves
+THREADS = 8  # requests that are answered at a time: each may hold the light curves of one visit in memory
+logger = logging.getLogger(__name__)
 
 
-def make_app(root: Path | str, also: Sequence[Path | str] = (), hosts: Sequence[str] = ()) -> Guard:
-    """The ASGI app over the artifacts under root. also: further folders that may be read; hosts: further names to answer to."""
-    return Guard(make_routes(root, also), hosts)
+def make_app(root: Path | str, also: Sequence[Path | str] = (), hosts: Sequence[str] = ()) -> ASGIApp:
+    """The application over the files under root. also: further folders that may be read; hosts: see middleware.protect."""
+    return protect(make_routes(root, also), hosts)
 
 
 def make_routes(root: Path | str, also: Sequence[Path | str] = ()) -> FastAPI:
-    library = Library(Folders(root, also))
-    observatory = Observatory(library)
+    """The routes alone, without middleware: any host name, no security headers."""
+    folders = ServedFolders(root, also)
+    index = RunIndex(folders)
+    planet_pages = PlanetPages(index)
     app = FastAPI(
-        title="SpectraMind", version=__version__, description="What the command line wrote, to be read.",
+        title="SpectraMind", version=__version__, description="Runs and their results, read only.",
         openapi_url="/api/openapi.json", docs_url=None, redoc_url=None, redirect_slashes=False,
-        lifespan=_few_threads, responses={404: {"model": Failure}, 422: {"model": Failure}},
+        lifespan=_limit_threads, responses={404: {"model": Failure}, 422: {"model": Failure}},
         generate_unique_id_function=lambda route: route.name,
     )  # fmt: skip
     _add_failures(app)
+    _add_run_routes(app, index)
+    _add_planet_routes(app, planet_pages)
+    _add_document_routes(app, folders)
+    for path, answer in _front_end().items():
+        app.add_api_route(path, answer, include_in_schema=False, name=path)
+    return app
 
+
+def _add_run_routes(app: FastAPI, index: RunIndex) -> None:
     @app.get("/api/runs")
     def runs(
         q: Text = "", command: Text = "", sort: Literal["started", "folder", "command", "score", "seconds"] = "started",
         order: Order = "desc", offset: Offset = 0, limit: Limit = 100,
     ) -> Runs:  # fmt: skip
-        """Runs whose folder or command holds the text q."""
-        return library.listed(q, command, sort, order, offset, limit)
+        """Runs whose folder, command or manifest contains the text q."""
+        return index.list_runs(q, command, sort, order, offset, limit)
 
     @app.get("/api/run")
     def run(run: Id) -> RunDetail:
-        """All that a run's manifest says."""
-        return library.detail(run)
+        """The manifest of one run."""
+        return index.detail(run)
 
     @app.get("/api/compare")
     def compare(a: Id, b: Id) -> Comparison:
         """Two runs side by side."""
-        return library.compare(a, b)
+        return index.compare(a, b)
 
+
+def _add_planet_routes(app: FastAPI, planet_pages: PlanetPages) -> None:
     @app.get("/api/planets")
     def planets(
         run: Id, q: Text = "",
         sort: Literal["planet", "depth_ppm", "sigma_ppm", "error_ppm", "flags", "violations"] = "planet",
         order: Order = "asc", offset: Offset = 0, limit: Limit = 100,
     ) -> Planets:  # fmt: skip
-        """Planets of a submission whose id or flags hold the text q."""
-        return observatory.listed(run, q, sort, order, offset, limit)
+        """Planets of a run's submission whose id or flags contain the text q."""
+        return planet_pages.list_planets(run, q, sort, order, offset, limit)
 
     @app.get("/api/planet")
     def planet(run: Id, planet: Text) -> PlanetDetail:
-        """Spectrum, fit, intervals, gates, attributions, edges and violations of one planet."""
-        return observatory.planet(run, planet)
+        """Spectrum, transit fit, intervals, decoder gates, attributions, graph edges and violated rules of one planet."""
+        return planet_pages.planet(run, planet)
 
     @app.get("/api/light-curves")
     def light_curves(run: Id, planet: Text) -> LightCurves:
-        """White light of each visit as calibration left it."""
-        return observatory.light_curves(run, planet)
+        """Calibrated white light of each visit."""
+        return planet_pages.light_curves(run, planet)
 
+
+def _add_document_routes(app: FastAPI, folders: ServedFolders) -> None:
     @app.get("/api/leaderboards")
-    def leaderboards() -> list[Board]:
+    def leaderboards() -> list[Leaderboard]:
         """Tables that `ablate` and `compare` wrote."""
-        return library.boards()
+        return documents.list_leaderboards(folders)
 
     @app.get("/api/leaderboard")
     def leaderboard(board: Id) -> Table:
         """One of these tables."""
-        return library.board(board)
+        return documents.read_leaderboard(folders, board)
 
     @app.get("/api/running")
     def running() -> list[Running]:
-        """Calibrations, trainings and predictions that go on, by their own running.json."""
-        return library.running()
+        """Commands in progress, from the running.json that each keeps while it runs."""
+        return progress.list_running(folders)
 
     @app.get("/api/pages")
     def pages() -> list[Page]:
         """Dashboards and reports."""
-        return library.pages()
+        return documents.list_pages(folders)
 
     @app.get("/pages/{page}", response_class=FileResponse)
     def page(page: str):
-        """A dashboard or report as it lies there, in a sandbox."""
+        """A dashboard or report, unchanged, in a sandbox."""
         headers = {"content-security-policy": SANDBOX_POLICY, "x-frame-options": "SAMEORIGIN"}
-        return FileResponse(library.page(page), media_type="text/html; charset=utf-8", headers=headers)
-
-    for path, answer in _front_end().items():
-        app.add_api_route(path, answer, include_in_schema=False, name=path)
-    return app
+        return FileResponse(documents.find_page(folders, page), media_type="text/html; charset=utf-8", headers=headers)
 
 
 @asynccontextmanager
-async def _few_threads(app: FastAPI) -> AsyncIterator[None]:
+async def _limit_threads(app: FastAPI) -> AsyncIterator[None]:
     current_default_thread_limiter().total_tokens = THREADS
     yield
 
 
 def _add_failures(app: FastAPI) -> None:
-    """Every failure is a status and {"error": a sentence}."""
+    """Every failure is a status and {"error": one sentence}."""
 
-    def fails(status: int, say: Callable[[Exception], object] = str):
-        return lambda request, error: JSONResponse({"error": said(say(error))}, status)
+    def answer(status: int, describe: Callable[[Exception], object] = str):
+        return lambda request, error: JSONResponse({"error": as_text(describe(error))}, status)
 
-    def misses(request: Request, error: HTTPException) -> Response:
-        return JSONResponse({"error": "no such page" if error.status_code == 404 else said(error.detail)}, error.status_code)
+    def http_error(request: Request, error: HTTPException) -> Response:
+        return JSONResponse({"error": "no such page" if error.status_code == 404 else as_text(error.detail)}, error.status_code)
 
-    app.add_exception_handler(NotServed, fails(404))
-    app.add_exception_handler(Unreadable, fails(422))
-    app.add_exception_handler(HTTPException, misses)
-    app.add_exception_handler(RequestValidationError, fails(422, lambda e: "; ".join(f"{x['loc'][-1]}: {x['msg']}" for x in e.errors())))
-    for kind in BROKEN:
-        app.add_exception_handler(kind, fails(422, lambda e: f"a file is not as this program writes it: {type(e).__name__}"))
+    def unexpected_format(error: Exception) -> str:
+        logger.warning("a request failed", exc_info=error)  # a bug, too, would end here: its traceback must not be lost
+        return f"a file has another format than this version writes: {type(error).__name__}"
+
+    app.add_exception_handler(NotFound, answer(404))
+    app.add_exception_handler(UnreadableFile, answer(422))
+    app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(RequestValidationError, answer(422, lambda e: "; ".join(f"{x['loc'][-1]}: {x['msg']}" for x in e.errors())))
+    for kind in FORMAT_ERRORS:
+        app.add_exception_handler(kind, answer(422, unexpected_format))
 
 
 def _front_end() -> dict[str, Callable[[], Response]]:
-    """path → answer for every built file, all in memory."""
+    """path → answer for every file of the built front end, all held in memory."""
     answers = {}
     for file in sorted(path for path in STATIC.rglob("*") if path.is_file()):
         kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
@@ -164,7 +183,7 @@ def _front_end() -> dict[str, Callable[[], Response]]:
     return answers
 
 
-def make_config(app: Guard):
+def make_config(app: ASGIApp):
     import uvicorn
 
     return uvicorn.Config(
@@ -173,16 +192,17 @@ def make_config(app: Guard):
 
 
 def serve(*, root: Path, host: str, port: int, also: Sequence[Path], names: Sequence[str], log: Callable[[str], None]) -> None:
-    """Serve until the process is told to end. port 0 takes a free one; log says which."""
+    """Serve until the process is interrupted. port 0 takes a free one; the address goes to log. names: host names to answer to
+    besides localhost. Raises SpectraMindError for a folder, an address or a name that cannot be used."""
     import uvicorn
 
     app = make_app(root, also, [host, *names])
     if not (STATIC / "index.html").is_file():
-        raise SpectraMindError(f"{STATIC}: expected the built page, found none. `make gui` builds it; it needs Node.")
+        raise SpectraMindError(f"{STATIC}: expected the built web page, found none. `make gui` builds it; that needs Node.")
     try:
         bound = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         raise SpectraMindError(f"{host}:{port}: {error.strerror}. Give another --host or --port.") from error
     shown = f"[{host}]" if ":" in host else host
-    log(f"http://{shown}:{bound.getsockname()[1]}/ shows {root}, read only; Ctrl-C ends it")
+    log(f"http://{shown}:{bound.getsockname()[1]}/ shows {root}, read only. Ctrl-C ends it.")
     uvicorn.Server(make_config(app)).run(sockets=[bound])

@@ -1,326 +1,239 @@
-"""One planet of a submission: what lies about it on disk, one row of each file; nothing is computed that was not kept.
+"""The planets of a submission: the list, and the page of one planet, from files that commands left. Nothing is computed anew
+but means and sums of what lies in these files.
 
-Each part is read for itself: one that is missing or damaged is named, and keeps no other from being shown.
+Each part of a page is read by itself: one that is missing or damaged is named on the page, and the others are still shown.
 """
 
-import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+from ariel_lib.io.dataset import LIGHT_CURVES, Dataset
 from ariel_lib.io.layout import is_plain_name, light_curves_path
+from ariel_lib.server.explanation import add_explanation
+from ariel_lib.server.light_curves import VISITS_LIMIT, read_fitted_curves, read_white_curves
 from ariel_lib.server.reading import (
-    BROKEN,
-    Arrays,
-    Kept,
-    NotServed,
-    Rows,
-    Unreadable,
-    clean,
-    numbers,
+    FORMAT_ERRORS,
+    FileCache,
+    NotFound,
+    PlanetTable,
+    UnreadableFile,
+    of_length,
     open_arrays,
     read_json,
     read_lines,
-    said,
 )
-from ariel_lib.server.runs import Found, Library, in_order, number
-from ariel_lib.server.schemas import Band, Edge, LightCurves, Planet, PlanetDetail, Planets, Segment, Violation
+from ariel_lib.server.runs import RunFiles, RunIndex
+from ariel_lib.server.schemas import LightCurves, Planet, PlanetDetail, Planets
+from ariel_lib.server.values import as_series, as_text, sort_by
+from ariel_lib.server.violations import add_violations, index_violations
 
-OTHERS = {"memory": ("initial_mean", "initial_sigma"), "posterior": ("gaussian_mean", "gaussian_sigma"),
-          "transit fit": ("depth", "depth_sigma")}  # fmt: skip
-POINTS = 500  # of a light curve, at most
-EDGES = 12
-VISITS = 10
-RULES_LIMIT = 2**20  # bytes about one planet
+T = TypeVar("T")
+OTHER_ANSWERS = {  # name on the page → arrays of the file beside the submission, as prediction.predict writes them
+    "initial estimate": ("initial_mean", "initial_sigma"),
+    "Gaussian posterior": ("gaussian_mean", "gaussian_sigma"),
+    "transit fit": ("depth", "depth_sigma"),
+}
+logger = logging.getLogger(__name__)
 
 
-class Observatory:
-    """Planets of the submissions in a library; tables are indexed once and kept while they do not change."""
+class PlanetPages:
+    """The planets of every submission in an index of runs."""
 
-    def __init__(self, library: Library):
-        self.library, self.folders = library, library.folders
-        self._rows, self._stars = Kept(Rows, 12), Kept(Rows, 12)
-        self._figures, self._errors = Kept(self._summarise, 6), Kept(self._compare, 6)
-        self._violations, self._record = Kept(index_violations, 6), Kept(read_json, 6)
+    def __init__(self, runs: RunIndex):
+        self.runs, self.folders = runs, runs.folders
+        self._table, self._stars = FileCache(PlanetTable, 12), FileCache(PlanetTable, 12)
+        self._depths, self._errors = FileCache(self._mean_depths, 6), FileCache(self._mean_errors, 6)
+        self._violations, self._record = FileCache(index_violations, 6), FileCache(read_json, 6)
+
+    # Where the files of a submission lie
+
+    def _submission(self, run: str) -> RunFiles:
+        found = self.runs.find(run)
+        if found.submission is None:
+            raise NotFound("this run has no submission")
+        return found
+
+    def _dataset(self, found: RunFiles) -> Dataset | None:
+        """The data set of a submission, with what `predict` keeps beside it; None where its folder is not served.
+
+        Only paths are taken from it: its own readers know no limits, and would follow links out of the served folders.
+        """
+        root = self.folders.folder(found.inputs["data"]) if "data" in found.inputs else None
+        return Dataset(root, found.split, scratch=found.submission.parent) if root else None
+
+    def _dataset_file(self, found: RunFiles, name: str) -> Path | None:
+        dataset = self._dataset(found)
+        return self.folders.file(dataset.root / name) if dataset else None
+
+    def _light_curve_files(self, found: RunFiles, planet: str) -> list[tuple[int, Path]]:
+        """(visit, file) of a planet: where the data set has them, or those that `predict` calibrated, beside the submission."""
+        if not is_plain_name(planet):
+            return []
+        dataset = self._dataset(found)
+        folder = dataset.light_curve_folder if dataset else found.submission.parent / LIGHT_CURVES
+        paths = [self.folders.file(light_curves_path(folder, found.split, planet, visit)) for visit in range(VISITS_LIMIT)]
+        return [(visit, path) for visit, path in enumerate(paths) if path is not None]
+
+    def _facts(self, found: RunFiles) -> dict:
+        """The JSON record beside a submission: flags, notes and fallbacks by planet, what was skipped; empty where there is none."""
+        path = self.folders.file(found.submission.with_suffix(".json"))
+        return self._record(path) if path else {}
 
     # The list
 
-    def listed(self, run: str, q: str, sort: str, order: str, offset: int, limit: int) -> Planets:
+    def list_planets(self, run: str, q: str, sort: str, order: str, offset: int, limit: int) -> Planets:
         found, problems = self._submission(run), []
-        figures = self._figures(found.submission)
-        truth = self._table(found, f"{found.split}.csv")
-        errors = self._try(lambda: self._errors(found.submission, truth), problems) if truth else {}
-        record = self._try(lambda: self._facts(found), problems) or {}
-        path = self.library.beside(found, "violations.jsonl", "check")
-        violations = self._try(lambda: self._violations(path), problems) if path else None
-        flags, fallbacks = record.get("flags") or {}, record.get("fallbacks") or {}
+        depths, labels = self._depths(found.submission), self._dataset_file(found, f"{found.split}.csv")
+        errors = (attempt(lambda: self._errors(found.submission, labels), problems) if labels else None) or {}
+        facts = attempt(lambda: self._facts(found), problems) or {}
+        path = self.runs.find_beside(found, "violations.jsonl", "check")
+        violations = attempt(lambda: self._violations(path), problems) if path else None
+        flags, fallbacks = facts.get("flags") or {}, facts.get("fallbacks") or {}
         planets = [
             Planet(
-                planet=said(planet), depth_ppm=number(depth), sigma_ppm=number(sigma), error_ppm=(errors or {}).get(planet),
-                flags=[said(flag, 60) for flag in flags.get(planet) or ()], answered=planet not in fallbacks,
-                violations=None if violations is None else violations[planet][2] - 1 if planet in violations else 0,
+                planet=as_text(planet), depth_ppm=depth, sigma_ppm=sigma, error_ppm=errors.get(planet),
+                flags=[as_text(flag, 60) for flag in flags.get(planet) or ()], answered=planet not in fallbacks,
+                violations=None if violations is None else violations[planet].violations if planet in violations else 0,
             )
-            for planet, depth, sigma in figures if q.casefold() in planet.casefold() or any(q in str(f) for f in flags.get(planet) or ())
+            for planet, depth, sigma in depths if q.casefold() in planet.casefold() or any(q in str(f) for f in flags.get(planet) or ())
         ]  # fmt: skip
-        planets = in_order(planets, lambda p: len(p.flags) if sort == "flags" else getattr(p, sort), order)
-        return Planets(total=len(planets), planets=planets[offset : offset + limit], problems=problems)
+        planets = sort_by(planets, lambda p: len(p.flags) if sort == "flags" else getattr(p, sort), order)
+        skipped = {as_text(what, 60): as_text(why) for what, why in (facts.get("skipped") or {}).items()}
+        return Planets(total=len(planets), planets=planets[offset : offset + limit], skipped=skipped, problems=problems)
 
-    def _submission(self, run: str) -> Found:
-        found = self.library.find(run)
-        if found.submission is None:
-            raise NotServed("this run has no submission")
+    def _mean_depths(self, submission: Path) -> list[tuple[str, float | None, float | None]]:
+        """Planet, mean depth and median sigma over wavelengths, ppm."""
+        table, found = self._table(submission), []
+        for planet in table.planets:
+            mean, sigma = np.split(table.numbers(planet), 2)
+            found.append((planet, *as_series(1e6 * np.array([mean.mean(), np.median(sigma)]))))
         return found
 
-    def _summarise(self, path: Path) -> list[tuple[str, float | None, float | None]]:
-        """Planet, mean depth and median sigma in ppm."""
-        rows, found = self._rows(path), []
-        for planet in rows.places:
-            mean, sigma = np.split(rows.numbers(planet), 2)
-            found.append((planet, *numbers(1e6 * np.array([mean.mean(), np.median(sigma)]))))
-        return found
-
-    def _compare(self, submission: Path, truth: Path) -> dict[str, float | None]:
-        """planet → mean absolute error in ppm."""
-        rows, known = self._rows(submission), self._rows(truth)
-        shared = [planet for planet in rows.places if planet in known.places]
-        return {p: numbers(1e6 * np.abs(np.split(rows.numbers(p), 2)[0] - known.numbers(p)).mean())[0] for p in shared}
-
-    # What lies where
-
-    def _data(self, found: Found) -> Path | None:
-        return self.folders.folder(found.links["data"]) if "data" in found.links else None
-
-    def _table(self, found: Found, name: str) -> Path | None:
-        data = self._data(found)
-        return data and self.folders.inside(data / name)
-
-    def _truth(self, found: Found) -> Rows | None:
-        path = self._table(found, f"{found.split}.csv")
-        return self._rows(path) if path else None
-
-    def _facts(self, found: Found) -> dict:
-        path = self.folders.inside(found.submission.with_suffix(".json"))
-        return self._record(path) if path else {}
-
-    def _try(self, read: Callable, problems: list[str]):
-        try:
-            return read()
-        except Unreadable as error:
-            problems.append(str(error))
-        except BROKEN as error:
-            problems.append(f"not as this program writes it: {type(error).__name__}: {said(error, 300)}")
-        return None
+    def _mean_errors(self, submission: Path, labels: Path) -> dict[str, float | None]:
+        """Planet → mean absolute error over wavelengths, ppm, for planets with a true spectrum."""
+        table, truth = self._table(submission), self._table(labels)
+        shared = [planet for planet in table.planets if planet in truth]
+        return {p: as_series(1e6 * np.abs(np.split(table.numbers(p), 2)[0] - truth.numbers(p)).mean())[0] for p in shared}
 
     # One planet
 
     def planet(self, run: str, planet: str) -> PlanetDetail:
         found = self._submission(run)
-        values = self._rows(found.submission).numbers(planet)
+        values = self._table(found.submission).numbers(planet)
         if values is None:
-            raise NotServed("no such planet in this submission")
+            raise NotFound("no such planet in this submission")
         mean, sigma = np.split(values, 2)
-        detail = PlanetDetail(planet=said(planet), split=found.split, wavelength=None, mean=numbers(mean), sigma=numbers(sigma))
-        parts = (self._fill_data, self._fill_record, self._fill_others, self._fill_fit, self._fill_explanation, self._fill_violations,
-                 self._fill_intervals)  # fmt: skip
+        detail = PlanetDetail(planet=as_text(planet), split=found.split, wavelength=None, mean=as_series(mean), sigma=as_series(sigma))
+        parts = (
+            self._add_wavelengths, self._add_truth, self._add_star, self._add_facts, self._add_other_answers, self._add_fit,
+            self._add_explanation, self._add_violations, self._add_intervals,
+        )  # fmt: skip
+        if self._dataset(found) is None:
+            where = as_text(found.inputs.get("data"))
+            detail.missing["data set"] = (
+                f"{where} is not served, so wavelengths, true spectra, stars and its light curves are not shown: start with --data {where}"
+            )
         for part in parts:
-            self._try(lambda part=part: part(detail, found, planet, len(mean)), detail.problems)
+            attempt(lambda part=part: part(detail, found, planet), detail.problems)
         return detail
 
-    def _fill_data(self, detail: PlanetDetail, found: Found, planet: str, size: int) -> None:
-        if self._data(found) is None:
-            where = said(found.links.get("data"))
-            detail.missing["data set"] = f"{where} is not served, nor its truth, wavelengths and light curves: give --data {where}"
-            return
-        path = self._table(found, "wavelengths.csv")
+    def _add_wavelengths(self, detail: PlanetDetail, found: RunFiles, planet: str) -> None:
+        path = self._dataset_file(found, "wavelengths.csv")
         if path:
             cells = [line for _, line in read_lines(path)][1].decode().strip().split(",")
-            detail.wavelength = numbers(np.array(cells, float)) if len(cells) == size else None
-        truth = self._truth(found)
-        row = truth.numbers(planet) if truth else None
-        if row is not None and len(row) == size:
-            detail.truth = numbers(row)
-        else:
-            detail.missing["truth"] = f"no row of this planet in {found.split}.csv of the data set"
-        stars = self._table(found, f"{found.split}_star_info.csv")
-        if stars:
-            table = self._stars(stars)
-            detail.star = dict(zip(map(said, table.columns[1:]), map(said, table.row(planet) or ())))
+            detail.wavelength = of_length(np.array(cells, float), len(detail.mean))
 
-    def _fill_record(self, detail: PlanetDetail, found: Found, planet: str, size: int) -> None:
+    def _add_truth(self, detail: PlanetDetail, found: RunFiles, planet: str) -> None:
+        path = self._dataset_file(found, f"{found.split}.csv")
+        row = self._table(path).numbers(planet) if path else None
+        if row is not None:
+            detail.truth = of_length(row, len(detail.mean))
+        elif self._dataset(found):
+            detail.missing["truth"] = f"{found.split}.csv of the data set has no row for this planet"
+
+    def _add_star(self, detail: PlanetDetail, found: RunFiles, planet: str) -> None:
+        path = self._dataset_file(found, f"{found.split}_star_info.csv")
+        if path:
+            table = self._stars(path)
+            detail.star = dict(zip(map(as_text, table.columns[1:]), map(as_text, table.cells(planet) or ())))
+
+    def _add_facts(self, detail: PlanetDetail, found: RunFiles, planet: str) -> None:
         facts = self._facts(found)
-        detail.flags = [said(flag, 60) for flag in (facts.get("flags") or {}).get(planet) or ()]
+        detail.flags = [as_text(flag, 60) for flag in (facts.get("flags") or {}).get(planet) or ()]
         fallback, note = (facts.get("fallbacks") or {}).get(planet), (facts.get("notes") or {}).get(planet)
-        detail.note = "; ".join(filter(None, [fallback and f"takes the training mean: {said(fallback)}", note and said(note)]))
+        notes = [fallback and f"not fitted, the mean of the training spectra is given instead: {as_text(fallback)}", note and as_text(note)]
+        detail.note = "; ".join(filter(None, notes))
 
-    def _fill_others(self, detail: PlanetDetail, found: Found, planet: str, size: int) -> None:
-        path = self.folders.inside(found.submission.with_suffix(".safetensors"))
+    def _add_other_answers(self, detail: PlanetDetail, found: RunFiles, planet: str) -> None:
+        path = self.folders.file(found.submission.with_suffix(".safetensors"))
         if path is None:
             return
         with open_arrays(path) as arrays:
-            row = row_of(arrays, planet)
-            for name, both in OTHERS.items():
-                if row is not None and set(both) <= arrays.names:
-                    detail.others[name] = [of_length(arrays.row(array, row), size) for array in both]
+            row = arrays.row_of(planet)
+            for name, pair in OTHER_ANSWERS.items():
+                if row is not None and set(pair) <= arrays.names:
+                    detail.other_answers[name] = [of_length(arrays.row(array, row), len(detail.mean)) for array in pair]
 
-    def _fill_fit(self, detail: PlanetDetail, found: Found, planet: str, size: int) -> None:
-        kept = found.submission.parent / "estimates" / found.split / f"{planet}.safetensors"
-        path = self.folders.inside(kept) if is_plain_name(planet) else None
+    def _add_fit(self, detail: PlanetDetail, found: RunFiles, planet: str) -> None:
+        fit = found.submission.parent / "estimates" / found.split / f"{planet}.safetensors"
+        path = self.folders.file(fit) if is_plain_name(planet) else None
         if path is None:
-            detail.missing["transit fit"] = f"none kept under estimates/{found.split} beside the submission"
-            return
-        with open_arrays(path) as arrays:
-            for n, about in enumerate(json.loads(arrays.text["white"])[:VISITS]):
-                time, flux, fit = (thinned(arrays.read(f"white.{n}.{name}")) for name in ("time", "flux", "transit_model"))
-                name = f"{said(about.get('instrument'), 20)}, visit {said(about.get('visit'), 5)}"
-                facts = {k: number(about.get(k)) for k in ("t0", "duration", "chi2", "red_noise", "red_noise_probability")}
-                detail.fit.append(Segment(name=name, time=time, flux=flux, fit=fit, sigma=number(about.get("sigma")), facts=facts))
+            detail.missing["transit fit"] = f"no file of this planet under estimates/{found.split} beside the submission"
+        else:
+            detail.fitted_curves = read_fitted_curves(path)
 
-    def _fill_explanation(self, detail: PlanetDetail, found: Found, planet: str, size: int) -> None:
-        path = self.library.beside(found, "explanation.safetensors", "diagnose")
+    def _add_explanation(self, detail: PlanetDetail, found: RunFiles, planet: str) -> None:
+        path = self.runs.find_beside(found, "explanation.safetensors", "diagnose")
         if path is None:
-            detail.missing["explanation"] = "none: `spectramind diagnose dashboard` makes it"
-            return
-        with open_arrays(path) as arrays:
-            row = row_of(arrays, planet)
-            if row is None:
-                detail.missing["explanation"] = "it has no row of this planet"
-                return
-            gates = arrays.row("gates", row)
-            experts = names_of(arrays, "experts", gates.shape[1])
-            detail.gates = {name: of_length(gates[:, n], size) for n, name in enumerate(experts)}
-            if row >= arrays.shape("shap")[0]:
-                detail.missing["attributions"] = "computed for the first planets only: `diagnose dashboard --explained N`"
-                return
-            shap, ig, correction, error = (arrays.row(name, row) for name in ("shap", "ig", "correction", "ig_error"))
-            detail.attributions = [
-                Band(name=f"band {n + 1} of {len(shap)}", shap=of_length(shap[n], size), ig=of_length(ig[n], size),
-                     correction=number(float(correction[n])), error=number(float(error[n])))
-                for n in range(len(shap))
-            ]  # fmt: skip
-            if "edge_share" in arrays.names:
-                detail.relations, detail.edges = read_edges(arrays, row, size)
+            detail.missing["explanation"] = "not computed: `spectramind diagnose dashboard` does it"
+        else:
+            add_explanation(detail, path, planet)
 
-    def _fill_violations(self, detail: PlanetDetail, found: Found, planet: str, size: int) -> None:
-        path = self.library.beside(found, "violations.jsonl", "check")
+    def _add_violations(self, detail: PlanetDetail, found: RunFiles, planet: str) -> None:
+        path = self.runs.find_beside(found, "violations.jsonl", "check")
         if path is None:
-            detail.missing["violations"] = "not judged: `spectramind check` does it"
-            return
-        place, length, _ = self._violations(path).get(planet, (0, 0, 0))
-        if length > RULES_LIMIT:
-            raise Unreadable(f"{path.name}: {length} bytes about this planet, more than are read")
-        with path.open("rb") as file:
-            file.seek(place)
-            lines = file.read(length).splitlines()
-        for line in (clean(json.loads(line)) for line in lines):
-            if "rule" in line:
-                facts = {name: number(line.get(name)) for name in ("wavelength", "ppm", "sigmas")}
-                detail.violations.append(Violation(rule=said(line["rule"], 40), bin=int(line["bin"]), **facts))
-            else:
-                detail.violated = [said(name, 40) for name in line.get("violated") or ()]
-                detail.molecules = {said(name, 20): number(share) for name, share in (line.get("molecules") or {}).items()}
+            detail.missing["violations"] = "not checked: `spectramind check` does it"
+        elif planet in (places := self._violations(path)):
+            add_violations(detail, path, places[planet])
 
-    def _fill_intervals(self, detail: PlanetDetail, found: Found, planet: str, size: int) -> None:
-        weights = found.links.get("weights") and self.folders.inside(found.links["weights"])
-        for other in self.library.all().values():
-            link = other.links.get("weights")
-            path = self.folders.inside(other.path.parent / "intervals.csv") if other.run.command == "corel-train" else None
-            if not (path and weights and link is not None and self.folders.inside(link) == weights):
+    def _add_intervals(self, detail: PlanetDetail, found: RunFiles, planet: str) -> None:
+        """COREL's intervals, from runs of corel-train on the weights that made the submission."""
+        weights = found.inputs.get("weights") and self.folders.file(found.inputs["weights"])
+        for other in self.runs.all().values():
+            given = other.inputs.get("weights")
+            path = self.folders.file(other.path.parent / "intervals.csv") if other.run.command == "corel-train" else None
+            if not (path and weights and given is not None and self.folders.file(given) == weights):
                 continue
-            table = self._rows(path)
+            table = self._table(path)
             row = table.numbers(planet)
-            for promise in ("marginal", "joint") if row is not None else ():
+            for coverage in ("marginal", "joint") if row is not None else ():
                 names = list(enumerate(table.columns[1:]))
-                sides = [[n for n, name in names if name.startswith(f"{promise}_{side}_")] for side in ("lower", "upper")]
-                detail.intervals[f"COREL, {promise}"] = [of_length(row[side], size) for side in sides]
-
-    # Light curves
+                sides = [[n for n, name in names if name.startswith(f"{coverage}_{side}_")] for side in ("lower", "upper")]
+                detail.intervals[f"COREL, {coverage} coverage"] = [of_length(row[side], len(detail.mean)) for side in sides]
 
     def light_curves(self, run: str, planet: str) -> LightCurves:
         """White light of each visit as calibration left it."""
-        found, problems, segments = self._submission(run), [], []
-        if planet not in self._rows(found.submission).places:
-            raise NotServed("no such planet in this submission")
-        data = self._data(found)
-        folders = [folder / "lightcurves" for folder in (data, found.submission.parent) if folder]
-        for visit in range(VISITS) if is_plain_name(planet) else ():
-            paths = (self.folders.inside(light_curves_path(folder, found.split, planet, visit)) for folder in folders)
-            path = next(filter(None, paths), None)
-            if path is not None:
-                segments += self._try(lambda path=path, visit=visit: read_white_light(path, visit), problems) or []
-        if not segments and not problems:
-            problems.append("no light curves of this planet in a served folder: `calibrate` writes them, --data serves a data set")
-        return LightCurves(segments=segments, problems=problems)
+        found, problems, curves = self._submission(run), [], []
+        if planet not in self._table(found.submission):
+            raise NotFound("no such planet in this submission")
+        for visit, path in self._light_curve_files(found, planet):
+            curves += attempt(lambda path=path, visit=visit: read_white_curves(path, visit), problems) or []
+        if not curves and not problems:
+            problems.append("no light curves of this planet in a served folder: `calibrate` writes them; --data serves a data set")
+        return LightCurves(curves=curves, problems=problems)
 
 
-def index_violations(path: Path) -> dict[str, tuple[int, int, int]]:
-    """planet → where its lines, which stand together, begin, their length in bytes and their number."""
-    places: dict[str, tuple[int, int, int]] = {}
-    for place, line in read_lines(path):
-        planet = str(json.loads(line)["planet"])
-        start, length, lines = places.get(planet, (place, 0, 0))
-        if start + length != place:
-            raise Unreadable(f"{path.name}: lines of planet {said(planet, 60)} do not stand together")
-        places[planet] = start, length + len(line), lines + 1
-    return places
-
-
-def row_of(arrays: Arrays, planet: str) -> int | None:
-    ids = json.loads(arrays.text["planet_ids"])
-    return ids.index(planet) if planet in ids else None
-
-
-def names_of(arrays: Arrays, name: str, size: int) -> list[str]:
-    found = json.loads(arrays.text.get(name, "[]"))
-    return [said(word, 40) for word in found] if len(found) == size else [str(n + 1) for n in range(size)]
-
-
-def of_length(values: np.ndarray, size: int) -> list[float | None]:
-    if values.size != size:
-        raise Unreadable(f"an array with {values.size} values where the spectrum has {size}")
-    return numbers(values)
-
-
-def read_edges(arrays: Arrays, row: int, size: int) -> tuple[dict[str, list], list[Edge]]:
-    """Each relation's share at every wavelength, and the strongest edges; both the mean over layers."""
-    share, (source, target), kind = arrays.row("edge_share", row).mean(axis=0), arrays.read("edge_index"), arrays.read("edge_type")
-    attention = arrays.row("attention", row).mean(axis=0) if "attention" in arrays.names else None
-    relations = names_of(arrays, "relations", int(kind.max()) + 1)
-    if min(source.min(), target.min(), kind.min()) < 0 or max(source.max(), target.max()) >= size:
-        raise Unreadable("edges between wavelengths that the spectrum does not have")
-    shares = {name: numbers(np.bincount(target[kind == n], share[kind == n], size)) for n, name in enumerate(relations)}
-    strongest = np.argsort(-share)[:EDGES]
-    return shares, [
-        Edge(source=int(source[n]), target=int(target[n]), relation=relations[kind[n]], share=number(float(share[n])),
-             attention=None if attention is None else number(float(attention[n])))
-        for n in strongest
-    ]  # fmt: skip
-
-
-def read_white_light(path: Path, visit: int) -> list[Segment]:
-    """Both instruments, summed over wavelengths (a masked sample takes its wavelength's mean), relative to the median."""
-    found = []
-    with open_arrays(path) as arrays:
-        for key in ("fgs1", "airs"):
-            time, flux, mask = (arrays.read(f"{key}.{name}") for name in ("time", "flux", "mask"))
-            flux, mask = (x.reshape(len(time), -1) for x in (flux, mask.astype(bool)))
-            good = ~mask
-            lit = good.any(axis=0)
-            if not lit.any():
-                continue
-            mean = np.where(good, flux, 0.0).sum(axis=0)[lit] / good.sum(axis=0)[lit]
-            white = np.where(good[:, lit], flux[:, lit], mean).sum(axis=1, dtype=np.float64)
-            level = float(np.median(white))
-            name = f"{'FGS1' if key == 'fgs1' else 'AIRS'}, visit {visit}"
-            facts = {"electrons a sample": number(level), "masked": number(float(mask.mean()))}
-            found.append(Segment(name=name, time=thinned(time), flux=thinned(white / level), facts=facts))
-    return found
-
-
-def thinned(values: np.ndarray) -> list[float | None]:
-    """Means over equal stretches, at most POINTS of them; a rest at the end is left out."""
-    if values.ndim != 1:
-        raise Unreadable(f"a light curve with {values.ndim} axes, expected one")
-    width = -(-len(values) // POINTS)
-    n = len(values) // max(width, 1)
-    return numbers(values[: n * width].reshape(n, width).mean(axis=1)) if n else []
+def attempt(read: Callable[[], T], problems: list[str]) -> T | None:
+    """What read returns; where a file stands against it, None, and why is added to problems."""
+    try:
+        return read()
+    except UnreadableFile as error:
+        problems.append(str(error))
+    except FORMAT_ERRORS as error:
+        logger.warning("a part of a page is left out", exc_info=True)  # a bug, too, would end here: its traceback must not be lost
+        problems.append(f"a file has another format than this version writes: {type(error).__name__}: {as_text(error, 300)}")
+    return None

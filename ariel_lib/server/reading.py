@@ -1,8 +1,9 @@
-"""Which files may be read, and how: nothing outside the served folders, nothing huge whole, nothing catalogue_mean.
+"""Access to files that may be damaged, huge or crafted: only inside the served folders, within limits, never as code.
 
-A file that cannot be used raises Unreadable with a sentence for the reader. Knows no run and no planet.
+A file that cannot be used raises UnreadableFile, whose text is shown to the reader. Knows no run and no planet's meaning.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -13,37 +14,39 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from ariel_lib.errors import SpectraMindError
 from ariel_lib.io.layout import normalise_planet_id
+from ariel_lib.server.values import as_json, as_series, as_text
 
 T = TypeVar("T")
 JSON_LIMIT = 16 * 2**20  # bytes; the manifest of 1100 calibrated planets has 0.2 MB
-ROWS_LIMIT = 512 * 2**20  # bytes of a table; read line by line
+TABLE_LIMIT = 512 * 2**20  # bytes of a text file; read line by line
 LINE_LIMIT = 2**20  # bytes
 LINES_LIMIT = 2_000_000
-PLANETS_LIMIT = 100_000  # of one table
+PLANETS_LIMIT = 100_000  # rows of one table
 VALUES_LIMIT = 2**25  # numbers read from one array
-WALK_LIMIT = 200_000  # names looked at
+ENTRIES_LIMIT = 200_000  # names of files and folders that are visited
 DEPTH_LIMIT = 12  # folders below the root
-FRESH = 2.0  # s that a list of files is catalogue_mean
-BROKEN = (ValueError, LookupError, TypeError, ArithmeticError, AttributeError, OSError, RecursionError, SafetensorError)
+LISTING_LIFETIME = 2.0  # s for which a listing of files is used again
+# What reading content of another shape than this library writes can raise. A damaged part of a page must not take the rest with it.
+FORMAT_ERRORS = (ValueError, LookupError, TypeError, ArithmeticError, AttributeError, OSError, RecursionError, SafetensorError)
 
 
-class Unreadable(Exception):
-    """A file that is there but cannot be used: damaged, too large, no regular file."""
+class UnreadableFile(Exception):
+    """A file that exists but cannot be used: damaged, too large, or of another format."""
 
 
-class NotServed(Exception):
-    """Nothing of that name is served."""
+class NotFound(Exception):
+    """Nothing with that name is served."""
 
 
-class Folders:
-    """The served folder, and others that may be read besides (data sets)."""
+class ServedFolders:
+    """The folder that is shown, and data sets that may be read besides. Links are followed only to files inside them."""
 
     def __init__(self, root: Path | str, also: Sequence[Path | str] = ()):
         self.root = Path(root).resolve()
@@ -51,14 +54,13 @@ class Folders:
         for folder in self.roots:
             if not folder.is_dir():
                 raise SpectraMindError(f"{folder}: expected a folder to serve, found none")
-        self._lock, self._listed, self._at = threading.Lock(), ([], False), -math.inf
+        self._lock, self._listing, self._listed_at = threading.Lock(), ([], False), -math.inf
 
-    def inside(self, path: Path) -> Path | None:
-        """The path with its links followed, where that is a regular file in a served folder; else None."""
+    def file(self, path: Path) -> Path | None:
+        """The path with its links followed, if that is a regular file inside a served folder; else None."""
         try:
             path = path.resolve()
-            served = any(path.is_relative_to(folder) for folder in self.roots)
-            return path if served and stat.S_ISREG(path.stat().st_mode) else None
+            return path if self._contains(path) and stat.S_ISREG(path.stat().st_mode) else None
         except (OSError, ValueError, RuntimeError):  # a loop of links, a NUL, a name that is too long
             return None
 
@@ -66,16 +68,34 @@ class Folders:
         """The same for a folder."""
         try:
             path = path.resolve()
-            return path if path.is_dir() and any(path.is_relative_to(folder) for folder in self.roots) else None
+            return path if self._contains(path) and path.is_dir() else None
         except (OSError, ValueError, RuntimeError):
             return None
 
+    def _contains(self, path: Path) -> bool:
+        return any(path.is_relative_to(folder) for folder in self.roots)
+
+    def name(self, path: Path) -> str:
+        """A path below the root as it is shown."""
+        return as_text(path.relative_to(self.root).as_posix())
+
+    def id(self, path: Path) -> str:
+        """A path below the root as it stands in URLs: requests hold these ids only, never a path."""
+        return hashlib.sha256(os.fsencode(path.relative_to(self.root))).hexdigest()[:16]
+
+    def find(self, wanted: str, fits: Callable[[Path], bool]) -> Path:
+        """The file with an id, among those that fit. Raises NotFound."""
+        for path in self.files()[0]:
+            if fits(path) and self.id(path) == wanted and self.file(path):
+                return path
+        raise NotFound("nothing with this id is served")
+
     def files(self) -> tuple[list[Path], bool]:
-        """All regular files under the root but hidden ones and links, and whether there were more than are looked at."""
+        """All regular files under the root but hidden ones and links, and whether ENTRIES_LIMIT left some out."""
         with self._lock:
-            if time.monotonic() - self._at > FRESH:
-                self._listed, self._at = self._walk(), time.monotonic()
-            return self._listed
+            if time.monotonic() - self._listed_at > LISTING_LIFETIME:
+                self._listing, self._listed_at = self._walk(), time.monotonic()
+            return self._listing
 
     def _walk(self) -> tuple[list[Path], bool]:
         found, seen, waiting = [], 0, [(str(self.root), 0)]
@@ -85,7 +105,7 @@ class Folders:
                 with os.scandir(folder) as entries:
                     for entry in entries:
                         seen += 1
-                        if seen > WALK_LIMIT:
+                        if seen > ENTRIES_LIMIT:
                             return found, True
                         if entry.name.startswith(".") or entry.is_symlink():
                             continue
@@ -98,145 +118,145 @@ class Folders:
         return sorted(found), False
 
 
-class Kept:
-    """Results of make(*paths) for the files read last, made anew when a file changes."""
+class FileCache(Generic[T]):
+    """Calls make(*paths) once for the same files and keeps the last `size` results; a changed file is read again."""
 
-    def __init__(self, make: Callable[..., T], most: int):
-        self._make, self._most, self._lock, self._kept = make, most, threading.Lock(), OrderedDict()
+    def __init__(self, make: Callable[..., T], size: int):
+        self._make, self._size, self._lock = make, size, threading.Lock()
+        self._results: OrderedDict[tuple, tuple[T | None, str | None]] = OrderedDict()
 
     def __call__(self, *paths: Path) -> T:
         key = tuple((str(path), (about := path.stat()).st_mtime_ns, about.st_size, about.st_ino) for path in paths)
-        with self._lock:  # one reader makes it, the others wait for it
-            if key not in self._kept:
+        with self._lock:  # one request reads the files, the others wait for it
+            if key not in self._results:
                 try:
-                    self._kept[key] = self._make(*paths), None
-                except Unreadable as error:  # kept too: a huge file is not searched again for every reader
-                    self._kept[key] = None, str(error)
-            self._kept.move_to_end(key)
-            while len(self._kept) > self._most:
-                self._kept.popitem(last=False)
-            made, reason = self._kept[key]
+                    self._results[key] = self._make(*paths), None
+                except UnreadableFile as error:  # kept too: a huge file is not searched again for every request
+                    self._results[key] = None, str(error)
+            self._results.move_to_end(key)
+            while len(self._results) > self._size:
+                self._results.popitem(last=False)
+            result, reason = self._results[key]
         if reason is not None:
-            raise Unreadable(reason)
-        return made
+            raise UnreadableFile(reason)
+        return result
 
 
 def read_json(path: Path, limit: int = JSON_LIMIT) -> dict:
-    """An object of a JSON file, cleaned: no NaN, no text that UTF-8 cannot say."""
+    """The object in a JSON file, by as_json."""
     try:
         if path.stat().st_size > limit:
-            raise Unreadable(f"{path.name}: larger than the {limit // 2**20} MB that are read of such a file")
-        found = clean(json.loads(path.read_bytes()))
+            raise UnreadableFile(f"{path.name}: larger than {limit // 2**20} MB, the limit for such a file")
+        found = as_json(json.loads(path.read_bytes()))
     except (OSError, ValueError, RecursionError) as error:
-        raise Unreadable(f"{path.name}: expected JSON, found none ({type(error).__name__}: {said(error)})") from error
+        raise UnreadableFile(f"{path.name}: expected JSON, found none ({type(error).__name__}: {as_text(error)})") from error
     if not isinstance(found, dict):
-        raise Unreadable(f"{path.name}: expected a JSON object, found {type(found).__name__}")
+        raise UnreadableFile(f"{path.name}: expected a JSON object, found {type(found).__name__}")
     return found
 
 
-def clean(value):
-    """JSON that can be sent: NaN and infinities become null, lone surrogates question marks."""
-    if isinstance(value, dict):
-        return {said(key, 200): clean(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [clean(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return said(value, len(value)) if isinstance(value, str) else value
-
-
-def said(value: object, most: int = 2000) -> str:
-    """Text that UTF-8 can say, cut at `most` letters."""
-    return str(value)[:most].encode("utf-8", "replace").decode()
-
-
-def numbers(values: np.ndarray) -> list[float | None]:
-    """A row of numbers as JSON has them: null where they are not finite."""
-    row = np.asarray(values, dtype=np.float64).ravel()
-    return [number if math.isfinite(number) else None for number in row.tolist()]
-
-
-class Arrays:
-    """A safetensors file whose arrays are read one at a time, or one row of them."""
+class ArrayFile:
+    """An open safetensors file: arrays are read one at a time, or one row of them. metadata: name → text."""
 
     def __init__(self, file):
         self._file = file
         self.names = set(file.keys())
-        self.text = clean(json.loads((file.metadata() or {}).get("spectramind", "{}")))
+        self.metadata = as_json(json.loads((file.metadata() or {}).get("spectramind", "{}")))
 
     def shape(self, name: str) -> tuple[int, ...]:
         return tuple(self._file.get_slice(name).get_shape())
 
     def read(self, name: str) -> np.ndarray:
-        self._require(self.shape(name), name)
+        self._check_size(self.shape(name), name)
         return self._file.get_tensor(name)
 
     def row(self, name: str, row: int) -> np.ndarray:
         shape = self.shape(name)
         if not shape or not 0 <= row < shape[0]:
-            raise Unreadable(f"array {said(name)}: no row {row} in shape {shape}")
-        self._require(shape[1:], name)
+            raise UnreadableFile(f"array {as_text(name)}: no row {row} in shape {shape}")
+        self._check_size(shape[1:], name)
         return self._file.get_slice(name)[row : row + 1][0]
 
-    def _require(self, shape: tuple[int, ...], name: str) -> None:
+    def row_of(self, planet: str) -> int | None:
+        """The planet's row in arrays (planet, …), by the ids in the metadata; None where it is not among them."""
+        planets = json.loads(self.metadata["planet_ids"])
+        return planets.index(planet) if planet in planets else None
+
+    def _check_size(self, shape: tuple[int, ...], name: str) -> None:
         if math.prod(shape) > VALUES_LIMIT:
-            raise Unreadable(f"array {said(name)}: {math.prod(shape)} numbers, more than are read at once")
+            raise UnreadableFile(f"array {as_text(name)}: {math.prod(shape)} numbers, the limit is {VALUES_LIMIT}")
 
 
 @contextmanager
-def open_arrays(path: Path) -> Iterator[Arrays]:
-    """Open a safetensors file; only its header is read."""
+def open_arrays(path: Path) -> Iterator[ArrayFile]:
+    """Open a safetensors file; only its header is read. Raises UnreadableFile for a damaged one."""
     try:
         with safe_open(path, "numpy") as file:
-            yield Arrays(file)
+            yield ArrayFile(file)
     except (SafetensorError, OSError) as error:
-        raise Unreadable(f"{path.name}: expected a safetensors file, found a damaged one ({said(error)})") from error
+        raise UnreadableFile(f"{path.name}: expected a safetensors file, found a damaged one ({as_text(error)})") from error
 
 
-class Rows:
-    """A CSV table whose first column names a planet: where each row lies, so that one is read without the others.
+class PlanetTable:
+    """A CSV table with a planet's id in the first column. Holds where each row begins, so that one row can be read alone.
 
-    Ids with commas or quotes do not occur (submission.py refuses them).
+    Cells are split at every comma: ids with commas or quotes do not occur (io/submission.py refuses them).
     """
 
     def __init__(self, path: Path):
-        self.path, self.places = path, {}
-        for number, (place, line) in enumerate(read_lines(path)):
+        self.path, self._places = path, {}
+        for number, (offset, line) in enumerate(read_lines(path)):
             if number == 0:
                 self.columns = line.decode("utf-8", "replace").strip().split(",")
             elif number > PLANETS_LIMIT:
-                raise Unreadable(f"{path.name}: more than {PLANETS_LIMIT} rows")
+                raise UnreadableFile(f"{path.name}: more than {PLANETS_LIMIT} rows")
             else:
-                self.places[normalise_planet_id(line.partition(b",")[0].decode("utf-8", "replace"))] = (place, len(line))
-        if not self.places:
-            raise Unreadable(f"{path.name}: expected a table of planets, found no row")
+                planet = normalise_planet_id(line.partition(b",")[0].decode("utf-8", "replace"))
+                self._places[planet] = offset, len(line)
+        if not self._places:
+            raise UnreadableFile(f"{path.name}: expected a table of planets, found no row")
 
-    def row(self, planet: str) -> list[str] | None:
-        """The cells after the planet's id, or None where it has no row."""
-        if planet not in self.places:
+    @property
+    def planets(self) -> Sequence[str]:
+        return list(self._places)
+
+    def __contains__(self, planet: str) -> bool:
+        return planet in self._places
+
+    def cells(self, planet: str) -> list[str] | None:
+        """The cells after the planet's id, or None for a planet without a row."""
+        if planet not in self._places:
             return None
-        place, length = self.places[planet]
+        offset, length = self._places[planet]
         with self.path.open("rb") as file:
-            file.seek(place)
+            file.seek(offset)
             return file.read(length).decode("utf-8", "replace").strip().split(",")[1:]
 
     def numbers(self, planet: str) -> np.ndarray | None:
-        cells = self.row(planet)
+        """The same cells as numbers. Raises ValueError for any other text."""
+        cells = self.cells(planet)
         return None if cells is None else np.array(cells, dtype=np.float64)
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """(place, line) of a text file, never more than a line at a time."""
-    if path.stat().st_size > ROWS_LIMIT:
-        raise Unreadable(f"{path.name}: larger than the {ROWS_LIMIT // 2**20} MB that are read of a table")
-    place = 0
+    """(offset in bytes, line) of a text file; no more than one line is in memory."""
+    if path.stat().st_size > TABLE_LIMIT:
+        raise UnreadableFile(f"{path.name}: larger than {TABLE_LIMIT // 2**20} MB, the limit for such a file")
+    offset = 0
     with path.open("rb") as file:
         for number in range(LINES_LIMIT):
             line = file.readline(LINE_LIMIT + 1)
             if not line:
                 return
             if len(line) > LINE_LIMIT:
-                raise Unreadable(f"{path.name}: line {number + 1} is longer than {LINE_LIMIT} bytes")
-            yield place, line
-            place += len(line)
-    raise Unreadable(f"{path.name}: more than {LINES_LIMIT} lines")
+                raise UnreadableFile(f"{path.name}: line {number + 1} is longer than {LINE_LIMIT} bytes")
+            yield offset, line
+            offset += len(line)
+    raise UnreadableFile(f"{path.name}: more than {LINES_LIMIT} lines")
+
+
+def of_length(values: np.ndarray, length: int) -> list[float | None]:
+    """The numbers as a series. Raises UnreadableFile where there are not `length` of them."""
+    if values.size != length:
+        raise UnreadableFile(f"expected one value for each of {length} wavelengths, found {values.size}")
+    return as_series(values)

@@ -63,12 +63,12 @@ def draw_limb_darkening(
     wavelength (wavelength,) micron; temperature K; shift: added to u1; scatter: of both coefficients between stars.
     """
     hot = (np.clip(temperature, 4000, 7000) - 5750) / 1000
-    red = (wavelength - 2.0) / 1.9
+    scaled = (wavelength - 2.0) / 1.9
     visible = wavelength < 1.0
-    u1 = np.where(visible, 0.42 - 0.13 * hot, 0.12 - 0.05 * hot + (-0.05 + 0.02 * hot) * red)
-    u2 = np.where(visible, 0.25 + 0.05 * hot, 0.22 - 0.06 * red)
+    u1 = np.where(visible, 0.42 - 0.13 * hot, 0.12 - 0.05 * hot + (-0.05 + 0.02 * hot) * scaled)
+    u2 = np.where(visible, 0.25 + 0.05 * hot, 0.22 - 0.06 * scaled)
     level, tilt = rng.normal(0, scatter, (2, 2)), rng.normal(0, 0.01, 2)  # (instrument, coefficient), (coefficient,)
-    offset = np.where(visible[:, None], level[0], level[1] + tilt * red[:, None])
+    offset = np.where(visible[:, None], level[0], level[1] + tilt * scaled[:, None])
     u1 = np.clip(u1 + shift + offset[:, 0], 0.0, 0.9)
     return np.stack([u1, np.clip(u2 + offset[:, 1], -u1 / 2, 1 - u1)], axis=1)
 

@@ -1,1 +1,1 @@
-"""Physics rules: each one a differentiable penalty and a violation map. They never see the truth, nor the network."""
+"""Physical rules on spectra, each a differentiable penalty and a map of violations. Independent of labels and of the network."""

@@ -1,7 +1,7 @@
-"""A spectrum must not follow the depth that an achromatic bump in the light curves adds where it is not told from the transit.
+"""Rule: a spectrum is free of the depth bias that an achromatic bump in the light curves causes in a transit fit.
 
-Lensing by a compact body is achromatic (Agol 2003, astro-ph/0303457). The bump, and the bias in depth that it causes, come with
-the context: transit.bumps finds them in light curves.
+Lensing by a compact body is achromatic (Agol 2003, astro-ph/0303457). The depth bias is part of the context; transit.bumps
+computes it from light curves.
 """
 
 from torch import Tensor
@@ -9,10 +9,11 @@ from torch import Tensor
 from ariel_lib.symbolic.context import Context
 
 REFERENCE = "Agol 2003, ApJ 594, 449 (astro-ph/0303457)"
+LIMIT = 1.0  # of |deviation| / scale, beyond which a bin violates the rule
 
 
 def deviation(mu: Tensor, context: Context) -> Tensor:
-    """The part of mu − reference that follows the bump's bump_depth_bias, (planet, wavelength); zero where there is no bump."""
+    """Projection of mu − reference on the bump's depth bias, (planet, wavelength); zero without a bump."""
     weighted = context.bump_depth_bias / context.sigma**2
     power = (weighted * context.bump_depth_bias).sum(dim=1, keepdim=True)
     share = ((mu - context.reference) * weighted).sum(dim=1, keepdim=True) / power.clamp_min(1e-30)
@@ -20,4 +21,5 @@ def deviation(mu: Tensor, context: Context) -> Tensor:
 
 
 def scale(context: Context) -> Tensor:
+    """Standard deviation of the spectrum, (planet, wavelength)."""
     return context.sigma

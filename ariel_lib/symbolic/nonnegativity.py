@@ -1,4 +1,4 @@
-"""A transit depth is an area ratio: it cannot be negative, and the challenge refuses a submission in which one is."""
+"""Rule: a transit depth is an area ratio and cannot be negative; the challenge rejects submissions with a negative depth."""
 
 import torch
 from torch import Tensor
@@ -6,20 +6,24 @@ from torch import Tensor
 from ariel_lib.symbolic.context import Context
 
 REFERENCE = "Seager & Mallén-Ornelas 2003, ApJ 585, 1038: depth = (Rp/Rs)²"
+LIMIT = 0.0  # of |deviation| / scale, beyond which a bin violates the rule
 
 
 def deviation(mu: Tensor, context: Context) -> Tensor:
-    """Depth below zero, (planet, wavelength); zero where there is none."""
+    """Amount by which the depth is below zero, (planet, wavelength)."""
     return torch.relu(-mu)
 
 
 def scale(context: Context) -> Tensor:
+    """Standard deviation of the spectrum, (planet, wavelength)."""
     return context.sigma
 
 
 def fill_negative(mu: Tensor) -> Tensor:
-    """AIRS bins below zero take the value between their nearest neighbours that are not, FGS1 that of the first AIRS bin; where
-    all of AIRS is negative, all stays. (planet, wavelength)"""
+    """Replace negative bins of spectra (planet, wavelength): AIRS by interpolation, FGS1 by the first AIRS bin.
+
+    A spectrum negative in all AIRS bins is returned unchanged.
+    """
     out = mu.clone()
     for planet in (mu < 0).any(dim=1).nonzero().flatten().tolist():
         airs = mu[planet, 1:]

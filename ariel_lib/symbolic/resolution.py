@@ -1,6 +1,6 @@
-"""No structure finer than the instrument resolves: a ripple from bin to bin is noise or an artefact, not an atmosphere.
+"""Rule: a spectrum has no structure finer than the instrument resolves.
 
-The optics blur neighbouring columns together, so a spectrum's power above one cycle in four columns is not the planet's.
+The point-spread function spans several columns, so variation above one cycle in four columns is noise or an artefact.
 """
 
 from torch import Tensor
@@ -8,16 +8,17 @@ from torch import Tensor
 from ariel_lib.symbolic.context import Context, high_pass, high_pass_matrix
 
 REFERENCE = "Tinetti et al. 2018, ExA 46, 135: resolving power of AIRS; Nyquist–Shannon"
-TOLERANCE = 0.06  # of the planet's amplitude, one standard deviation: five of it exceed what the 2025 labels show
+LIMIT = 5.0  # of |deviation| / scale, beyond which a bin violates the rule
+TOLERANCE = 0.06  # standard deviation in amplitudes of the planet; five of them exceed the structure in the 2025 labels
 
 
 def deviation(mu: Tensor, context: Context) -> Tensor:
-    """The part of the spectrum above the resolution, (planet, wavelength); FGS1 zero."""
+    """Structure of the spectrum finer than the resolution, (planet, wavelength); FGS1 zero."""
     return high_pass(mu)
 
 
 def scale(context: Context) -> Tensor:
-    """Its standard deviation for independent errors, and what nature does."""
+    """Standard deviation of the deviation from independent errors and from real spectra, (planet, wavelength)."""
     bins = context.sigma.shape[1] - 1
-    left = high_pass_matrix(bins).diagonal().mean().sqrt().item()
-    return ((left * context.sigma) ** 2 + (TOLERANCE * context.amplitude[:, None]) ** 2).sqrt()
+    passed = high_pass_matrix(bins).diagonal().mean().sqrt().item()  # fraction of white noise that the filter passes
+    return ((passed * context.sigma) ** 2 + (TOLERANCE * context.amplitude[:, None]) ** 2).sqrt()

@@ -1,26 +1,27 @@
-"""The rules by name, and what each gives alike: a penalty for training, its gradient, and a map of violations.
+"""The physical rules, one module each, listed in config.SymbolicConfig; for each a training penalty, its gradient and a map of violations.
 
-A rule is a deviation (planet, wavelength) in (Rp/Rs)², differentiable in the spectrum, and the scale on which nature and
-noise make such deviations. Penalty: mean square of their ratio. Violation: a ratio beyond the limit.
+A rule is a deviation (planet, wavelength) in (Rp/Rs)², differentiable in the spectrum, and the scale of such deviations in real
+spectra with noise. Penalty: mean square of their ratio. Violation: a ratio above the module's LIMIT.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from importlib import import_module
 
 import torch
 from torch import Tensor
 
-from ariel_lib.symbolic import lensing_bump, molecular_bands, nonnegativity, resolution, smoothness
+from ariel_lib.config import SymbolicConfig
+from ariel_lib.symbolic import molecular_bands, nonnegativity
 from ariel_lib.symbolic.context import Context
 
-LIMIT = 5.0
-PRECEDENCE = ("resolution", "molecular_bands", "smoothness")
+PRECEDENCE = ("resolution", "molecular_bands", "smoothness")  # a bin flagged by one is not flagged by later ones
 REACH = 8  # bins: two resolution elements
 
 
 @dataclass(frozen=True)
 class Rule:
-    """deviation(mu, context) and scale(context), both (planet, wavelength); limit in scales; reference to read."""
+    """A physical rule: deviation(mu, context) and scale(context), both (planet, wavelength); limit in scales; literature reference."""
 
     deviation: Callable[[Tensor, Context], Tensor]
     scale: Callable[[Context], Tensor]
@@ -30,69 +31,69 @@ class Rule:
 
 @dataclass(frozen=True)
 class Violations:
-    """deviation (planet, wavelength) in ppm; sigmas the same in scales of the rule, at most its limit where another rule has
-    spoken; flagged where they pass the limit."""
+    """Result of one rule, each (planet, wavelength).
+
+    ppm      deviation in ppm
+    sigmas   deviation in scales of the rule, clipped to its limit where a rule of higher precedence is violated
+    flagged  True where |sigmas| exceeds the limit
+    """
 
     ppm: Tensor
     sigmas: Tensor
     flagged: Tensor
 
 
-RULES = {
-    name: Rule(module.deviation, module.scale, limit, module.REFERENCE)
-    for name, module, limit in (
-        ("smoothness", smoothness, LIMIT),
-        ("nonnegativity", nonnegativity, 0.0),
-        ("resolution", resolution, LIMIT),
-        ("molecular_bands", molecular_bands, LIMIT),
-        ("lensing_bump", lensing_bump, 1.0),
-    )
-}
+def _load(name: str) -> Rule:
+    module = import_module(f"ariel_lib.symbolic.{name}")
+    return Rule(module.deviation, module.scale, module.LIMIT, module.REFERENCE)
+
+
+RULES = {field.name: _load(field.name) for field in fields(SymbolicConfig)}
 
 
 def penalty(name: str, mu: Tensor, context: Context) -> Tensor:
-    """Mean over planets and bins of (deviation / scale)², a scalar: zero for a spectrum that the rule has nothing against."""
+    """Mean over planets and bins of (deviation / scale)² of rule name for spectra mu (planet, wavelength), a scalar."""
     rule = RULES[name]
     return ((rule.deviation(mu, context) / rule.scale(context)) ** 2).mean()
 
 
 def total_penalty(mu: Tensor, context: Context, weights: Mapping[str, float]) -> Tensor:
-    """Σ weight · penalty over the rules with a weight; rules without one are not computed."""
+    """Σ weight · penalty over the rules with non-zero weight; others are not computed."""
     terms = [weight * penalty(name, mu, context) for name, weight in weights.items() if weight]
     return torch.stack(terms).sum() if terms else mu.new_zeros(())
 
 
 def penalty_gradient(name: str, mu: Tensor, context: Context) -> Tensor:
-    """∂penalty/∂μ, (planet, wavelength): which way each bin would have to move."""
+    """Gradient of a rule's penalty by the spectra mu, (planet, wavelength)."""
     mu = mu.detach().requires_grad_()
     return torch.autograd.grad(penalty(name, mu, context), mu)[0]
 
 
 def find_violations(mu: Tensor, context: Context) -> dict[str, Violations]:
-    """What each rule has against the spectra mu (planet, wavelength), every fault by one rule alone.
+    """Violations of each rule by spectra mu (planet, wavelength), with each defect attributed to one rule.
 
-    A negative bin is refuted already: the other rules judge the spectrum with it filled from its neighbours. Where a rule of
-    PRECEDENCE flags an AIRS bin, the later ones keep silent about it and its neighbours: a ripple leaks into what is left
-    of the spectrum at its ends, and a false band has steep flanks.
+    Negative bins are filled from their neighbours before the other rules are applied. Where a rule of PRECEDENCE flags an AIRS
+    bin, later rules do not flag it or its neighbours: the low-pass filter leaves traces at the ends of a ripple, and a spurious
+    band has steep flanks.
     """
     filled = nonnegativity.fill_negative(mu)
-    trusted = molecular_bands.with_trust(filled, context)
+    robust = molecular_bands.reweight(filled, context)
     found = {}
     for name, rule in RULES.items():
-        judged, known = mu if name == "nonnegativity" else filled, trusted if name == "molecular_bands" else context
-        deviation = rule.deviation(judged, known)
-        sigmas = deviation / rule.scale(known)
+        tested, its_context = mu if name == "nonnegativity" else filled, robust if name == "molecular_bands" else context
+        deviation = rule.deviation(tested, its_context)
+        sigmas = deviation / rule.scale(its_context)
         found[name] = Violations(1e6 * deviation, sigmas, sigmas.abs() > rule.limit)
-    refuted = torch.zeros_like(mu, dtype=torch.bool)
+    attributed = torch.zeros_like(mu, dtype=torch.bool)
     for name in PRECEDENCE:
         limit, sigmas = RULES[name].limit, found[name].sigmas
-        sigmas = torch.where(refuted, sigmas.clamp(-limit, limit), sigmas)
+        sigmas = torch.where(attributed, sigmas.clamp(-limit, limit), sigmas)
         found[name] = replace(found[name], sigmas=sigmas, flagged=sigmas.abs() > limit)
-        refuted[:, 1:] |= _beside(found[name].flagged[:, 1:])
+        attributed[:, 1:] |= _dilate(found[name].flagged[:, 1:])
     return found
 
 
-def _beside(flagged: Tensor) -> Tensor:
-    """Bins (planet, bin) that are flagged or less than REACH away from one."""
+def _dilate(flagged: Tensor) -> Tensor:
+    """Bins (planet, bin) that are flagged or less than REACH bins from a flagged one."""
     window = 2 * REACH - 1
     return torch.nn.functional.max_pool1d(flagged[:, None].float(), window, stride=1, padding=REACH - 1)[:, 0] > 0

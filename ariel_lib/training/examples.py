@@ -12,6 +12,7 @@ import numpy as np
 from ariel_lib.config import Config, ConfigError
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import Spectra
+from ariel_lib.io.storage import Stored
 from ariel_lib.models.features import (
     fgs1_channels,
     make_initial_estimate,
@@ -22,8 +23,8 @@ from ariel_lib.models.features import (
 )
 from ariel_lib.models.inputs import Inputs
 from ariel_lib.pipeline.planet_fits import PlanetFit, PlanetFits
+from ariel_lib.priors.registry import fit_initial_prior
 from ariel_lib.priors.scale_height import LabelledSpectra
-from ariel_lib.priors.spectral_library import LibraryPosterior, SpectralLibrary, fit_spectral_library
 
 FOLDS = 5  # of the training planets: the library posterior of each comes from a library without its fold
 REAL_SHARE = 0.25  # of the draws: the depth that was measured, with its true label
@@ -38,7 +39,7 @@ class Example:
 
     planet_fit: PlanetFit
     truth: np.ndarray
-    library_posterior: LibraryPosterior
+    conditioned_prior: object  # of the initial estimate, without the planet's own label; see priors.registry
     root: np.ndarray  # Cholesky factor of the depth covariance
     mixing_pool: np.ndarray  # (planet, wavelength): spectra of its fold about their white depths, at this planet's scale height
     fgs1: np.ndarray
@@ -49,7 +50,7 @@ class Example:
     def inputs(self, depth: np.ndarray) -> Inputs:
         """The network's inputs if the transit fit had given `depth` (wavelength,)."""
         estimate = self.planet_fit.estimate
-        mean, sigma, amplitude = make_initial_estimate(self.initial_estimate, depth, estimate, self.library_posterior)
+        mean, sigma, amplitude = make_initial_estimate(self.initial_estimate, depth, estimate, self.conditioned_prior)
         star = star_features(self.planet_fit.star, estimate, amplitude)
         return make_inputs(self.fgs1, self.fgs1_mask, mean, sigma, node_features(depth, estimate, mean, sigma), star)
 
@@ -119,12 +120,12 @@ def _examples(
     planet_fits: PlanetFits, known: LabelledSpectra, wavelength: np.ndarray, planets: Sequence[str], initial_estimate: str, *, without: Sequence[str]
 ) -> list[Example]:
     others = known.without(without)
-    library = fit_spectral_library(others.labels.depth, wavelength, others.scale)
+    prior = fit_initial_prior(initial_estimate, others.labels.depth, wavelength, others.scale)
     truth = known.labels.of(planets)
     of = dict(zip(known.labels.planet_ids, known.scale))
     shapes, scales = truth - truth[:, 1:].mean(axis=1, keepdims=True), np.array([of[planet] for planet in planets])
     return [
-        _example(planet_fits.fits[planet], truth[n], library, _rescaled(shapes, scales, scales[n]), initial_estimate)
+        _example(planet_fits.fits[planet], truth[n], prior, _rescaled(shapes, scales, scales[n]), initial_estimate)
         for n, planet in enumerate(planets)
     ]
 
@@ -135,10 +136,10 @@ def _rescaled(shapes: np.ndarray, scales: np.ndarray, scale: float) -> np.ndarra
     return shapes * np.where(np.isfinite(ratio), ratio, 1.0)[:, None]
 
 
-def _example(planet_fit: PlanetFit, truth: np.ndarray, library: SpectralLibrary, mixing_pool: np.ndarray, initial_estimate: str) -> Example:
+def _example(planet_fit: PlanetFit, truth: np.ndarray, prior: Stored, mixing_pool: np.ndarray, initial_estimate: str) -> Example:
     estimate = planet_fit.estimate
     fgs1, mask = fgs1_channels(estimate, planet_fit.visits())
     return Example(
-        planet_fit, truth, library.conditioned_on(estimate.covariance, scale_of(planet_fit.star, estimate)),
+        planet_fit, truth, prior.conditioned_on(estimate.covariance, scale_of(planet_fit.star, estimate)),
         np.linalg.cholesky(estimate.covariance), mixing_pool, fgs1.astype(np.float32), mask, np.zeros_like(truth), initial_estimate,
     )  # fmt: skip

@@ -12,7 +12,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from ariel_lib.calibration.pipeline import CalibrationSettings
-from ariel_lib.config import Config, ConfigError, config_hash, to_dict
+from ariel_lib.config import PRIORS, Config, ConfigError, config_hash, to_dict
 from ariel_lib.execution.time_budget import Budget
 from ariel_lib.io.checksums import write_manifest
 from ariel_lib.io.dataset import Dataset
@@ -30,8 +30,8 @@ from ariel_lib.pipeline.batches import fit_within_budget
 from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.pipeline.planet_fits import PlanetFit, PlanetFits
 from ariel_lib.priors.gaussian import fit_prior
+from ariel_lib.priors.registry import fit_initial_prior
 from ariel_lib.priors.scale_height import LabelledSpectra
-from ariel_lib.priors.spectral_library import fit_spectral_library
 from ariel_lib.symbolic.context import make_context
 from ariel_lib.symbolic.rules import total_penalty
 from ariel_lib.training import distributed
@@ -48,7 +48,7 @@ SOFT_Z = 30.0  # beyond it the loss grows like a logarithm. At 4 the sigmas came
 AVERAGING = 0.98  # decay a step of the running mean of the weights
 PRIOR_STRENGTH = 30.0  # that a temperature of one counts for: on 500 simulated planets the posterior's needed none
 FIT_SHARE = 2 / 3  # of training.max_hours that calibration and fits may take; planets not reached are left out
-INITIAL_NAMES = {"library": "library_posterior", "fit": "gls_fit", "white": "white_depth"}  # by model.initial_estimate
+INITIAL_NAMES = {name: f"{name}_posterior" for name in PRIORS} | {"fit": "gls_fit", "white": "white_depth"}
 ENCODER_SAMPLES = 256  # automatic bin_width: about so many samples a planet reach the encoder on a CPU
 
 
@@ -99,7 +99,8 @@ def _train(dataset: Dataset, config: Config, progress: Callable[[int, int], None
     answers = {"v50": (v50[0], temperature.apply(v50[1]))} | answers
     scores = {name: summary(truth, *answer, **naive) for name, answer in answers.items()}
     checkpoint = Checkpoint(
-        Ensemble(networks), fit_prior(depth, wavelength), fit_spectral_library(depth, wavelength, known.scale), corrections, temperature, wavelength,
+        Ensemble(networks), fit_prior(depth, wavelength), fit_initial_prior(config.model.initial_estimate, depth, wavelength, known.scale),
+        corrections, temperature, wavelength,
         *(np.full(len(wavelength), naive[name]) for name in ("naive_mean", "naive_sigma")), to_dict(config),
         tuple(map(tuple, sets)),
     )  # fmt: skip

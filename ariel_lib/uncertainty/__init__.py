@@ -1,1 +1,1 @@
-"""What is done to standard deviations: from a model's sigma to one that is true. Sees arrays, never a network."""
+"""Calibration of standard deviations and prediction intervals. Arrays in, arrays out; independent of the spectral models."""

@@ -1,10 +1,10 @@
-"""Intervals whose coverage of new planets is guaranteed, whatever the sigmas are worth.
+"""Conformal prediction intervals, with guaranteed coverage of new planets for any quality of the sigmas.
 
-Split conformal prediction (Vovk, Gammerman & Shafer 2005; Lei et al. 2018, arXiv:1604.04173): scores of n calibration
-planets, which the model must not have been trained on; the ⌈(n + 1) q⌉-th smallest covers a new exchangeable planet
-with probability at least q. The unit is the planet, for the bins of one planet are not exchangeable. Two promises are
-kept apart: marginal, each bin by itself, and joint, the whole spectrum at once. Too few planets for a level make widths
-infinite, with one warning. Arrays are (planet, wavelength).
+Split conformal prediction (Vovk, Gammerman & Shafer 2005; Lei et al. 2018, arXiv:1604.04173): of the scores of n calibration
+planets, not used in training, the ⌈(n + 1) q⌉-th smallest bounds that of a new exchangeable planet with probability at least
+q. The unit is the planet, since the bins of one planet are not exchangeable. Coverage (the "promise" of an interval) is marginal,
+of each bin, or joint, of the whole spectrum. With too few planets for a level the widths are infinite and a warning is issued.
+Arrays are (planet, wavelength).
 """
 
 import math
@@ -22,12 +22,12 @@ MARGINAL, JOINT = "marginal", "joint"
 
 
 class TooFewPlanets(UserWarning):
-    """A quantile was asked for that so few calibration planets cannot give; widths are infinite."""
+    """Warning: too few calibration planets for the coverage level; widths are infinite."""
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """lower, upper (planet, wavelength), infinite where nothing can be promised; level; promise MARGINAL or JOINT."""
+    """Prediction intervals: lower and upper limits (planet, wavelength), possibly infinite; coverage level; promise MARGINAL or JOINT."""
 
     lower: Array
     upper: Array
@@ -35,7 +35,7 @@ class Intervals:
     promise: str
 
     def hits(self, truth: Array) -> Array:
-        """Where the truth lies inside, (planet, wavelength) bool."""
+        """True where truth (planet, wavelength) lies inside, bool (planet, wavelength)."""
         return (self.lower <= truth) & (truth <= self.upper)
 
 
@@ -72,15 +72,18 @@ class Ellipsoid:
 
 
 def conformal_quantile(scores: Array, level: float) -> Array:
-    """The ⌈(n + 1) level⌉-th smallest of n scores along axis 0; infinite where that is beyond n."""
+    """The ⌈(n + 1) level⌉-th smallest of n scores along axis 0; infinite, with a TooFewPlanets warning, if that exceeds n.
+
+    Raises SpectraMindError for a level outside (0, 1).
+    """
     if not 0 < level < 1:
-        raise SpectraMindError(f"a coverage level lies between 0 and 1; found {level}")
+        raise SpectraMindError(f"coverage level: expected a number between 0 and 1, found {level}")
     n = len(scores)
-    rank = math.ceil((n + 1) * level - 1e-9)  # the product of a decimal level is a hair off
+    rank = math.ceil((n + 1) * level - 1e-9)  # against rounding of decimal levels
     if rank > n:
         warnings.warn(
-            f"{n} calibration planets cannot promise {level:.0%} coverage; it takes {planets_needed(level)}. "
-            "Widths are infinite.",
+            f"a coverage level of {level:.0%} needs at least {planets_needed(level)} calibration planets, found {n}; "
+            "interval widths are infinite",
             TooFewPlanets,
             stacklevel=2,
         )
@@ -89,7 +92,7 @@ def conformal_quantile(scores: Array, level: float) -> Array:
 
 
 def planets_needed(level: float) -> int:
-    """The smallest number of calibration planets with a finite quantile."""
+    """Smallest number of calibration planets for which the conformal quantile at a level is finite."""
     return math.ceil(level / (1 - level) - 1e-9)
 
 
@@ -162,31 +165,31 @@ def gaussian_intervals(mean: Array, sigma: Array, level: float) -> Intervals:
 
 
 def sigma_of(intervals: Intervals, fallback: Array) -> Array:
-    """The Gaussian sigma with central intervals of these widths, (planet, wavelength); fallback where they are infinite.
+    """Gaussian sigma whose central intervals have these widths, (planet, wavelength); fallback where they are infinite.
 
-    Multiply by the temperature afterwards: it is the score's optimum that makes a sigma, and a width is none.
+    To be multiplied by a fitted temperature: interval widths alone do not maximise the score.
     """
     half = 0.5 * (intervals.upper - intervals.lower)
     return np.where(np.isfinite(half), half / normal_half_width(intervals.level), fallback)
 
 
 def normal_half_width(level: float) -> float:
-    """Half-width in sigmas of a Gaussian's central interval."""
+    """Half-width in sigmas of the central interval of a Gaussian. Raises SpectraMindError for a level outside (0, 1)."""
     if not 0 < level < 1:
-        raise SpectraMindError(f"a coverage level lies between 0 and 1; found {level}")
+        raise SpectraMindError(f"coverage level: expected a number between 0 and 1, found {level}")
     return NormalDist().inv_cdf(0.5 * (1 + level))
 
 
 def brightness_classes(level: Array, edges: Array) -> Array:
-    """Class (planet,) of each planet by ascending edges of whatever measures its noise; 0 = below the first edge."""
+    """Class (planet,) of each planet by its noise level (planet,) and ascending edges; 0 = below the first edge."""
     return np.searchsorted(np.asarray(edges), level, side="right")
 
 
 def coverage_table(intervals: Intervals, truth: Array, groups: Array | None = None) -> dict:
-    """What was promised and what was found: marginal and joint coverage, the worst bin, and both within each group.
+    """Nominal level and measured coverage of intervals: marginal, joint, of the worst and best bin, and within each group.
 
-    Errors are standard errors over planets: bins of one planet are no sigma_uncorrelated evidence. None stands for what is not
-    finite; infinite is the share of intervals that promise nothing, and cover all the same.
+    truth (planet, wavelength); groups (planet,): classes, or None. Errors are standard errors over planets, since bins of one
+    planet are not independent. "infinite" is the fraction of infinite intervals; values that are not finite are None.
     """
     hits, width = intervals.hits(truth), intervals.upper - intervals.lower
     typical = float(np.median(width))
@@ -204,6 +207,7 @@ def coverage_table(intervals: Intervals, truth: Array, groups: Array | None = No
 
 
 def _coverage(hits: Array) -> dict:
+    """Marginal and joint coverage with standard errors, of hits (planet, wavelength)."""
     whole, n = hits.all(axis=1), len(hits)
     share = float(whole.mean())
     spread = float(hits.mean(axis=1).std(ddof=1) / np.sqrt(n)) if n > 1 else None
@@ -219,7 +223,8 @@ def _coverage(hits: Array) -> dict:
 def _z(mean: Array, sigma: Array, truth: Array) -> Array:
     if not np.shape(mean) == np.shape(sigma) == np.shape(truth) or np.ndim(mean) != 2:
         raise SpectraMindError(
-            f"mean, sigma and truth must be (planet, wavelength) alike; found {np.shape(mean)}, {np.shape(sigma)}, {np.shape(truth)}"
+            f"expected mean, sigma and truth of one shape (planet, wavelength), found {np.shape(mean)}, {np.shape(sigma)} "
+            f"and {np.shape(truth)}"
         )
     return (truth - mean) / sigma
 

@@ -1,10 +1,9 @@
-"""Factors on sigma that maximise the challenge's score.
+"""Temperature scaling: factors on sigma that maximise the challenge's score.
 
-The unclipped score is Σ w_ij (−log(k σ_ij) − z_ij² / 2k²) + constant, z = (truth − mean) / σ, with w = column weight
-over the element's reference gain. It is largest at k² = Σ w z² / Σ w; with equal weights this is temperature scaling
-(Guo et al. 2017, arXiv:1706.04599) of a Gaussian. k may be one number, one for each instrument, for each instrument and
-noise regime, or one for each bin. Arrays are (planet, wavelength), wavelength 0 = FGS1.
-Knows nothing of where the sigmas came from.
+The unclipped score is Σ w_ij (−log(k σ_ij) − z_ij² / 2k²) + constant, z = (truth − mean) / σ, with w = column weight over the
+reference gain of the element. It is maximal at k² = Σ w z² / Σ w; with equal weights this is temperature scaling (Guo et al.
+2017, arXiv:1706.04599) of a Gaussian. k is one number, one per instrument, per instrument and noise regime, or per bin.
+Arrays are (planet, wavelength), wavelength 0 = FGS1.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,17 +20,20 @@ Array = np.ndarray
 KINDS = ("global", "instrument", "regime", "bin")
 SHRINKAGE_PLANETS = 30.0
 FOLDS = 5
-REGIMES = 3  # of noise: planets sorted by their median AIRS sigma
+REGIMES = 3  # noise regimes: classes of planets by median AIRS sigma
 
 
 @dataclass(frozen=True)
 class Temperature:
     """Factors on sigma.
 
-    scales     one row a noise regime; a row holds (FGS1, AIRS) or one factor a wavelength
-    edges      median AIRS sigmas that part the regimes, ascending, one fewer than rows
-    overall    the one best factor for all elements
-    n_planets  that it was fitted on
+    scales     one row per noise regime; a row holds (FGS1, AIRS) or one factor per wavelength
+    edges      median AIRS sigmas between the regimes, ascending, one fewer than rows
+    overall    best single factor for all elements
+    n_planets  number of planets in the fit
+    kind       one of KINDS
+
+    Raises SpectraMindError for an unknown kind, inconsistent rows and edges, or factors that are not finite and positive.
     """
 
     scales: tuple[tuple[float, ...], ...] = ((1.0, 1.0),)
@@ -42,12 +44,15 @@ class Temperature:
 
     def __post_init__(self):
         if self.kind not in KINDS:
-            raise SpectraMindError(f"temperature kind is {self.kind!r}; expected one of {', '.join(KINDS)}")
+            raise SpectraMindError(f"temperature kind: expected one of {', '.join(KINDS)}, found {self.kind!r}")
         if len(self.edges) != len(self.scales) - 1 or len({len(row) for row in self.scales}) != 1:
-            raise SpectraMindError(f"temperature: {len(self.scales)} rows of scales do not fit {len(self.edges)} edges")
+            raise SpectraMindError(
+                f"temperature: expected rows of scales of one length, one more than edges, found {len(self.scales)} rows "
+                f"and {len(self.edges)} edges"
+            )
         values = np.concatenate([np.ravel(self.scales), [self.overall]])
         if not (np.isfinite(values) & (values > 0)).all():
-            raise SpectraMindError(f"temperature scales must be finite and positive; found {values[~(values > 0)][:1]}")
+            raise SpectraMindError(f"temperature scales: expected finite and positive; found {values[~(values > 0)][:1]}")
 
     def apply(self, sigma: Array) -> Array:
         """Calibrated standard deviations, same shape (..., wavelength)."""
@@ -57,21 +62,21 @@ class Temperature:
         return sigma * rows[np.searchsorted(self.edges, noise_level(sigma))]
 
     def to_dict(self) -> dict:
-        """Plain values, for JSON beside the weights."""
+        """Plain values, for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict) -> "Temperature":
-        """Inverse of `to_dict`, also after JSON; an unknown or missing key is a ValueError."""
+        """Inverse of to_dict, also after JSON. Raises SpectraMindError for unknown or missing keys."""
         expected = set(cls.__dataclass_fields__)
         if set(values) != expected:
-            raise SpectraMindError(f"a stored temperature has the keys {sorted(expected)}; found {sorted(values)}")
+            raise SpectraMindError(f"stored temperature: expected the keys {sorted(expected)}, found {sorted(values)}")
         rows = tuple(tuple(row) for row in values["scales"])
         return cls(**{**values, "scales": rows, "edges": tuple(values["edges"])})
 
 
 def noise_level(sigma: Array) -> Array:
-    """Median AIRS sigma of each planet, (...): what parts noise regimes."""
+    """Median AIRS sigma of each planet, (...), by which noise regimes are defined; sigma (..., wavelength)."""
     return np.median(np.asarray(sigma)[..., 1:], axis=-1)
 
 
@@ -87,20 +92,23 @@ def fit_temperature(
     shrinkage_planets: float = SHRINKAGE_PLANETS,
     prior_strength: float = 0.0,
 ) -> Temperature:
-    """Factors that maximise the score on these planets, which the model must not have been trained on.
+    """Fit the factors that maximise the score on planets that were not used to train the model.
 
-    mean, sigma, truth   (planet, wavelength)
-    kind                 one of KINDS
-    shrinkage_planets    n0: with n planets k_j² ← (n k_j² + n0 k²) / (n + n0), k the overall factor; 0 = none
-    prior_strength       m: all factors are drawn towards one, k² ← (n k² + m) / (n + m), where sigmas are known to be nearly
-                         honest and planets are few; 0 = not at all
+    mean, sigma, truth       (planet, wavelength)
+    naive_mean, naive_sigma  of all training labels, which define the score; year: 2024 or 2025
+    kind                     one of KINDS
+    shrinkage_planets        n0 of the shrinkage to the overall factor k: k_j² ← (n k_j² + n0 k²) / (n + n0), n planets; 0: none
+    prior_strength           m of the shrinkage of the overall factor to 1: k² ← (n k² + m) / (n + m), for few planets whose sigmas
+                             are nearly calibrated; 0: none
+
+    Raises SpectraMindError for an unknown kind, negative strengths or inconsistent shapes.
     """
     z2 = z_scores(truth, mean, sigma) ** 2
     for name, value in (("shrinkage_planets", shrinkage_planets), ("prior_strength", prior_strength)):
         if not value >= 0:
-            raise SpectraMindError(f"{name} must be zero or more; found {value}")
+            raise SpectraMindError(f"{name}: expected zero or more, found {value}")
     if kind not in KINDS:
-        raise SpectraMindError(f"temperature kind is {kind!r}; expected one of {', '.join(KINDS)}")
+        raise SpectraMindError(f"temperature kind: expected one of {', '.join(KINDS)}, found {kind!r}")
     weights = score_weights(truth, naive_mean=naive_mean, naive_sigma=naive_sigma, year=year)
     found = float(np.sum(weights * z2) / np.sum(weights))
     overall = (len(z2) * found + prior_strength) / (len(z2) + prior_strength)
@@ -108,12 +116,12 @@ def fit_temperature(
 
     def shrunk(planets: Array) -> tuple[float, ...]:
         n = np.count_nonzero(planets)
-        trust = n / (n + shrinkage_planets) if n else 0.0
+        share = n / (n + shrinkage_planets) if n else 0.0
         weighted, total = (weights * z2)[planets].sum(axis=0), weights[planets].sum(axis=0)
         if kind != "bin":
             weighted, total = (np.array([column[0], column[1:].sum()]) for column in (weighted, total))
-        own = np.divide(weighted, total, out=np.full(len(total), overall), where=total > 0)
-        return tuple(np.sqrt(trust * own + (1 - trust) * overall).tolist())
+        fitted = np.divide(weighted, total, out=np.full(len(total), overall), where=total > 0)
+        return tuple(np.sqrt(share * fitted + (1 - share) * overall).tolist())
 
     if kind == "global":
         return Temperature(((float(np.sqrt(overall)),) * 2,), (), float(np.sqrt(overall)), len(z2), kind)
@@ -125,16 +133,16 @@ def fit_temperature(
 
 
 def score_weights(truth: Array, *, naive_mean: float, naive_sigma: float, year: int = 2025) -> Array:
-    """w: what a nat of each element's log-likelihood is worth to the score, up to one factor, (planet, wavelength)."""
+    """Weight w of each element's log-likelihood in the score, up to a common factor, (planet, wavelength)."""
     reference = reference_gain(truth, naive_mean=naive_mean, naive_sigma=naive_sigma, year=year)
     return column_weights(reference.shape[1], year) / reference
 
 
 def folds_of_planets(n_planets: int, folds: int) -> Iterator[tuple[Array, Array]]:
-    """Masks (planet,) of the planets to fit on and of those to judge on, fold by fold; every planet is judged once."""
+    """Cross-validation folds as masks (planet,) of training and test planets; every planet is tested once."""
     for fold in range(min(folds, n_planets)):
-        judged = np.arange(n_planets) % folds == fold
-        yield ~judged, judged
+        tested = np.arange(n_planets) % folds == fold
+        yield ~tested, tested
 
 
 def cross_validated_scores(

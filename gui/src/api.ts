@@ -1,4 +1,4 @@
-// What the server answers, typed by its OpenAPI document (schema.d.ts is made from it).
+// Requests to the server, typed by its OpenAPI document, from which schema.d.ts is made.
 import { useEffect, useState } from "react";
 import type { components, paths } from "./schema";
 
@@ -7,8 +7,8 @@ type Json<P extends keyof paths> = paths[P] extends { get: { responses: { 200: {
 type Asked<P extends keyof paths> = paths[P] extends { get: { parameters: { query?: infer Q } } } ? Q : never;
 export type Answer<T> = { data?: T; error?: string; loading: boolean };
 
-// Ask once, and every `again` ms if given. The last answer stays while the next is awaited.
-export function useApi<P extends keyof paths & string>(path: P, query: Asked<P>, again = 0): Answer<Json<P>> {
+// Fetch once, or every `interval` ms. The last answer stays until the next one arrives.
+export function useApi<P extends keyof paths & string>(path: P, query: Asked<P>, interval = 0): Answer<Json<P>> {
   const given = Object.entries((query ?? {}) as Record<string, unknown>).filter(([, value]) => value !== undefined && value !== "");
   const url = `${path}?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}`;
   const [answer, setAnswer] = useState<Answer<Json<P>> & { url?: string }>({ loading: true });
@@ -24,7 +24,7 @@ export function useApi<P extends keyof paths & string>(path: P, query: Asked<P>,
         if (stop.signal.aborted) return;
         setAnswer({ error: `the server does not answer (${error instanceof Error ? error.message : "unknown"})`, loading: false, url });
       }
-      if (again) timer = window.setTimeout(ask, again);
+      if (interval) timer = window.setTimeout(ask, interval);
     };
     setAnswer((before) => ({ ...before, loading: true }));
     void ask();
@@ -32,6 +32,6 @@ export function useApi<P extends keyof paths & string>(path: P, query: Asked<P>,
       stop.abort();
       window.clearTimeout(timer);
     };
-  }, [url, again]);
+  }, [url, interval]);
   return answer;
 }

@@ -1,4 +1,4 @@
-// A chart in plain SVG. Lines differ in colour and dash; arrow keys read the values out; a legend entry hides its line.
+// A chart in plain SVG. Lines differ in colour and dash; arrow keys move a cursor whose values are read out; a legend entry hides its line.
 import { type KeyboardEvent, type PointerEvent, useEffect, useId, useMemo, useRef, useState } from "react";
 import { short } from "./format";
 

@@ -49,7 +49,7 @@ function App() {
   return (
     <>
       <a className="skip" href="#main" onClick={(event) => { event.preventDefault(); document.getElementById("main")?.focus(); }}>
-        To the content
+        Skip to the content
       </a>
       <header>
         <strong>SpectraMind</strong>

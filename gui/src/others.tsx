@@ -1,4 +1,4 @@
-// Leaderboards, running work, dashboards, and the API's own description.
+// Leaderboards, running commands, dashboards, and the description of the API.
 import { useState } from "react";
 import { useApi } from "./api";
 import { cell, seconds, size, when } from "./format";
@@ -23,7 +23,7 @@ export function Boards() {
               ))}
             </ul>
           ) : (
-            <p className="quiet">No leaderboard.csv or comparison.csv here: `ablate` and `compare` write them.</p>
+            <p className="quiet">No leaderboard yet: `ablate` and `compare` write them.</p>
           )
         }
       </Awaited>
@@ -68,19 +68,19 @@ export function RunningPage() {
   return (
     <>
       <Title>Running</Title>
-      <p className="quiet">Asked again every two seconds.</p>
+      <p className="quiet">Updated every two seconds.</p>
       <Awaited answer={answer}>
         {(runs) =>
           runs.length === 0 ? (
-            <p>Nothing runs here.</p>
+            <p>No command is running.</p>
           ) : (
             runs.map((run) => (
               <section key={run.id}>
                 <h2>{`${run.command}: ${run.folder}`}</h2>
                 {run.problem && <Problems texts={[run.problem]} />}
                 <p>
-                  Started {when(run.started)}, last heard of {seconds(run.silent_s)} ago
-                  {(run.silent_s ?? 0) > 300 ? ": perhaps it was killed" : ""}.
+                  Started {when(run.started)}, last update {seconds(run.seconds_since_update)} ago
+                  {(run.seconds_since_update ?? 0) > 300 ? ": it may have been killed" : ""}.
                 </p>
                 {run.total ? (
                   <p>
@@ -88,7 +88,7 @@ export function RunningPage() {
                   </p>
                 ) : null}
                 <History epochs={run.history ?? []} />
-                {(run.lines ?? []).length > 0 && <pre tabIndex={0}>{(run.lines ?? []).join("\n")}</pre>}
+                {(run.log ?? []).length > 0 && <pre tabIndex={0}>{(run.log ?? []).join("\n")}</pre>}
               </section>
             ))
           )
@@ -107,14 +107,14 @@ export function Dashboards({ place }: { place: Place }) {
       <Awaited answer={answer}>
         {(pages) => (
           <>
-            {pages.length === 0 && <p className="quiet">No HTML page here: `diagnose dashboard`, `report` and `ablate` write them.</p>}
+            {pages.length === 0 && <p className="quiet">No dashboard yet: `diagnose dashboard`, `report` and `ablate` write them.</p>}
             <ul>
               {pages.map((page) => (
                 <li key={page.id}>
                   <a href={link("dashboards", { show: page.id })} aria-current={page.id === shown ? "true" : undefined}>
                     {page.name}
                   </a>{" "}
-                  ({size(page.bytes)}, {when(page.modified)}, <a href={`/pages/${page.id}`}>alone</a>)
+                  ({size(page.bytes)}, {when(page.modified)}, <a href={`/pages/${page.id}`}>open in this window</a>)
                 </li>
               ))}
             </ul>
@@ -155,7 +155,7 @@ export function Api() {
     <>
       <Title>API</Title>
       <p>
-        Every page here is made from these answers. The document itself: <a href="/api/openapi.json">openapi.json</a>.
+        All pages use these requests. Their OpenAPI document: <a href="/api/openapi.json">openapi.json</a>.
       </p>
       {failed && <Problems texts={[failed]} />}
       {document && (
@@ -166,14 +166,14 @@ export function Api() {
                 <code>GET {path}</code>
               </h2>
               <p>
-                {get?.description} Answers <code>{type(get?.responses["200"]?.content?.["application/json"]?.schema)}</code>.
+                {get?.description} Returns <code>{type(get?.responses["200"]?.content?.["application/json"]?.schema)}</code>.
               </p>
               {(get?.parameters ?? []).length > 0 && (
                 <ul>
                   {get?.parameters?.map((parameter) => (
                     <li key={parameter.name}>
                       <code>{parameter.name}</code> {parameter.schema?.enum?.join(" | ") ?? parameter.schema?.type}
-                      {parameter.required ? ", required" : parameter.schema?.default !== undefined ? `, ${JSON.stringify(parameter.schema.default)} if not given` : ""}
+                      {parameter.required ? ", required" : parameter.schema?.default !== undefined ? `, default ${JSON.stringify(parameter.schema.default)}` : ""}
                     </li>
                   ))}
                 </ul>

@@ -1,4 +1,4 @@
-// Small pieces that all pages share.
+// Elements that all pages share.
 import { type ReactNode, useEffect, useRef, useState } from "react";
 import type { Answer } from "./api";
 import { cell } from "./format";
@@ -82,7 +82,7 @@ export function Sorted({ place, columns, rows, sort, order, caption }: {
   );
 }
 
-// A text field that moves the place a moment after the last letter.
+// A search field; the address follows 150 ms after the last letter.
 export function Filter({ place, label }: { place: Place; label: string }) {
   const [text, setText] = useState(place.query.get("q") ?? "");
   const latest = useRef(place);

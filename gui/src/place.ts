@@ -1,4 +1,4 @@
-// Where the reader is: #/page?name=value. A plain link moves; back and forward work.
+// The address of a page, #/page?name=value: plain links lead to pages, and the browser's back and forward work.
 import { useSyncExternalStore } from "react";
 
 function subscribe(notice: () => void): () => void {
@@ -20,7 +20,7 @@ export function link(page: string, query: Record<string, string | number | undef
   return `#/${page}${text ? `?${text}` : ""}`;
 }
 
-// Change part of where the reader is, without a step in the history.
+// Change part of the address without a new entry in the browser's history.
 export function adjust(place: Place, changes: Record<string, string>): void {
   const query = Object.fromEntries(place.query);
   window.location.replace(link(place.page, { ...query, ...changes }));

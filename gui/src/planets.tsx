@@ -1,4 +1,4 @@
-// The planets of a submission, and one planet from all sides.
+// The planets of a submission, and all that is known of one planet.
 import { type Schemas, useApi } from "./api";
 import { Chart, type Line } from "./chart";
 import { short } from "./format";
@@ -7,7 +7,7 @@ import { link, type Place } from "./place";
 
 const LIMIT = 100;
 const PPM = 1e6;
-const Z80 = 1.2815515594600038; // of a Gaussian's central 80 %
+const Z80 = 1.2815515594600038; // half-width of a Gaussian's central 80 % in standard deviations
 type Series = (number | null)[];
 type Sort = "planet" | "depth_ppm" | "sigma_ppm" | "error_ppm" | "flags" | "violations";
 
@@ -21,20 +21,21 @@ export function PlanetList({ place }: { place: Place }) {
     <>
       <Title>Planets</Title>
       <p>
-        <a href={link("run", { run })}>The run</a>
+        <a href={link("run", { run })}>Run of this submission</a>
       </p>
       <form className="tools" role="search" onSubmit={(event) => event.preventDefault()}>
-        <Filter place={place} label="Planet or flag" />
+        <Filter place={place} label="Search planet or flag" />
       </form>
       <Awaited answer={answer}>
         {(data) => (
           <>
             <Problems texts={data.problems} />
+            <Problems texts={Object.entries(data.skipped).map(([what, why]) => `predict skipped ${what}: ${why}`)} />
             <Sorted
               place={place}
               sort={sort}
               order={order}
-              caption={`${data.total} planets. Depth: mean over wavelengths; sigma: median; error: mean absolute, where truth is known`}
+              caption={`${data.total} planets. Depth: mean over wavelengths; sigma: median over wavelengths; error: mean absolute error, where the true spectrum is known`}
               columns={[
                 { key: "planet", name: "Planet" },
                 { key: "depth_ppm", name: "Depth, ppm", number: true },
@@ -51,7 +52,7 @@ export function PlanetList({ place }: { place: Place }) {
                   short(planet.sigma_ppm, 3),
                   short(planet.error_ppm, 3),
                   planet.violations === null ? "–" : String(planet.violations),
-                  [planet.answered ? "" : "no answer of its own", ...planet.flags].filter(Boolean).join(", "),
+                  [planet.answered ? "" : "mean of the training spectra", ...planet.flags].filter(Boolean).join(", "),
                 ],
               }))}
             />
@@ -79,14 +80,14 @@ function Spectrum({ planet, axis }: { planet: Schemas["PlanetDetail"]; axis: Axi
     { name: "80 % interval of V50", y: around(planet.mean, planet.sigma, -1), upper: around(planet.mean, planet.sigma, 1) },
     { name: "V50", y: ppm(planet.mean) },
   ];
-  if (planet.truth) lines.push({ name: "truth", y: ppm(planet.truth) });
-  for (const [name, both] of Object.entries(planet.others ?? {}))
+  if (planet.truth) lines.push({ name: "true spectrum", y: ppm(planet.truth) });
+  for (const [name, both] of Object.entries(planet.other_answers ?? {}))
     lines.push({ name, y: ppm(both[0] ?? []), dots: name === "transit fit", hidden: true });
   for (const [name, both] of Object.entries(planet.intervals ?? {})) lines.push({ name, y: ppm(both[0] ?? []), upper: ppm(both[1] ?? []), hidden: true });
   return <Chart title="Spectrum" {...axis} yName="(Rp/Rs)², ppm" lines={lines} height={340} />;
 }
 
-function Curves({ run, planet, fits }: { run: string; planet: string; fits: Schemas["Segment"][] }) {
+function Curves({ run, planet, fits }: { run: string; planet: string; fits: Schemas["FittedCurve"][] }) {
   const answer = useApi("/api/light-curves", { run, planet });
   return (
     <section>
@@ -95,12 +96,12 @@ function Curves({ run, planet, fits }: { run: string; planet: string; fits: Sche
         {fits.map((fit) => (
           <Chart
             key={fit.name}
-            title={`${fit.name}: fitted white light; residuals ${short(fit.facts?.chi2 as number | null, 3)} times the expected variance`}
+            title={`${fit.name}: transit fit; residual variance ${short(fit.chi2, 3)} times the expected, red noise with probability ${short(fit.red_noise_probability, 2)}`}
             x={fit.time}
             xName="time, h"
             yName="relative flux"
             height={220}
-            lines={[{ name: "data", y: fit.flux, dots: true }, ...(fit.fit ? [{ name: "transit and drift, fitted", y: fit.fit }] : [])]}
+            lines={[{ name: "white light", y: fit.flux, dots: true }, { name: "model of transit and drift", y: fit.model }]}
           />
         ))}
       </div>
@@ -108,10 +109,10 @@ function Curves({ run, planet, fits }: { run: string; planet: string; fits: Sche
         {(data) => (
           <>
             <div className="pair">
-              {data.segments.map((curve) => (
+              {data.curves.map((curve) => (
                 <Chart
                   key={curve.name}
-                  title={`${curve.name}: as calibration left it, ${short(curve.facts?.["electrons a sample"] as number | null)} electrons a sample`}
+                  title={`${curve.name}: calibrated, ${short(curve.electrons_per_sample)} electrons per sample, ${short(100 * (curve.masked_fraction ?? 0), 2)} % of samples masked`}
                   x={curve.time}
                   xName="time, h"
                   yName="relative flux"
@@ -133,28 +134,28 @@ function Curves({ run, planet, fits }: { run: string; planet: string; fits: Sche
 }
 
 function Explanation({ planet, axis }: { planet: Schemas["PlanetDetail"]; axis: Axis }) {
-  const [gates, relations, bands, edges] = [planet.gates ?? {}, planet.relations ?? {}, planet.attributions ?? [], planet.edges ?? []];
+  const [gates, relations, bands, edges] = [planet.gates ?? {}, planet.relation_shares ?? {}, planet.attributions ?? [], planet.edges ?? []];
   const lines = (named: Record<string, Series>): Line[] => Object.entries(named).map(([name, y]) => ({ name, y }));
   const attributed = (method: "shap" | "ig") => bands.map((band, n) => ({ name: band.name, y: band[method], hidden: n > 0 }));
   const wavelength = (node: number) => (node === 0 && axis.apart ? axis.apart : short(axis.x[node]));
   if (!Object.keys(gates).length) return null;
   return (
     <section>
-      <h2>What moved the spectrum</h2>
-      <Chart title="Gates of the decoder: whom it believes at each wavelength" {...axis} yName="weight" lines={lines(gates)} height={220} />
+      <h2>What moved the spectrum from its initial estimate</h2>
+      <Chart title="Decoder gates: weight of each expert" {...axis} yName="weight" lines={lines(gates)} height={220} />
       {bands.length > 0 && (
         <div className="pair">
-          <Chart title="GradientShap of a band's correction" {...axis} yName="ppm" lines={attributed("shap")} height={220} />
-          <Chart title="Integrated gradients of a band's correction" {...axis} yName="ppm" lines={attributed("ig")} height={220} />
+          <Chart title="GradientShap of the mean correction in a band" {...axis} yName="ppm" lines={attributed("shap")} height={220} />
+          <Chart title="Integrated gradients of the mean correction in a band" {...axis} yName="ppm" lines={attributed("ig")} height={220} />
         </div>
       )}
       {Object.keys(relations).length > 0 && (
-        <Chart title="Wavelength graph: each relation's share of what reaches a wavelength" {...axis} yName="share" lines={lines(relations)} height={220} />
+        <Chart title="Wavelength graph: share of each relation in the messages that reach a wavelength" {...axis} yName="share" lines={lines(relations)} height={220} />
       )}
       {edges.length > 0 && (
         <div className="wide">
           <table>
-            <caption>Strongest edges, mean over layers; attention only where the operator has it</caption>
+            <caption>Strongest edges, mean over layers; attention only for operators that have it</caption>
             <thead>
               <tr>
                 <th scope="col">From, µm</th>
@@ -183,22 +184,22 @@ function Explanation({ planet, axis }: { planet: Schemas["PlanetDetail"]; axis: 
 }
 
 function Rules({ planet }: { planet: Schemas["PlanetDetail"] }) {
-  if (planet.violated == null) return null;
+  if (planet.violated_rules == null) return null;
   const found = planet.violations ?? [];
   return (
     <section>
       <h2>Rules of physics</h2>
-      <p>{planet.violated.length ? `Violated: ${planet.violated.join(", ")}.` : "None violated."}</p>
+      <p>{planet.violated_rules.length ? `Violated: ${planet.violated_rules.join(", ")}.` : "None violated."}</p>
       {found.length > 0 && (
         <div className="wide">
           <table>
-            <caption>{found.length > 100 ? `the first 100 of ${found.length} bins` : `${found.length} bins`}</caption>
+            <caption>{found.length > 100 ? `the first 100 of ${found.length} violations` : `${found.length} violations`}</caption>
             <thead>
               <tr>
                 <th scope="col">Rule</th>
                 <th scope="col" className="number">Wavelength, µm</th>
                 <th scope="col" className="number">Deviation, ppm</th>
-                <th scope="col" className="number">In sigmas</th>
+                <th scope="col" className="number">Deviation, sigmas</th>
               </tr>
             </thead>
             <tbody>
@@ -236,13 +237,13 @@ export function PlanetPage({ place }: { place: Place }) {
             <>
               <Problems texts={data.problems ?? []} />
               {data.note && <p className="problem">{data.note}</p>}
-              {(data.flags ?? []).length > 0 && <p>Flags of the fit: {(data.flags ?? []).join(", ")}</p>}
+              {(data.flags ?? []).length > 0 && <p>Flags of the transit fit: {(data.flags ?? []).join(", ")}</p>}
               <Spectrum key={planet} planet={data} axis={axis} />
-              <Curves run={run} planet={planet} fits={data.fit ?? []} />
+              <Curves run={run} planet={planet} fits={data.fitted_curves ?? []} />
               <Explanation key={`explained ${planet}`} planet={data} axis={axis} />
               <Rules planet={data} />
-              <Facts title="Molecules: share of the spectrum's shape" facts={data.molecules ?? {}} />
-              <Facts title="Star, as the catalogue has it" facts={data.star ?? {}} />
+              <Facts title="Molecules: share of the AIRS variance that only this one explains (rest: none does)" facts={data.molecule_shares ?? {}} />
+              <Facts title="Star and orbit, from the catalogue" facts={data.star ?? {}} />
               {Object.entries(data.missing ?? {}).map(([name, why]) => (
                 <p key={name} className="quiet">
                   Not shown: {name}. {why}

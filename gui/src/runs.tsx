@@ -1,7 +1,7 @@
 // The list of runs, one run, two runs side by side.
 import { useState } from "react";
 import { type Schemas, useApi } from "./api";
-import { Chart } from "./chart";
+import { Chart, type Line } from "./chart";
 import { cell, seconds, short, size, when } from "./format";
 import { Awaited, Facts, Filter, Pager, Problems, Sorted, Title } from "./parts";
 import { adjust, link, type Place } from "./place";
@@ -21,9 +21,9 @@ export function Runs({ place }: { place: Place }) {
     <>
       <Title>Runs</Title>
       <form className="tools" role="search" onSubmit={(event) => event.preventDefault()}>
-        <Filter place={place} label="Folder or command" />
+        <Filter place={place} label="Search folder or command" />
         <label>
-          Verb{" "}
+          Command{" "}
           <select value={command} onChange={(event) => adjust(place, { command: event.target.value, offset: "" })}>
             <option value="">all</option>
             {(answer.data?.commands ?? (command ? [command] : [])).map((name) => (
@@ -33,27 +33,27 @@ export function Runs({ place }: { place: Place }) {
         </label>
         {chosen.length === 2 ? (
           <a className="action" href={link("compare", { a: chosen[0], b: chosen[1] })}>
-            Compare the two chosen
+            Compare the selected runs
           </a>
         ) : (
-          <span className="quiet">Choose two to compare.</span>
+          <span className="quiet">Select two runs to compare them.</span>
         )}
       </form>
       <Awaited answer={answer}>
         {(data) => (
           <>
-            {data.cut && <Problems texts={["There are more files than are looked at: some runs may be missing here."]} />}
+            {data.incomplete && <Problems texts={["The folder has more files than the server reads: some runs may be missing."]} />}
             <Sorted
               place={place}
               sort={sort}
               order={order}
               caption={`${data.total} runs`}
               columns={[
-                { key: "chosen", name: "Compare", sortable: false },
+                { key: "chosen", name: "Select", sortable: false },
                 { key: "folder", name: "Folder" },
                 { key: "command", name: "Command" },
                 { key: "started", name: "Started", number: true },
-                { key: "seconds", name: "Took", number: true },
+                { key: "seconds", name: "Duration", number: true },
                 { key: "score", name: "Score", number: true },
                 { key: "git", name: "Commit", sortable: false },
               ]}
@@ -62,12 +62,12 @@ export function Runs({ place }: { place: Place }) {
                 cells: [
                   <input
                     type="checkbox"
-                    aria-label={`Compare ${run.folder} ${run.command}`}
+                    aria-label={`Select ${run.folder} ${run.command}`}
                     checked={chosen.includes(run.id)}
                     onChange={() => choose(run.id)}
                   />,
                   <>
-                    <a href={link("run", { run: run.id })}>{run.folder === "." ? "(served folder)" : run.folder}</a>
+                    <a href={link("run", { run: run.id })}>{run.folder === "." ? "(top folder)" : run.folder}</a>
                     {run.problem && <span className="problem"> {run.problem}</span>}
                   </>,
                   run.command,
@@ -88,11 +88,17 @@ export function Runs({ place }: { place: Place }) {
 
 export function History({ epochs }: { epochs: Schemas["Epoch"][] }) {
   if (epochs.length < 2) return null;
-  const x = epochs.map((e) => e.epoch);
+  const members = [...new Set(epochs.map((e) => e.member))];
+  const x = [...new Set(epochs.map((e) => e.epoch))].sort((a, b) => a - b);
+  const lines = (value: "score" | "loss"): Line[] =>
+    members.map((member) => {
+      const found = new Map(epochs.filter((e) => e.member === member).map((e) => [e.epoch, e[value]]));
+      return { name: members.length > 1 ? `network ${member + 1}` : value, y: x.map((epoch) => found.get(epoch) ?? null) };
+    });
   return (
-    <div className="pair">
-      <Chart title="Held-out score by epoch (higher is better)" x={x} xName="epoch" yName="score" lines={[{ name: "score", y: epochs.map((e) => e.score) }]} height={200} />
-      <Chart title="Training loss by epoch (lower is better)" x={x} xName="epoch" yName="loss" lines={[{ name: "loss", y: epochs.map((e) => e.loss) }]} height={200} />
+    <div className="pair" key={members.length}>
+      <Chart title="Score on held-out planets by epoch (higher is better)" x={x} xName="epoch" yName="score" lines={lines("score")} height={200} />
+      <Chart title="Training loss by epoch (lower is better)" x={x} xName="epoch" yName="loss" lines={lines("loss")} height={200} />
     </div>
   );
 }
@@ -106,7 +112,7 @@ export function RunPage({ place }: { place: Place }) {
         <>
           <Title>{`${data.run.command}: ${data.run.folder}`}</Title>
           {data.run.problem && <Problems texts={[data.run.problem]} />}
-          {data.run.planets && (
+          {data.run.has_submission && (
             <p>
               <a className="action" href={link("planets", { run: id })}>
                 Planets of this submission
@@ -116,8 +122,8 @@ export function RunPage({ place }: { place: Place }) {
           <Facts
             title="Run"
             facts={{
-              manifest: data.run.manifest, started: when(data.run.started), took: seconds(data.run.seconds), seed: data.run.seed,
-              commit: data.run.git && `${data.run.git}${data.run.dirty ? ", with changes" : ""}`, "config hash": data.run.config_hash,
+              manifest: data.run.manifest, started: when(data.run.started), duration: seconds(data.run.seconds), seed: data.run.seed,
+              commit: data.run.git && `${data.run.git}${data.run.dirty ? ", with uncommitted changes" : ""}`, "config hash": data.run.config_hash,
             }}
           />
           <Facts title="Metrics" facts={data.metrics} />
@@ -132,7 +138,7 @@ export function RunPage({ place }: { place: Place }) {
               <div className="wide">
                 <table>
                   <caption>
-                    {data.artifacts.length < data.n_artifacts ? `the first ${data.artifacts.length} of ${data.n_artifacts}` : `${data.n_artifacts} files`}
+                    {data.artifacts.length < data.n_artifacts ? `the first ${data.artifacts.length} of ${data.n_artifacts} files` : `${data.n_artifacts} files`}
                   </caption>
                   <thead>
                     <tr>

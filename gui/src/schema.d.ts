@@ -73,7 +73,7 @@ export interface paths {
         };
         /**
          * Light Curves
-         * @description White light of each visit as calibration left it.
+         * @description Calibrated white light of each visit.
          */
         get: operations["light_curves"];
         put?: never;
@@ -113,7 +113,7 @@ export interface paths {
         };
         /**
          * Planet
-         * @description Spectrum, fit, intervals, gates, attributions, edges and violations of one planet.
+         * @description Spectrum, transit fit, intervals, decoder gates, attributions, graph edges and violated rules of one planet.
          */
         get: operations["planet"];
         put?: never;
@@ -133,7 +133,7 @@ export interface paths {
         };
         /**
          * Planets
-         * @description Planets of a submission whose id or flags hold the text q.
+         * @description Planets of a run's submission whose id or flags contain the text q.
          */
         get: operations["planets"];
         put?: never;
@@ -153,7 +153,7 @@ export interface paths {
         };
         /**
          * Run
-         * @description All that a run's manifest says.
+         * @description The manifest of one run.
          */
         get: operations["run"];
         put?: never;
@@ -173,7 +173,7 @@ export interface paths {
         };
         /**
          * Running
-         * @description Calibrations, trainings and predictions that go on, by their own running.json.
+         * @description Commands in progress, from the running.json that each keeps while it runs.
          */
         get: operations["running"];
         put?: never;
@@ -193,7 +193,7 @@ export interface paths {
         };
         /**
          * Runs
-         * @description Runs whose folder or command holds the text q.
+         * @description Runs whose folder, command or manifest contains the text q.
          */
         get: operations["runs"];
         put?: never;
@@ -213,7 +213,7 @@ export interface paths {
         };
         /**
          * Page
-         * @description A dashboard or report as it lies there, in a sandbox.
+         * @description A dashboard or report, unchanged, in a sandbox.
          */
         get: operations["page"];
         put?: never;
@@ -238,33 +238,26 @@ export interface components {
             sha256: string;
         };
         /**
-         * Band
-         * @description Attribution of one band's correction to each wavelength, ppm.
+         * BandAttribution
+         * @description How much each wavelength's data moved the network's mean correction in one band, ppm.
+         *
+         *     shap is GradientShap, ig integrated gradients, ig_error how far the latter's sum is from the correction.
          */
-        Band: {
+        BandAttribution: {
             /** Correction */
             correction: number | null;
-            /** Error */
-            error: number | null;
             /** Ig */
             ig: (number | null)[];
+            /** Ig Error */
+            ig_error: number | null;
             /** Name */
             name: string;
             /** Shap */
             shap: (number | null)[];
         };
-        /** Board */
-        Board: {
-            /** Id */
-            id: string;
-            /** Kind */
-            kind: string;
-            /** Name */
-            name: string;
-        };
         /**
          * Comparison
-         * @description metrics: all of both; the others: where the two differ.
+         * @description Two runs side by side: all metrics of both; of settings, versions and inputs those that differ.
          */
         Comparison: {
             a: components["schemas"]["Run"];
@@ -287,7 +280,10 @@ export interface components {
             /** Name */
             name: string;
         };
-        /** Edge */
+        /**
+         * Edge
+         * @description An edge of the wavelength graph, from wavelength index source to target, with its share of what reaches the target.
+         */
         Edge: {
             /** Attention */
             attention: number | null;
@@ -300,12 +296,17 @@ export interface components {
             /** Target */
             target: number;
         };
-        /** Epoch */
+        /**
+         * Epoch
+         * @description Loss and score on held-out planets after one epoch; member counts the networks of an ensemble from 0.
+         */
         Epoch: {
             /** Epoch */
             epoch: number;
             /** Loss */
             loss: number | null;
+            /** Member */
+            member: number;
             /** Score */
             score: number | null;
         };
@@ -314,16 +315,59 @@ export interface components {
             /** Error */
             error: string;
         };
+        /**
+         * FittedCurve
+         * @description White light of one instrument in one visit as the transit fit used it.
+         *
+         *     time h; flux and model (transit and drift) relative; sigma of one sample's flux; t0 and duration h
+         *     chi2                   variance of the residuals over the expected one, without red noise
+         *     red_noise              the same ratio for the part that is correlated in time
+         *     red_noise_probability  that there is such a part
+         */
+        FittedCurve: {
+            /** Chi2 */
+            chi2: number | null;
+            /** Duration */
+            duration: number | null;
+            /** Flux */
+            flux: (number | null)[];
+            /** Model */
+            model: (number | null)[];
+            /** Name */
+            name: string;
+            /** Red Noise */
+            red_noise: number | null;
+            /** Red Noise Probability */
+            red_noise_probability: number | null;
+            /** Sigma */
+            sigma: number | null;
+            /** T0 */
+            t0: number | null;
+            /** Time */
+            time: (number | null)[];
+        };
+        /**
+         * Leaderboard
+         * @description A table that `ablate` (kind "ablation") or `compare` (kind "comparison") wrote.
+         */
+        Leaderboard: {
+            /** Id */
+            id: string;
+            /** Kind */
+            kind: string;
+            /** Name */
+            name: string;
+        };
         /** LightCurves */
         LightCurves: {
+            /** Curves */
+            curves: components["schemas"]["WhiteCurve"][];
             /** Problems */
             problems: string[];
-            /** Segments */
-            segments: components["schemas"]["Segment"][];
         };
         /**
          * Page
-         * @description A dashboard or report, complete in itself; shown at /pages/{id} in a sandbox.
+         * @description A dashboard or report, one HTML file; /pages/{id} shows it in a sandbox.
          */
         Page: {
             /** Bytes */
@@ -337,7 +381,13 @@ export interface components {
         };
         /**
          * Planet
-         * @description depth_ppm and sigma_ppm: mean and median over wavelengths; error_ppm: mean absolute error where truth is known.
+         * @description One row of a submission.
+         *
+         *     depth_ppm   mean depth over wavelengths
+         *     sigma_ppm   median standard deviation over wavelengths
+         *     error_ppm   mean absolute error over wavelengths, where the true spectrum is known
+         *     violations  wavelengths at which the spectrum violates a rule, summed over rules; null where it was not checked
+         *     answered    False where the mean of the training spectra is given instead of a prediction
          */
         Planet: {
             /**
@@ -363,30 +413,37 @@ export interface components {
         };
         /**
          * PlanetDetail
-         * @description Everything on disk about one planet. Depths are (Rp/Rs)², series run over wavelengths; what is missing is null.
+         * @description Everything that the files say about one planet. Depths are (Rp/Rs)²; a series has one value for each wavelength.
          *
-         *     others    other answers by name: memory, posterior, transit fit, each [depth, sigma]
-         *     intervals COREL's, where corel-train judged this planet with these weights: name → [lower, upper]
-         *     gates     expert → weight; relations: relation → its share of what reaches each wavelength, mean over layers
-         *     edges     the strongest ones, mean over layers
-         *     problems  what could not be read, and why
+         *     wavelength        µm
+         *     mean, sigma       V50's spectrum and its standard deviations; truth: the true spectrum, where it is known
+         *     other_answers     initial estimate, Gaussian posterior and transit fit, each [depth, sigma]
+         *     intervals         COREL's, where corel-train had this planet among its held-out ones: name → [lower, upper]
+         *     flags, note       of the transit fit and of the prediction
+         *     gates             the decoder's weight of each expert
+         *     relation_shares   share of what reaches a wavelength by each relation of the wavelength graph, mean over layers
+         *     edges             the strongest edges of that graph, mean over layers
+         *     violated_rules    null where the submission was not checked
+         *     molecule_shares   share of the AIRS spectrum's variance that only this molecule explains, and the "rest" that none does
+         *     missing           part of the page → why it has nothing to show
+         *     problems          files that could not be read, and why
          */
         PlanetDetail: {
             /**
              * Attributions
              * @default []
              */
-            attributions: components["schemas"]["Band"][];
+            attributions: components["schemas"]["BandAttribution"][];
             /**
              * Edges
              * @default []
              */
             edges: components["schemas"]["Edge"][];
             /**
-             * Fit
+             * Fitted Curves
              * @default []
              */
-            fit: components["schemas"]["Segment"][];
+            fitted_curves: components["schemas"]["FittedCurve"][];
             /**
              * Flags
              * @default []
@@ -416,10 +473,10 @@ export interface components {
                 [key: string]: string;
             };
             /**
-             * Molecules
+             * Molecule Shares
              * @default {}
              */
-            molecules: {
+            molecule_shares: {
                 [key: string]: number | null;
             };
             /**
@@ -428,10 +485,10 @@ export interface components {
              */
             note: string;
             /**
-             * Others
+             * Other Answers
              * @default {}
              */
-            others: {
+            other_answers: {
                 [key: string]: (number | null)[][];
             };
             /** Planet */
@@ -442,10 +499,10 @@ export interface components {
              */
             problems: string[];
             /**
-             * Relations
+             * Relation Shares
              * @default {}
              */
-            relations: {
+            relation_shares: {
                 [key: string]: (number | null)[];
             };
             /** Sigma */
@@ -461,8 +518,8 @@ export interface components {
             };
             /** Truth */
             truth?: (number | null)[] | null;
-            /** Violated */
-            violated?: string[] | null;
+            /** Violated Rules */
+            violated_rules?: string[] | null;
             /**
              * Violations
              * @default []
@@ -471,18 +528,27 @@ export interface components {
             /** Wavelength */
             wavelength: (number | null)[] | null;
         };
-        /** Planets */
+        /**
+         * Planets
+         * @description skipped: what `predict` left out for want of time or disk space, and why.
+         */
         Planets: {
             /** Planets */
             planets: components["schemas"]["Planet"][];
             /** Problems */
             problems: string[];
+            /** Skipped */
+            skipped: {
+                [key: string]: string;
+            };
             /** Total */
             total: number;
         };
         /**
          * Run
-         * @description A manifest, or the record beside a submission that no manifest names. problem: why it cannot be read.
+         * @description A command's run, from its manifest, or from the record beside a submission that has no manifest.
+         *
+         *     git is the commit and dirty whether files differed from it; problem says why a manifest cannot be read.
          */
         Run: {
             /** Command */
@@ -495,15 +561,15 @@ export interface components {
             folder: string;
             /** Git */
             git?: string | null;
+            /**
+             * Has Submission
+             * @default false
+             */
+            has_submission: boolean;
             /** Id */
             id: string;
             /** Manifest */
             manifest: string;
-            /**
-             * Planets
-             * @default false
-             */
-            planets: boolean;
             /** Problem */
             problem?: string | null;
             /** Score */
@@ -517,7 +583,7 @@ export interface components {
         };
         /**
          * RunDetail
-         * @description metrics, settings, versions, hardware and inputs with dotted names; artifacts: the first of n_artifacts.
+         * @description A run's manifest: nested entries under dotted names, the first artifacts of n_artifacts, the epochs of a training.
          */
         RunDetail: {
             /** Artifacts */
@@ -550,7 +616,9 @@ export interface components {
         };
         /**
          * Running
-         * @description A run that goes on, or was killed: silent_s says how long nothing was heard of it.
+         * @description A command that has not ended, or that was killed: then seconds_since_update keeps growing.
+         *
+         *     done of total steps; log: its last lines; history: the epochs so far, of a training.
          */
         Running: {
             /** Command */
@@ -567,14 +635,14 @@ export interface components {
             /** Id */
             id: string;
             /**
-             * Lines
+             * Log
              * @default []
              */
-            lines: string[];
+            log: string[];
             /** Problem */
             problem?: string | null;
-            /** Silent S */
-            silent_s?: number | null;
+            /** Seconds Since Update */
+            seconds_since_update?: number | null;
             /** Started */
             started?: string | null;
             /** Total */
@@ -582,40 +650,17 @@ export interface components {
         };
         /**
          * Runs
-         * @description total: after the filter. cut: there were more files than are looked at.
+         * @description total counts the runs that pass the filter; incomplete: the folder has more files than the server reads.
          */
         Runs: {
             /** Commands */
             commands: string[];
-            /** Cut */
-            cut: boolean;
+            /** Incomplete */
+            incomplete: boolean;
             /** Runs */
             runs: components["schemas"]["Run"][];
             /** Total */
             total: number;
-        };
-        /**
-         * Segment
-         * @description One instrument of one visit in white light, thinned out: time h, flux relative; fit: transit and drift, where kept.
-         */
-        Segment: {
-            /**
-             * Facts
-             * @default {}
-             */
-            facts: {
-                [key: string]: string | number | boolean | null;
-            };
-            /** Fit */
-            fit?: (number | null)[] | null;
-            /** Flux */
-            flux: (number | null)[];
-            /** Name */
-            name: string;
-            /** Sigma */
-            sigma?: number | null;
-            /** Time */
-            time: (number | null)[];
         };
         /** Table */
         Table: {
@@ -626,10 +671,13 @@ export interface components {
             /** Rows */
             rows: string[][];
         };
-        /** Violation */
+        /**
+         * Violation
+         * @description A rule violated at one wavelength: bin counts from 1, as wl_1; deviation in ppm and in standard deviations.
+         */
         Violation: {
             /** Bin */
-            bin: number | null;
+            bin: number;
             /** Ppm */
             ppm: number | null;
             /** Rule */
@@ -638,6 +686,24 @@ export interface components {
             sigmas: number | null;
             /** Wavelength */
             wavelength: number | null;
+        };
+        /**
+         * WhiteCurve
+         * @description Calibrated light of one instrument in one visit, summed over wavelengths and averaged over neighbouring samples.
+         *
+         *     time h, flux relative to its median, electrons_per_sample that median, masked_fraction the share of unusable samples.
+         */
+        WhiteCurve: {
+            /** Electrons Per Sample */
+            electrons_per_sample: number | null;
+            /** Flux */
+            flux: (number | null)[];
+            /** Masked Fraction */
+            masked_fraction: number | null;
+            /** Name */
+            name: string;
+            /** Time */
+            time: (number | null)[];
         };
     };
     responses: never;
@@ -744,7 +810,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Board"][];
+                    "application/json": components["schemas"]["Leaderboard"][];
                 };
             };
             /** @description Not Found */

@@ -1,11 +1,14 @@
 """The calibration pipeline end to end: on simulated reads, and on external frames where they are available."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from ariel_lib.calibration import fused, pipeline
 from ariel_lib.calibration.bad_pixels import neutralise, unusable_pixels
 from ariel_lib.calibration.pipeline import (
     CalibrationSettings,
@@ -15,6 +18,7 @@ from ariel_lib.calibration.pipeline import (
     measure_pixels,
 )
 from ariel_lib.calibration.plan import plan_step, plan_visit
+from ariel_lib.calibration.visits import Task
 from ariel_lib.instrument import FULL_SCALE
 from ariel_lib.io.archive import Archive
 from ariel_lib.io.light_curves import LightCurve
@@ -162,3 +166,20 @@ def test_the_excess_noise_of_real_fgs1_samples_follows_the_centroid(real):
 def test_times_of_real_samples_are_mid_exposure(real):
     np.testing.assert_allclose(real.airs.time[:2] * 3600, [0.2 + 2.2, 5.0 + 2.2], atol=0.01)
     np.testing.assert_allclose(real.fgs1.time[:2] * 3600, [0.2 + 0.05, 0.6 + 0.05], atol=0.01)
+
+
+def test_a_listed_frame_step_is_applied_by_both_forms_and_makes_kept_light_curves_stale(small_frames, monkeypatch):
+    def halve(frames, detector):
+        assert frames.signal.shape[1:] == (detector.instrument.rows, detector.instrument.columns)
+        return replace(frames, signal=frames.signal / 2, variance_poisson=frames.variance_poisson / 4, variance_read=frames.variance_read / 4)
+
+    archive, settings = Archive(small_frames), CalibrationSettings()
+    before = fused.calibrate_visit(archive, "train", "11", 0, settings)
+    key = Task("r", "train", "11", 0, "o", settings, (1, 2)).fingerprint
+    monkeypatch.setitem(sys.modules, "ariel_lib.calibration.halving", SimpleNamespace(apply=halve))
+    monkeypatch.setattr(pipeline, "FRAME_STEPS", ("halving",))
+    for calibrate in (pipeline.calibrate_visit, fused.calibrate_visit):
+        after = calibrate(archive, "train", "11", 0, settings)
+        np.testing.assert_allclose(after.airs.flux, before.airs.flux / 2, rtol=1e-4)
+        np.testing.assert_allclose(after.fgs1.flux, before.fgs1.flux / 2, rtol=1e-4)
+    assert Task("r", "train", "11", 0, "o", settings, (1, 2)).fingerprint != key

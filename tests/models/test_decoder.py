@@ -1,3 +1,5 @@
+"""Decoder: zero at initialisation, normalised gates, bounded scale, independent wavelengths."""
+
 import pytest
 import torch
 from torch import nn
@@ -31,7 +33,7 @@ def test_gates_are_positive_and_sum_to_one_for_every_wavelength():
     assert torch.allclose(gates.sum(-1), torch.ones(2, 7))
 
 
-def test_log_scale_is_bounded_whatever_the_weights():
+def test_log_scale_is_bounded_for_any_weights():
     _, log_scale, _ = perturbed(scale=1e4)(*contexts())
     assert (log_scale.abs() <= LOG_SCALE_LIMIT).all()
 
@@ -44,14 +46,14 @@ def test_log_scale_has_a_gradient_at_initialisation():
 
 
 @pytest.mark.parametrize("source", [0, 1, 2], ids=["node", "fgs1", "star"])
-def test_every_source_is_heard(source):
+def test_the_output_depends_on_every_source(source):
     decoder, inputs = perturbed(), contexts()
     inputs[source].requires_grad_()
     decoder(*inputs)[0].square().sum().backward()
     assert inputs[source].grad.abs().sum() > 0
 
 
-def test_wavelengths_are_decoded_one_by_one():
+def test_wavelengths_are_decoded_independently():
     decoder, (states, fgs1, star) = perturbed(), contexts()
     order = torch.randperm(states.shape[1], generator=torch.Generator().manual_seed(2))
     for whole, part in zip(decoder(states, fgs1, star), decoder(states[:, order], fgs1, star), strict=True):

@@ -1,3 +1,5 @@
+"""Graph network: equivariance, locality, independence of planets, traces of the messages."""
+
 from dataclasses import replace
 
 import pytest
@@ -42,7 +44,7 @@ def test_permuting_nodes_and_edges_permutes_outputs(operator):
     assert torch.allclose(permuted(x[:, order]), gnn(x)[:, order], rtol=1e-10, atol=1e-12)
 
 
-def test_rgcn_is_the_relational_convolution_of_torch_geometric():
+def test_rgcn_equals_the_relational_convolution_of_torch_geometric():
     graph, x = wavelength_graph(GRID), states(1)[0]
     ours = Rgcn(8, len(graph.relations)).double()
     theirs = RGCNConv(8, 8, len(graph.relations), aggr="mean").double()
@@ -54,20 +56,20 @@ def test_rgcn_is_the_relational_convolution_of_torch_geometric():
     assert torch.allclose(ours(x, edges), theirs(x, graph.edge_index, graph.edge_type), rtol=1e-10)
 
 
-def test_planets_do_not_speak_to_each_other(operator):
+def test_planets_are_independent(operator):
     gnn, x = network(operator), states(3)
     alone = torch.cat([gnn(x[i : i + 1]) for i in range(3)])
     assert torch.allclose(gnn(x), alone, rtol=1e-10, atol=1e-12)
 
 
-def test_a_node_hears_its_neighbours_and_no_others(operator):
+def test_one_layer_reaches_only_neighbouring_nodes(operator):
     graph = wavelength_graph(GRID, relations=("neighbour",))
     gnn = SpectralGNN(graph, hidden=8, layers=1, operator=operator).double()
     x = states(1)
     changed = x.clone()
     changed[0, 10] += torch.arange(8)
-    heard = ((gnn(changed) - gnn(x)).abs().amax(-1)[0] > 0).nonzero().flatten().tolist()
-    assert heard == [8, 9, 10, 11, 12]
+    affected = ((gnn(changed) - gnn(x)).abs().amax(-1)[0] > 0).nonzero().flatten().tolist()
+    assert affected == [8, 9, 10, 11, 12]
 
 
 @pytest.mark.parametrize("relations", [(), ("white",), ("molecule", "region")], ids=["none", "one", "two"])
@@ -78,7 +80,7 @@ def test_any_choice_of_relations_works(operator, relations):
     assert out.isfinite().all()
 
 
-def test_without_relations_every_node_is_on_its_own(operator):
+def test_nodes_are_independent_without_relations(operator):
     gnn, x = network(operator, wavelength_graph(GRID, ())), states(1)
     changed = x.clone()
     changed[0, 10] += torch.arange(8)
@@ -98,14 +100,14 @@ def test_inputs_stay_unchanged(operator):
     assert torch.equal(x, states(2))
 
 
-def test_unknown_operator_is_refused():
+def test_an_unknown_operator_or_unsuitable_width_raises_an_error():
     with pytest.raises(ValueError, match="gatv2"):
         SpectralGNN(wavelength_graph(GRID), 8, 1, "gcn")
     with pytest.raises(ValueError, match="multiple"):
         SpectralGNN(wavelength_graph(GRID), 6, 1, "gatv2")
 
 
-def test_the_messages_of_a_nodes_edges_and_its_root_are_what_the_operator_returns(operator):
+def test_the_messages_into_a_node_and_its_root_term_sum_to_the_operators_output(operator):
     gnn, x = network(operator), states(1)[0]
     edges = gnn.edges(1, x.device)
     for layer in gnn.operators:
@@ -113,7 +115,7 @@ def test_the_messages_of_a_nodes_edges_and_its_root_are_what_the_operator_return
         assert torch.allclose(layer.root(x).index_add(0, edges.index[1], messages), layer(x, edges), rtol=1e-10, atol=1e-12)
 
 
-def test_shares_of_a_trace_sum_to_one_at_every_node_and_attention_in_every_relation(operator):
+def test_shares_of_a_trace_sum_to_one_at_every_node_and_attention_within_every_relation(operator):
     gnn, x = network(operator), states(1)
     shares, attention = gnn.trace(x)
     edges, types = gnn.edges(1, x.device), gnn.graph.edge_type

@@ -1,3 +1,5 @@
+"""The wavelength graph: symmetry, edges of each relation, degrees, invalid arguments."""
+
 from itertools import combinations
 
 import numpy as np
@@ -6,7 +8,10 @@ import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from ariel_lib.models.graph import BANDS, RELATIONS, WavelengthGraph, band_nodes, spread_pairs, wavelength_graph
+from ariel_lib.config import RELATIONS
+from ariel_lib.models.graph import WavelengthGraph, wavelength_graph
+from ariel_lib.models.relations.molecule import BANDS
+from ariel_lib.models.relations.node_pairs import band_nodes, spread_pairs
 
 GRID = [0.7, *torch.linspace(1.95, 3.9, 282).tolist()]
 SUBSETS = [subset for size in range(len(RELATIONS) + 1) for subset in combinations(RELATIONS, size)]
@@ -29,7 +34,7 @@ def test_every_relation_is_symmetric_without_loops_or_duplicates(nodes):
 
 
 @pytest.mark.parametrize("relations", SUBSETS, ids="+".join)
-def test_a_relation_switched_off_takes_its_edges_and_no_others(relations):
+def test_a_relation_that_is_left_out_removes_its_edges_only(relations):
     full, graph = wavelength_graph(GRID), wavelength_graph(GRID, relations)
     assert graph.relations == relations
     assert all(edges(graph, relation) == edges(full, relation) for relation in relations)
@@ -41,11 +46,11 @@ def test_neighbours_are_one_or_two_airs_bins_apart():
     assert pairs == {(i, j) for i in range(1, 283) for j in range(1, 283) if abs(i - j) in (1, 2)}
 
 
-def test_white_ties_fgs1_to_every_airs_bin():
+def test_white_connects_fgs1_to_every_airs_bin():
     assert set(edges(wavelength_graph(GRID), "white")) == {pair for i in range(1, 283) for pair in ((0, i), (i, 0))}
 
 
-def test_molecule_joins_bins_of_one_molecule_only():
+def test_molecule_connects_bins_of_one_molecule_only():
     graph = wavelength_graph(GRID)
     groups = [
         {node for window in windows for node in band_nodes(graph.wavelength, *window)} for windows in BANDS.values()
@@ -53,7 +58,7 @@ def test_molecule_joins_bins_of_one_molecule_only():
     assert all(any({i, j} <= group for group in groups) for i, j in edges(graph, "molecule"))
 
 
-def test_molecule_joins_the_two_bands_of_methane():
+def test_molecule_connects_the_two_bands_of_methane():
     graph = wavelength_graph(GRID)
     first, second = (set(band_nodes(graph.wavelength, *window)) for window in BANDS["CH4"])
     joined = {i for i, j in edges(graph, "molecule") if i in first and j in second}
@@ -61,22 +66,22 @@ def test_molecule_joins_the_two_bands_of_methane():
 
 
 @pytest.mark.parametrize("relation", ["neighbour", "molecule", "region"])
-def test_degree_stays_small(relation):
+def test_the_degree_is_at_most_twelve(relation):
     targets = torch.tensor(edges(wavelength_graph(GRID), relation))[:, 1]
     assert torch.bincount(targets).max() <= 12
 
 
-def test_region_joins_bins_of_one_eighth_of_the_detector():
+def test_region_connects_bins_of_one_eighth_of_the_detector():
     source, target = torch.tensor(edges(wavelength_graph(GRID), "region")).T
     links = coo_array((np.ones(len(source)), (source, target)), shape=(283, 283))
     count, region = connected_components(links)
-    assert count == 1 + 8  # FGS1 is alone
+    assert count == 1 + 8  # FGS1 has no region
     assert (np.diff(region) >= 0).all()
     assert set(np.bincount(region)[1:]) == {35, 36}
 
 
 @pytest.mark.parametrize("size", range(1, 40))
-def test_spread_pairs_stay_in_the_group_and_leave_neighbours_alone(size):
+def test_spread_pairs_lie_within_the_group_at_least_three_apart(size):
     pairs = spread_pairs(list(range(size)))
     assert all(i >= 0 and j < size and j - i >= 3 for i, j in pairs)
 
@@ -92,6 +97,6 @@ def test_spread_pairs_stay_in_the_group_and_leave_neighbours_alone(size):
         (GRID, ("white", "white"), "different names"),
     ],
 )
-def test_wrong_arguments_are_refused(wavelength, relations, message):
+def test_invalid_arguments_raise_errors(wavelength, relations, message):
     with pytest.raises(ValueError, match=message):
         wavelength_graph(wavelength, relations)

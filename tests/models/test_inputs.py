@@ -1,3 +1,5 @@
+"""Inputs: selection, stacking, padding, consistency of shapes."""
+
 import dataclasses
 
 import pytest
@@ -27,13 +29,13 @@ def same(first, second):
 
 
 @pytest.mark.parametrize("index", [1, slice(1, 2), torch.tensor([1]), torch.tensor([False, True, False])])
-def test_one_planet_keeps_its_axis_however_it_is_chosen(index):
+def test_the_planet_axis_is_kept_for_every_kind_of_index(index):
     inputs = make_inputs(3, 6)
     assert len(inputs[index]) == 1
     assert same(inputs[index], inputs[1:2])
 
 
-def test_stack_undoes_taking_planets_apart():
+def test_stack_inverts_the_selection_of_planets():
     inputs = make_inputs(3, 6)
     assert same(Inputs.stack([inputs[i] for i in range(3)]), inputs)
 
@@ -48,7 +50,7 @@ def test_stack_pads_time_to_the_longest_and_masks_the_padding():
     assert same(stacked[1], long)
 
 
-def test_stack_refuses_nothing():
+def test_stack_of_no_planets_raises_an_error():
     with pytest.raises(ValueError, match="at least one"):
         Inputs.stack([])
 
@@ -58,11 +60,11 @@ def test_to_moves_every_field():
     assert all(getattr(moved, field.name).device.type == "meta" for field in dataclasses.fields(Inputs))
 
 
-def test_fields_that_disagree_are_refused_by_name():
+def test_inconsistent_fields_raise_errors_that_name_them():
     inputs = make_inputs(2, 3)
-    with pytest.raises(ValueError, match=r"sigma has 4 along wavelength"):
+    with pytest.raises(ValueError, match=r"sigma: expected 5 along wavelength as in other fields, found 4"):
         dataclasses.replace(inputs, sigma=inputs.sigma[:, :4])
-    with pytest.raises(ValueError, match="star has shape"):
+    with pytest.raises(ValueError, match="star: expected the axes"):
         dataclasses.replace(inputs, star=inputs.star[0])
-    with pytest.raises(ValueError, match=r"fgs1_mask is torch\.float32"):
+    with pytest.raises(ValueError, match=r"fgs1_mask: expected bool.*torch\.float32"):
         dataclasses.replace(inputs, fgs1_mask=inputs.fgs1_mask.float())

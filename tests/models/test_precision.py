@@ -1,4 +1,4 @@
-"""ariel_lib.models.precision: bfloat16 only where a GPU has it, and there the network's answer stays near that of float32."""
+"""Mixed precision: bfloat16 only on GPUs that support it; predictions then agree approximately with float32."""
 
 from functools import partial
 
@@ -16,7 +16,7 @@ PLANETS, NODES = 4, 20
 
 @pytest.fixture
 def network():
-    """A small V50 whose heads are no longer zero."""
+    """A small V50 with non-zero heads."""
     grid = [0.7, *torch.linspace(1.95, 3.9, NODES - 1).tolist()]
     network = V50(channels=3, node_features=4, star_features=5, wavelength=grid, d_model=8, d_state=4, headdim=8, hidden=8)
     for head in (network.decoder.delta, network.decoder.log_scale):
@@ -32,7 +32,7 @@ def inputs():
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_without_a_gpu_nothing_changes(network, inputs, precision):
+def test_the_precision_has_no_effect_without_a_gpu(network, inputs, precision):
     with mixed_precision(precision, CPU):
         found = network(inputs)
     assert torch.equal(found.mean, network(inputs).mean) and torch.equal(found.sigma, network(inputs).sigma)
@@ -42,13 +42,13 @@ def test_without_a_gpu_nothing_changes(network, inputs, precision):
     "precision, capability, wanted",
     [("bfloat16", (8, 0), True), ("bfloat16", (9, 0), True), ("bfloat16", (7, 5), False), ("float32", (8, 0), False)],
 )
-def test_a_gpu_that_has_bfloat16_uses_it_when_asked(monkeypatch, precision, capability, wanted):
+def test_bfloat16_is_used_where_requested_and_supported(monkeypatch, precision, capability, wanted):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     monkeypatch.setattr(torch, "autocast", lambda *arguments, enabled: (*arguments, enabled))
     assert mixed_precision(precision, CUDA) == ("cuda", torch.bfloat16, wanted)
 
 
-def test_in_bfloat16_the_answer_is_float32_and_near_and_gradients_flow(network, inputs):
+def test_with_bfloat16_predictions_and_gradients_are_float32_and_predictions_agree_approximately(network, inputs):
     plain = network(inputs)
     with torch.autocast("cpu", torch.bfloat16):
         mixed = network(inputs)
@@ -60,6 +60,6 @@ def test_in_bfloat16_the_answer_is_float32_and_near_and_gradients_flow(network, 
     assert gradients and all(g.dtype == torch.float32 and torch.isfinite(g).all() for g in gradients)
 
 
-def test_another_precision_is_refused():
+def test_an_unknown_precision_raises_a_config_error():
     with pytest.raises(ConfigError, match=r"training\.precision"):
         load_config(None, ["training.precision=float16"])

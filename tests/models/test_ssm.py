@@ -1,3 +1,5 @@
+"""State-space encoder: scans agree with the recurrence, causality, masks, binning, kernel of mamba-ssm."""
+
 import importlib.util
 import math
 import os
@@ -35,12 +37,12 @@ def relative_error(found, expected):
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("length", [1, 2, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK, 100])
-def test_scan_chunked_is_the_recurrence_and_so_are_its_gradients(length, dtype):
+def test_scan_chunked_and_its_gradients_equal_those_of_the_recurrence(length, dtype):
     arguments = system(length, dtype)
     expected = scan_sequential(*arguments)
     found = scan_chunked(*arguments, chunk=CHUNK)
     cotangent = torch.cos(torch.arange(found.numel(), dtype=dtype)).view_as(found)
-    # With one step there is no decay yet, so A has no gradient at all.
+    # With a single step there is no decay, hence no gradient with respect to A.
     inputs = arguments if length > 1 else [v for i, v in enumerate(arguments) if i != 2]
     assert relative_error(found, expected) < TOLERANCE[dtype]
     for a, b in zip(
@@ -49,7 +51,7 @@ def test_scan_chunked_is_the_recurrence_and_so_are_its_gradients(length, dtype):
         assert relative_error(a, b) < TOLERANCE[dtype]
 
 
-def test_scan_chunked_stays_exact_where_steps_differ_by_orders_of_magnitude():
+def test_scan_chunked_is_accurate_for_steps_that_differ_by_orders_of_magnitude():
     arguments = system(500, torch.float32, step_spread=20.0)
     reference = scan_sequential(*(v.double() for v in arguments))
     assert relative_error(scan_chunked(*arguments), reference) < 1e-6
@@ -74,7 +76,7 @@ def test_scan_leaves_its_inputs_unchanged(scan):
 
 
 class CountedElements(TorchDispatchMode):
-    """Adds up the elements of every tensor that is made while it is active."""
+    """Counts the elements of all tensors created while it is active."""
 
     total = 0
 
@@ -85,7 +87,7 @@ class CountedElements(TorchDispatchMode):
         return result
 
 
-def test_backward_pass_of_scan_chunked_writes_in_proportion_to_length():
+def test_the_cost_of_the_backward_pass_is_linear_in_length():
     def elements(length):
         y = scan_chunked(*system(length, torch.float32), chunk=4).sum()
         with CountedElements() as counted:
@@ -122,7 +124,7 @@ def test_mamba2_is_causal():
     assert not torch.allclose(before[:, 30:], after[:, 30:], atol=1e-6)
 
 
-def test_mamba2_refuses_heads_that_do_not_fill_it():
+def test_mamba2_raises_for_a_headdim_that_does_not_divide_the_width():
     with pytest.raises(ValueError, match="headdim"):
         Mamba2(8, 4, headdim=5)
 
@@ -139,13 +141,13 @@ def encoder(request):
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 64, 65, 201])
-def test_encoder_takes_any_number_of_steps(encoder, length):
+def test_the_encoder_accepts_any_number_of_steps(encoder, length):
     values, mask = light_curves(2, length)
     assert encoder(values, mask).shape == (2, 6)
 
 
 @pytest.mark.parametrize("padding", [1, 3, 64, 200])
-def test_encoder_does_not_see_padding_at_the_end(encoder, padding):
+def test_padding_at_the_end_has_no_effect(encoder, padding):
     values, mask = light_curves(2, 130)
     longer = F.pad(values, (0, 0, 0, padding), value=1e3)
     assert torch.allclose(
@@ -154,18 +156,18 @@ def test_encoder_does_not_see_padding_at_the_end(encoder, padding):
 
 
 @pytest.mark.parametrize("value", [0.0, 1e6, math.nan, math.inf])
-def test_encoder_does_not_see_the_value_of_a_masked_sample(encoder, value):
+def test_the_value_of_a_masked_sample_has_no_effect(encoder, value):
     values, mask = light_curves(2, 90)
     assert torch.equal(encoder(values.masked_fill(mask[..., None], value), mask), encoder(values, mask))
 
 
-def test_encoder_treats_planets_one_by_one(encoder):
+def test_planets_are_encoded_independently(encoder):
     values, mask = light_curves(3, 70)
     alone = torch.cat([encoder(values[i : i + 1], mask[i : i + 1]) for i in range(3)])
     assert torch.allclose(encoder(values, mask), alone, rtol=1e-5, atol=1e-6)
 
 
-def test_encoder_gives_a_planet_without_samples_a_finite_embedding_and_gradient(encoder):
+def test_a_planet_without_samples_has_a_finite_embedding_and_gradient(encoder):
     values, mask = light_curves(2, 20)
     mask[0] = True
     embedding = encoder(values, mask)
@@ -174,7 +176,7 @@ def test_encoder_gives_a_planet_without_samples_a_finite_embedding_and_gradient(
     assert all(parameter.grad.isfinite().all() for parameter in encoder.parameters())
 
 
-def test_encoder_has_the_same_weights_whatever_the_bin_width():
+def test_the_shapes_of_the_weights_do_not_depend_on_the_bin_width():
     shapes = [
         {name: value.shape for name, value in FGS1Encoder(3, 8, 1, 4, 6, 8, bin_width=width).state_dict().items()}
         for width in (1, 10)
@@ -190,14 +192,14 @@ def test_bin_time_is_the_mean_of_usable_samples():
     assert binned[0, :3, 0].tolist() == [1.5, 3.0, 5.0]
 
 
-def test_bin_time_of_width_one_changes_nothing_usable():
+def test_bin_time_of_width_one_keeps_usable_samples():
     values, mask = light_curves(2, 9)
     binned, binned_mask = bin_time(values, mask, 1)
     assert torch.equal(binned[~mask], values[~mask])
     assert torch.equal(binned_mask, mask)
 
 
-def test_recomputing_the_blocks_changes_no_gradient():
+def test_gradient_checkpointing_does_not_change_the_gradients():
     torch.manual_seed(0)
     encoder = ssm.FGS1Encoder(2, 16, 2, 4, 8, headdim=16).train()
     light_curve, mask = torch.randn(2, 30, 2), torch.rand(2, 30) < 0.1
@@ -218,7 +220,7 @@ def test_pool_time_is_mean_and_maximum_of_usable_steps():
 
 @pytest.mark.slow
 def test_triton_kernel_under_its_interpreter_equals_scan_chunked(tmp_path):
-    """The kernel's own source, run on a CPU. It needs triton, einops and mamba-ssm."""
+    """The kernel's source under Triton's interpreter on a CPU. Needs triton, einops and mamba-ssm."""
     pytest.importorskip("triton")
     pytest.importorskip("einops")
     if importlib.util.find_spec("mamba_ssm") is None:

@@ -1,3 +1,5 @@
+"""V50: the untrained network returns the initial estimate; gradients, bounds, independence of planets, seeds."""
+
 import json
 
 import pytest
@@ -38,14 +40,14 @@ def perturb_heads(model):
 
 @pytest.mark.parametrize("operator", sorted(OPERATORS))
 @pytest.mark.parametrize("length", [1, 50])
-def test_at_initialisation_the_answer_is_the_physical_posterior(operator, length):
+def test_an_untrained_network_returns_the_initial_estimate(operator, length):
     inputs = make_inputs(length=length)
     prediction = V50(**SIZES, **SMALL, operator=operator)(inputs)
     assert torch.equal(prediction.mean, inputs.mean)
     assert torch.equal(prediction.sigma, inputs.sigma)
 
 
-def test_default_sizes_are_the_physical_posterior_too():
+def test_an_untrained_network_of_default_sizes_returns_the_initial_estimate():
     inputs = make_inputs()
     assert torch.equal(V50(**SIZES)(inputs).mean, inputs.mean)
 
@@ -57,19 +59,19 @@ def test_gradient_flows_to_every_parameter(operator):
     prediction = model(inputs)
     z = (prediction.mean - inputs.mean) / inputs.sigma
     (z.square() + prediction.sigma.log() ** 2).sum().backward()
-    silent = [name for name, parameter in model.named_parameters() if not parameter.grad.any()]
-    assert silent == []
+    without_gradient = [name for name, parameter in model.named_parameters() if not parameter.grad.any()]
+    assert without_gradient == []
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
-def test_sigma_is_positive_and_within_two_e_folds_of_the_posterior():
+def test_sigma_is_within_two_e_folds_of_the_initial_estimate():
     model, inputs = V50(**SIZES, **SMALL), make_inputs()
     nn.init.normal_(model.decoder.log_scale.weight, std=1e3, generator=torch.Generator().manual_seed(1))
     ratio = (model(inputs).sigma / inputs.sigma).log()
     assert (ratio.abs() <= 2 + 1e-5).all()
 
 
-def test_correction_scales_with_the_posterior_sigma():
+def test_the_correction_is_proportional_to_the_initial_sigma():
     model, inputs = perturb_heads(V50(**SIZES, **SMALL)), make_inputs()
     doubled = Inputs(inputs.fgs1, inputs.fgs1_mask, inputs.mean, 2 * inputs.sigma, inputs.nodes, inputs.star)
     one, two = model(inputs), model(doubled)
@@ -77,7 +79,7 @@ def test_correction_scales_with_the_posterior_sigma():
     assert torch.allclose(two.sigma, 2 * one.sigma)
 
 
-def test_planets_are_predicted_one_by_one_and_padding_is_not_seen():
+def test_planets_are_independent_and_padding_has_no_effect():
     model = perturb_heads(V50(**SIZES, **SMALL))
     planets = [make_inputs(1, length, seed=length) for length in (20, 90)]
     together, alone = model(Inputs.stack(planets)), [model(planet) for planet in planets]
@@ -93,7 +95,7 @@ def test_relations_can_be_switched_off(relations):
     assert model(make_inputs()).mean.isfinite().all()
 
 
-def test_a_seed_determines_the_weights_and_leaves_the_global_generator_alone():
+def test_the_seed_determines_the_weights_and_the_global_generator_is_unchanged():
     torch.manual_seed(5)
     state = torch.get_rng_state()
     first = V50(**SIZES, **SMALL, seed=1)
@@ -109,7 +111,7 @@ def test_prediction_is_repeatable():
     assert torch.equal(model(inputs).mean, model(inputs).mean)
 
 
-def test_hyperparameters_rebuild_the_network_through_json():
+def test_the_network_is_rebuilt_from_its_hyperparameters_in_json():
     model = V50(**SIZES, **SMALL, operator="gatv2", relations=("white",), bin_width=3, seed=4)
     rebuilt = V50(**json.loads(json.dumps(model.hyperparameters)))
     assert rebuilt.hyperparameters == model.hyperparameters
@@ -117,12 +119,12 @@ def test_hyperparameters_rebuild_the_network_through_json():
     assert torch.equal(rebuilt(make_inputs()).mean, model(make_inputs()).mean)
 
 
-def test_another_number_of_wavelengths_is_refused():
-    with pytest.raises(ValueError, match="49 wavelengths"):
+def test_another_number_of_wavelengths_raises_an_error():
+    with pytest.raises(ValueError, match="expected the 9 wavelengths of the network, found 49"):
         V50(**(SIZES | {"wavelength": GRID[:9]}), **SMALL)(make_inputs())
 
 
-def test_wavelength_position_tells_every_bin_apart():
+def test_wavelength_positions_of_all_bins_are_distinct():
     grid = torch.tensor([0.7, *torch.linspace(1.95, 3.9, 282).tolist()])
     position = wavelength_position(grid)
     distance = torch.cdist(position, position).fill_diagonal_(float("inf"))

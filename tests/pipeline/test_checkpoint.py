@@ -107,7 +107,7 @@ def test_a_held_out_planet_meets_the_member_that_has_not_seen_it_and_no_label_of
         for planet in planets:
             alone = found[planet]
             assert list(alone.network.members) == [member] and alone.held_out == (planets,)
-            for name in ("prior", "library"):
+            for name in ("prior", "initial_prior"):
                 others = known.without(planets)
                 fit = fit_prior if name == "prior" else fit_spectral_library
                 scale = () if name == "prior" else (others.scale,)
@@ -116,7 +116,7 @@ def test_a_held_out_planet_meets_the_member_that_has_not_seen_it_and_no_label_of
                 assert_same(getattr(alone, name), getattr(changed, name))
                 stranger = checkpoint.as_held_out(with_other_label(known, "p15"))[planet]
                 assert not np.array_equal(getattr(alone, name).covariance, getattr(stranger, name).covariance)
-            for field in set(f.name for f in fields(Checkpoint)) - {"network", "prior", "library", "held_out"}:
+            for field in set(f.name for f in fields(Checkpoint)) - {"network", "prior", "initial_prior", "held_out"}:
                 assert getattr(alone, field) is getattr(checkpoint, field)
 
 
@@ -124,7 +124,7 @@ def test_a_held_out_planet_meets_the_member_that_has_not_seen_it_and_no_label_of
 def test_without_the_scale_height_no_library_has_one(make_checkpoint, scale_height):
     checkpoint, known = make_checkpoint(settings={"scale_height": scale_height})
     for alone in checkpoint.as_held_out(known).values():
-        assert np.isfinite(alone.library.log_scale).all() == scale_height
+        assert np.isfinite(alone.initial_prior.log_scale).all() == scale_height
 
 
 def make_estimate(n, rng):

@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ariel_lib.errors import ArchiveError
 from ariel_lib.io.layout import Star
 from ariel_lib.io.light_curves import LightCurve, LightCurves, save_light_curves
+from ariel_lib.io.storage import StorageError
 from ariel_lib.pipeline import planet_fits
-from ariel_lib.pipeline.planet_fits import PlanetFit, PlanetFits, Task, estimate_task
+from ariel_lib.pipeline.planet_fits import PlanetFit, PlanetFits, Task, fit_task
 from ariel_lib.transit.estimate import estimate_depths
 from ariel_lib.transit.result import load_estimate
 
@@ -43,7 +45,7 @@ def same(first, second):
 
 
 def test_the_estimate_of_all_visits_is_kept(task):
-    assert estimate_task(task) is None
+    fit_task(task)
     kept = load_estimate(task.kept)
     both = estimate_depths([observe(0), observe(1)], STAR, np.array(WAVELENGTH))
     np.testing.assert_allclose(kept.depth, both.depth, rtol=1e-9)
@@ -51,7 +53,7 @@ def test_the_estimate_of_all_visits_is_kept(task):
 
 
 def test_what_is_kept_is_not_fitted_again_until_something_it_was_made_from_changes(task, monkeypatch):
-    estimate_task(task)
+    fit_task(task)
     fitted = []
 
     def count(visits, star, wavelength):
@@ -59,42 +61,47 @@ def test_what_is_kept_is_not_fitted_again_until_something_it_was_made_from_chang
         return estimate_depths(visits, star, wavelength)
 
     monkeypatch.setattr(planet_fits, "estimate_depths", count)
-    assert estimate_task(task) is None and fitted == []
+    fit_task(task)
+    assert fitted == []
     for changed in (replace(task, star=replace(STAR, sma=9.3)), replace(task, star=None), replace(task, wavelength=(0.7, 2.0, 2.8, 3.7))):
         fitted.clear()
-        assert estimate_task(changed) is None and fitted == [changed.star]
+        fit_task(changed)
+        assert fitted == [changed.star]
     save_light_curves(task.paths[1], observe(1, provenance={"config": "another"}))
     fitted.clear()
-    assert estimate_task(changed) is None and len(fitted) == 1
+    fit_task(changed)
+    assert len(fitted) == 1
 
 
 def test_a_damaged_visit_costs_that_visit_alone(task):
     whole = task.paths[0].read_bytes()
     task.paths[0].write_bytes(whole[:-50])
-    assert estimate_task(task) is None
+    fit_task(task)
     assert {curve.visit for curve in load_estimate(task.kept).white} == {1}
     task.paths[0].write_bytes(whole)
-    assert estimate_task(task) is None
+    fit_task(task)
     assert {curve.visit for curve in load_estimate(task.kept).white} == {0, 1}
 
 
 def test_a_planet_whose_files_are_all_damaged_has_the_reason_of_each(task):
     for path in task.paths:
         path.write_bytes(path.read_bytes()[:-50])
-    reason = estimate_task(task)
-    assert all(f"{path.name}: expected a safetensors file, found a damaged one" in reason for path in task.paths)
+    with pytest.raises(StorageError) as refused:
+        fit_task(task)
+    assert all(f"{path.name}: expected a safetensors file, found a damaged one" in str(refused.value) for path in task.paths)
     assert not task.kept.exists()
 
 
 def test_a_planet_without_usable_light_has_a_reason_and_no_estimate(task):
     for visit, path in enumerate(task.paths):
         save_light_curves(path, observe(visit, masked=True))
-    assert "usable samples" in estimate_task(task)
+    with pytest.raises(ArchiveError, match="usable samples"):
+        fit_task(task)
     assert not task.kept.exists()
 
 
 def test_conditioning_changes_every_estimate_and_nothing_else(task):
-    estimate_task(task)
+    fit_task(task)
     estimate = load_estimate(task.kept)
     fits = PlanetFits({name: PlanetFit(estimate, STAR, task.paths) for name in "ab"}, {"c": "why"}, {"a": "note"})
 

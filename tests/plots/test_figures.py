@@ -1,3 +1,5 @@
+"""Figures: reproducible bytes, the values drawn, no pyplot."""
+
 import subprocess
 import sys
 
@@ -46,7 +48,7 @@ def test_figures_draw_one_planet_with_one_airs_wavelength():
         assert len(figures.render_png(figure, dpi=40)) > 1000
 
 
-def test_figures_leave_pyplot_unloaded():
+def test_figures_do_not_import_pyplot():
     code = (
         "import sys, numpy as np; from ariel_lib.plots import figures as f;"
         "f.render_png(f.draw_spectra(['1'], np.ones((1, 3)), np.ones((1, 3))));"
@@ -64,13 +66,13 @@ def test_draw_spectra_shows_airs_in_its_unit_and_fgs1_apart(unit, scale):
     assert fgs1.get_lines()[0].get_ydata() == pytest.approx(scale * mean[0, :1])
 
 
-def test_draw_spectra_takes_any_planet_id_as_plain_text():
+def test_draw_spectra_shows_any_planet_id_as_plain_text():
     _, mean, sigma = make_case(planets=1)
     figure = figures.draw_spectra(["$\\frac{<b>"], mean, sigma)
     assert figures.render_png(figure, dpi=40)
 
 
-def test_draw_history_shows_every_epoch_and_the_posterior_s_score():
+def test_draw_history_shows_every_epoch_and_the_score_before_training():
     history = [{"epoch": 0, "loss": None, "score": 0.5}, {"epoch": 1, "loss": -1.0, "score": 0.4}, {"epoch": 2, "loss": -2.0, "score": 0.6}]
     scores, losses = figures.draw_history(history).axes
     assert scores.get_lines()[0].get_ydata() == pytest.approx([0.5, 0.4, 0.6])

@@ -1,11 +1,22 @@
 """ariel_lib.provenance.record: a run says what it was made of, and one changed byte is found."""
 
 import json
+import subprocess
+from pathlib import Path
 
 import pytest
 
 from ariel_lib.io.storage import StorageError
-from ariel_lib.provenance.record import LOG, SUMMARY, TIMES, fingerprint, read_seconds, record_run, verify_run
+from ariel_lib.provenance.record import (
+    LOG,
+    SUMMARY,
+    TIMES,
+    fingerprint,
+    git_state,
+    read_seconds,
+    record_run,
+    verify_run,
+)
 
 
 def make_run(folder, seed=3):
@@ -25,6 +36,12 @@ def test_two_runs_of_one_seed_differ_in_times_only(tmp_path):
     assert first == second
     assert {"git", "config_hash", "seed", "versions", "hardware", "inputs", "artifacts", "metrics"} <= set(first)
     assert json.loads(make_run(tmp_path / "c" / "out", seed=4).read_bytes())["seed"] == 4
+
+
+@pytest.mark.skipif(not (Path(__file__).parents[2] / ".git").exists(), reason="no checkout")
+def test_the_commit_is_that_of_the_checkout_of_this_library():
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    assert git_state()["sha"] == subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 @pytest.mark.parametrize("at", [0, 57, 99])

@@ -1,4 +1,4 @@
-"""One folder and one server for each file of tests; what they are is in site.py, which skips where the extra is missing."""
+"""One folder and one server for each file of tests, made by site.py, which skips where the extra [gui] is missing."""
 
 import pytest
 
@@ -15,5 +15,5 @@ def folder(tmp_path_factory):
 def site(folder):
     from .site import served
 
-    with served(folder[0]) as asker:
-        yield asker
+    with served(folder[0]) as client:
+        yield client

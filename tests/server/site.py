@@ -1,4 +1,4 @@
-"""A folder as the command line leaves it, and a server on it, asked over a socket."""
+"""A folder as the commands leave it, written by the library's own writers, and a server on it, asked over a socket."""
 
 import http.client
 import json
@@ -9,50 +9,78 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("fastapi", reason="needs the extra [gui]")
 pytest.importorskip("uvicorn", reason="needs the extra [gui]")
 
-from ariel_lib.io.layout import light_curves_path
+from ariel_lib.commands import run_check
+from ariel_lib.diagnostics.attribution import explain
+from ariel_lib.execution.time_budget import Budget
+from ariel_lib.io.dataset import Dataset
+from ariel_lib.io.layout import Spectra, Star, light_curves_path
 from ariel_lib.io.light_curves import LightCurve, LightCurves, save_light_curves
 from ariel_lib.io.storage import save_arrays
-from ariel_lib.io.submission import write_submission
+from ariel_lib.io.writer import write_spectra, write_stars, write_wavelengths
+from ariel_lib.models.decoder import EXPERTS
+from ariel_lib.models.inputs import Inputs
+from ariel_lib.models.v50 import V50
+from ariel_lib.prediction import predict
+from ariel_lib.prediction.submission_file import SubmissionFile
 from ariel_lib.provenance.record import record_run
-from ariel_lib.transit.result import DepthEstimate, WhiteCurve, save_estimate
+from ariel_lib.transit.result import DepthEstimate, Flag, WhiteCurve, save_estimate
 
 PLANETS = ("1103775", "42", "<img src=x onerror=alert(1)>")
-WIDTH, STEPS, EDGES = 7, 1200, 4
+WIDTH, STEPS = 25, 1200
+WAVELENGTH = np.array([0.7, *np.linspace(1.95, 3.9, WIDTH - 1)])
+SPIKE = 3  # wavelength index at which the spectrum of planet 42 breaks a rule
 
 
 def make_run(root):
     """A data set, a submission and what predict, diagnose and check leave; returns the submission's arrays."""
-    rng, data, folder = np.random.default_rng(3), root / "data", root / "v50"
+    rng, data = np.random.default_rng(3), root / "data"
     data.mkdir(parents=True)
+    write_wavelengths(data, WAVELENGTH)
+    truth = 0.01 + 1e-6 * rng.random((2, WIDTH))
+    write_spectra(data / "test.csv", Spectra(PLANETS[:2], truth))
+    write_stars(data, "test", [Star(PLANETS[0], Rs=1.1, Ms=1.0, Ts=5800.0, Mp=0.5, e=0.0, P=4.0, sma=9.0, i=88.0)])
+    write_light_curves(rng, light_curves_path(data / "lightcurves", "test", PLANETS[0], 0))
+    answers = write_submission(rng, root / "v50", data)
+    arrays = write_explanation(rng, root / "diagnostics", root / "v50" / "submission.csv")
+    dataset = Dataset(data, light_curves=root / "none")
+    run_check(dataset, submission=root / "v50" / "submission.csv", outdir=root / "check")
+    (root / "ablation").mkdir()
+    (root / "ablation" / "leaderboard.csv").write_text('rank,composite,point\n1,0.9,"a=1 b=[1, 2]"\n2,0.1,c=2\n')
+    return {"truth": truth, "answers": answers, "arrays": arrays}
+
+
+def write_submission(rng, folder, data):
+    """As `predict` does, for two planets of three; returns the answers of the two."""
     folder.mkdir()
-    head = ",".join(f"wl_{n + 1}" for n in range(WIDTH))
-    wavelength = [0.7, *np.linspace(1.95, 3.9, WIDTH - 1).tolist()]
-    (data / "wavelengths.csv").write_text(head + "\n" + ",".join(map(repr, wavelength)) + "\n")
-    mean, sigma, truth = 0.01 + 1e-3 * rng.random((3, WIDTH)), 1e-4 * (1 + rng.random((3, WIDTH))), 0.01 + 1e-3 * rng.random((2, WIDTH))
-    rows = [",".join([planet, *map(repr, row)]) for planet, row in zip(PLANETS, truth.tolist())]
-    (data / "test.csv").write_text(f"planet_id,{head}\n" + "\n".join(rows) + "\n")
-    (data / "test_star_info.csv").write_text("planet_id,Rs,Ts\n1103775,1.1,5800\n")
-    submission = folder / "submission.csv"
+    flags = {PLANETS[0]: (), PLANETS[1]: (Flag.RED_NOISE,)}
+    drawn = {planet: 0.01 + 1e-6 * rng.random((4, WIDTH)) for planet in flags}
+    drawn[PLANETS[1]][0, SPIKE] += 1e-3
+    sigmas = {planet: 1e-5 * (1 + rng.random((4, WIDTH))) for planet in flags}
+    answers = {
+        planet: predict.Answer(*(x for pair in zip(drawn[planet], sigmas[planet]) for x in pair), flags[planet]) for planet in flags
+    }
     with record_run("predict", folder) as run:
-        write_submission(submission, PLANETS, mean, sigma, fallback_mean=mean[0], fallback_sigma=0.01)
-        kept = {name: rng.random((2, WIDTH)) for name in ("initial_mean", "initial_sigma", "depth", "depth_sigma")}
-        save_arrays(submission.with_suffix(".safetensors"), kept, {"planet_ids": json.dumps(PLANETS[:2])})
-        facts = {"flags": {PLANETS[1]: ["red_noise"]}, "fallbacks": {PLANETS[2]: "no light"}, "notes": {}}
-        record = {"answered": 2, "source": {"data": str(data), "weights": "0"}, **facts}
-        submission.with_suffix(".json").write_text(json.dumps(record))
-        run.artifacts, run.inputs = [submission], {"data": data}
+        path, budget = folder / "submission.csv", Budget(None)
+        budget.skip("ensemble members", "one planet was left to one of two networks")
+        file = SubmissionFile(path, PLANETS, (np.full(WIDTH, 0.01), np.full(WIDTH, 0.01)), {"data": str(data), "weights": "0"})
+        assert predict._write(file, predict.Answers(answers, {PLANETS[2]: "no light"}), budget, print)
+        run.artifacts, run.inputs = [path, path.with_suffix(".json")], {"data": data}
         run.metrics, run.settings = {"planets": 3, "v50": {"score": 0.5}}, {"split": "test"}
-    white = WhiteCurve("FGS1", 0, *rng.random((4, STEPS)), 1e-4, 1e5, 3.7, 2.5, 1.01, 0.0, 0.1)
-    blank = np.zeros((0, 0))
+    white = WhiteCurve("FGS1", 0, *rng.random((4, STEPS)), 1e-4, 1e5, 3.7, 2.5, 1.01, 0.02, 0.1)
     estimate = DepthEstimate(
-        PLANETS[0], mean[0], np.eye(WIDTH), *np.ones((3, WIDTH)), np.zeros(8), np.zeros(0), blank, np.zeros((WIDTH, 0)),
-        np.zeros(0, int), (white,), (),
+        PLANETS[0], drawn[PLANETS[0]][3], np.eye(WIDTH), *np.ones((3, WIDTH)), np.zeros(8), np.zeros(0), np.zeros((0, 0)),
+        np.zeros((WIDTH, 0)), np.zeros(0, int), (white,), (),
     )  # fmt: skip
     save_estimate(folder / "estimates" / "test" / f"{PLANETS[0]}.safetensors", estimate, "source")
+    return answers
+
+
+def write_light_curves(rng, path):
     curves = {
         name: LightCurve(
             np.linspace(0, 7, STEPS), 1000 + rng.random(shape), np.ones(shape), np.ones(shape), np.zeros((STEPS, 2)), np.zeros(STEPS),
@@ -60,33 +88,36 @@ def make_run(root):
         )
         for name, shape in (("fgs1", (STEPS,)), ("airs", (STEPS, WIDTH - 1)))
     }  # fmt: skip
-    path = light_curves_path(data / "lightcurves", "test", PLANETS[0], 0)
     path.parent.mkdir(parents=True)
     save_light_curves(path, LightCurves(PLANETS[0], 0, **curves))
-    with record_run("diagnose", root / "diagnostics", manifest="manifest.json") as run:
-        (root / "diagnostics").mkdir()
-        arrays = {
-            "gates": rng.random((2, WIDTH, 3)), "shap": rng.random((1, 6, WIDTH)), "ig": rng.random((1, 6, WIDTH)),
-            "correction": rng.random((1, 6)), "ig_error": rng.random((1, 6)), "edge_share": rng.random((1, 2, EDGES)),
-            "edge_index": np.array([[0, 1, 2, 3], [1, 2, 3, 0]]), "edge_type": np.array([0, 1, 1, 1]),
-        }  # fmt: skip
-        words = {"planet_ids": PLANETS[:2], "experts": ["spectrum", "star", "fgs1"], "relations": ["white", "neighbour"]}
-        save_arrays(root / "diagnostics" / "explanation.safetensors", arrays, {k: json.dumps(v) for k, v in words.items()})
-        (root / "diagnostics" / "report.html").write_text("<script>alert(document.domain)</script>")
+
+
+def write_explanation(rng, folder, submission):
+    """As `diagnose dashboard` does, with an untrained network: two planets, attributions of the first."""
+    folder.mkdir()
+    network = V50(
+        channels=5, node_features=7, star_features=11, wavelength=WAVELENGTH.tolist(), hidden=8, gnn_layers=1, d_model=16, headdim=16,
+        depth=1, seed=1,
+    )  # fmt: skip
+    shapes = ((40, 5), (WIDTH, 7), (11,))
+    drawn = [[torch.tensor(rng.normal(size=(1, *shape)), dtype=torch.float32) for shape in shapes] for _ in PLANETS[:2]]
+    mean, sigma = torch.full((1, WIDTH), 0.01), torch.full((1, WIDTH), 1e-4)
+    inputs = [Inputs(fgs1, torch.zeros(1, 40, dtype=bool), mean, sigma, nodes, star) for fgs1, nodes, star in drawn]
+    with torch.no_grad():  # zero at initialisation: there would be nothing to explain
+        network.decoder.delta.weight.fill_(0.3)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # for so small a network, more are slower
+    arrays = explain(network, inputs, 1, 0)
+    torch.set_num_threads(threads)
+    with record_run("diagnose", folder, manifest="manifest.json") as run:
+        words = {"planet_ids": PLANETS[:2], "experts": EXPERTS, "relations": network.gnn.graph.relations}
+        save_arrays(folder / "explanation.safetensors", arrays, {name: json.dumps(value) for name, value in words.items()})
+        (folder / "report.html").write_text("<script>alert(document.domain)</script>")
         run.inputs, run.metrics = {"submission": submission}, {"score": 0.6}
-    with record_run("check", root / "check") as run:
-        (root / "check").mkdir()
-        lines = [{"planet": "42", "rule": "smoothness", "bin": 3, "wavelength": 2.3, "ppm": 55.0, "sigmas": 4.5}]
-        lines += [{"planet": "42", "violated": ["smoothness"], "molecules": {"H2O": 0.5}}]
-        lines += [{"planet": "1103775", "violated": [], "molecules": {"H2O": 0.5}}]
-        (root / "check" / "violations.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
-        run.inputs = {"submission": submission}
-    (root / "ablation").mkdir()
-    (root / "ablation" / "leaderboard.csv").write_text('rank,composite,point\n1,0.9,"a=1 b=[1, 2]"\n2,0.1,c=2\n')
-    return {"mean": mean, "sigma": sigma, "truth": truth, "kept": kept, "arrays": arrays}
+    return arrays | {"relations": list(network.gnn.graph.relations)}
 
 
-class Asker:
+class Client:
     """Asks the server at a port; raw says exactly these bytes."""
 
     def __init__(self, port):
@@ -130,7 +161,7 @@ def served(root, **how):
     while not server.started:
         time.sleep(0.01)
     try:
-        yield Asker(bound.getsockname()[1])
+        yield Client(bound.getsockname()[1])
     finally:
         server.should_exit = True
         thread.join(timeout=10)

@@ -1,15 +1,21 @@
-"""ariel_lib.server: what is answered is what lies on disk."""
+"""ariel_lib.server: what is answered is what the library's writers put on disk."""
 
 import json
 import os
+import shutil
 import time
 from urllib.parse import quote
 
 import numpy as np
+import pytest
 
-from ariel_lib.provenance.progress import RUNNING
+from .site import PLANETS, SPIKE, STEPS, WAVELENGTH, WIDTH, served
 
-from .site import EDGES, PLANETS, STEPS, served
+from ariel_lib.prediction.predict import EXTRAS  # isort: skip (site skips this file where the extra is missing)
+from ariel_lib.provenance.progress import RUNNING, publish_progress  # isort: skip
+from ariel_lib.server.planet import OTHER_ANSWERS  # isort: skip
+from ariel_lib.training import loop  # isort: skip
+from ariel_lib.training.run_state import RunState  # isort: skip
 
 
 def test_runs_are_found_by_their_manifests_sorted_and_filtered(site):
@@ -20,53 +26,77 @@ def test_runs_are_found_by_their_manifests_sorted_and_filtered(site):
     assert site.json("/api/runs?limit=1&offset=2&sort=command&order=asc")["runs"][0]["command"] == "predict"
 
 
-def test_a_run_is_told_and_two_are_compared(site):
-    told = site.json(f"/api/run?run={site.run()}")
-    assert told["metrics"] == {"planets": 3, "v50.score": 0.5} and told["settings"] == {"split": "test"}
-    assert told["artifacts"][0]["name"] == "submission.csv" and len(told["artifacts"][0]["sha256"]) == 64
+def test_one_run_and_two_side_by_side(site):
+    detail = site.json(f"/api/run?run={site.run()}")
+    assert detail["metrics"] == {"planets": 3, "v50.score": 0.5} and detail["settings"] == {"split": "test"}
+    assert detail["artifacts"][0]["name"] == "submission.csv" and len(detail["artifacts"][0]["sha256"]) == 64
+    assert detail["run"]["started"] and detail["run"]["seconds"] is not None and detail["inputs"]["data"] == "../data"
     both = site.json(f"/api/compare?a={site.run()}&b={site.run('diagnose')}")
     assert {"name": "score", "a": None, "b": 0.6} in both["metrics"] and both["settings"] == [{"name": "split", "a": "test", "b": None}]
 
 
 def test_planets_are_listed_with_their_figures(site, folder):
-    arrays = folder[1]
+    answer = folder[1]["answers"]["42"]
     found = site.json(f"/api/planets?run={site.run()}")
     by_name = {planet["planet"]: planet for planet in found["planets"]}
-    assert set(by_name) == set(PLANETS) and found["problems"] == []
-    error = 1e6 * np.abs(arrays["mean"][1] - arrays["truth"][1]).mean()
+    assert set(by_name) == set(PLANETS) and found["problems"] == [] and set(found["skipped"]) == {"ensemble members"}
+    error = 1e6 * np.abs(answer.mean - folder[1]["truth"][1]).mean()
     assert np.isclose(by_name["42"]["error_ppm"], error) and by_name[PLANETS[2]]["error_ppm"] is None
-    assert by_name["42"]["violations"] == 1 and by_name["42"]["flags"] == ["red_noise"] and not by_name[PLANETS[2]]["answered"]
-    assert np.isclose(by_name["42"]["depth_ppm"], 1e6 * arrays["mean"][1].mean())
+    assert by_name["42"]["violations"] > 0 and by_name["1103775"]["violations"] == 0
+    assert by_name["42"]["flags"] == ["red_noise"] and not by_name[PLANETS[2]]["answered"]
+    assert np.isclose(by_name["42"]["depth_ppm"], 1e6 * answer.mean.mean())
     assert [p["planet"] for p in site.json(f"/api/planets?run={site.run()}&q=red")["planets"]] == ["42"]
 
 
-def test_a_planet_is_told_to_the_last_bit(site, folder):
-    arrays = folder[1]
-    told = site.json(f"/api/planet?run={site.run()}&planet=1103775")
-    assert told["mean"] == arrays["mean"][0].tolist() and told["sigma"] == arrays["sigma"][0].tolist()
-    assert told["truth"] == arrays["truth"][0].tolist() and told["wavelength"][0] == 0.7
-    assert told["others"]["memory"] == [arrays["kept"][name][0].tolist() for name in ("initial_mean", "initial_sigma")]
-    assert told["gates"]["star"] == arrays["arrays"]["gates"][0, :, 1].tolist()
-    assert told["attributions"][5]["shap"] == arrays["arrays"]["shap"][0, 5].tolist()
-    share = arrays["arrays"]["edge_share"][0].mean(axis=0)
-    assert np.allclose(told["relations"]["neighbour"], [share[3], 0, share[1], share[2], 0, 0, 0]) and len(told["edges"]) == EDGES
-    assert told["fit"][0]["facts"]["chi2"] == 1.01 and len(told["fit"][0]["flux"]) == STEPS // 3
-    assert told["star"] == {"Rs": "1.1", "Ts": "5800"} and told["violated"] == [] and told["problems"] == []
+def test_a_planet_is_shown_to_the_last_bit(site, folder):
+    answer, arrays = folder[1]["answers"]["1103775"], folder[1]["arrays"]
+    detail = site.json(f"/api/planet?run={site.run()}&planet=1103775")
+    assert detail["problems"] == [] and detail["missing"] == {}
+    assert detail["mean"] == answer.mean.tolist() and detail["sigma"] == answer.sigma.tolist()
+    assert detail["truth"] == folder[1]["truth"][0].tolist() and detail["wavelength"] == WAVELENGTH.tolist()
+    assert detail["gates"]["star"] == arrays["gates"][0, :, 1].tolist()
+    assert detail["attributions"][5]["shap"] == arrays["shap"][0, 5].tolist()
+    assert detail["attributions"][2]["ig_error"] == arrays["ig_error"][0, 2]
+    share, kind = arrays["edge_share"][0].mean(axis=0), arrays["relations"].index("neighbour")
+    expected = [share[(arrays["edge_index"][1] == n) & (arrays["edge_type"] == kind)].sum() for n in range(WIDTH)]
+    assert np.allclose(detail["relation_shares"]["neighbour"], expected)
+    assert detail["edges"][0]["share"] == pytest.approx(share.max())
+    assert detail["star"]["Rs"] == "1.1" and detail["star"]["Ts"] == "5800.0" and detail["violated_rules"] == []
+
+
+def test_the_other_answers_have_the_fields_names(site, folder):
+    answer = folder[1]["answers"]["1103775"]
+    assert site.json(f"/api/planet?run={site.run()}&planet=1103775")["other_answers"] == {
+        "initial estimate": [answer.initial_mean.tolist(), answer.initial_sigma.tolist()],
+        "Gaussian posterior": [answer.gaussian_mean.tolist(), answer.gaussian_sigma.tolist()],
+        "transit fit": [answer.depth.tolist(), answer.depth_sigma.tolist()],
+    }
+    assert sorted(name for pair in OTHER_ANSWERS.values() for name in pair) == sorted(EXTRAS)
+
+
+def test_the_fit_is_shown_with_its_noise(site):
+    curve = site.json(f"/api/planet?run={site.run()}&planet=1103775")["fitted_curves"][0]
+    assert len(curve["flux"]) == len(curve["model"]) == STEPS // 3
+    numbers = {"sigma": 1e-4, "t0": 3.7, "duration": 2.5, "chi2": 1.01, "red_noise": 0.02, "red_noise_probability": 0.1}
+    assert curve["name"] == "FGS1, visit 0" and {name: curve[name] for name in numbers} == numbers
 
 
 def test_violations_and_reasons_are_the_planets_own(site):
-    told = site.json(f"/api/planet?run={site.run()}&planet=42")
-    assert told["violations"] == [{"rule": "smoothness", "bin": 3, "wavelength": 2.3, "ppm": 55.0, "sigmas": 4.5}]
-    assert told["flags"] == ["red_noise"] and "attributions" in told["missing"] and "transit fit" in told["missing"]
-    hostile = site.json(f"/api/planet?run={site.run()}&planet={quote(PLANETS[2])}")
-    assert hostile["note"] == "takes the training mean: no light" and "truth" in hostile["missing"]
+    detail = site.json(f"/api/planet?run={site.run()}&planet=42")
+    worst = max(detail["violations"], key=lambda found: abs(found["sigmas"]))
+    assert worst["bin"] == SPIKE + 1 and worst["wavelength"] == round(WAVELENGTH[SPIKE], 5) and worst["ppm"] > 100
+    assert {found["rule"] for found in detail["violations"]} == set(detail["violated_rules"]) and "H2O" in detail["molecule_shares"]
+    assert detail["flags"] == ["red_noise"] and "attributions" in detail["missing"] and "transit fit" in detail["missing"]
+    fallback = site.json(f"/api/planet?run={site.run()}&planet={quote(PLANETS[2])}")
+    assert fallback["note"].endswith("the mean of the training spectra is given instead: no light") and "truth" in fallback["missing"]
 
 
 def test_light_curves_are_means_over_equal_stretches(site):
     found = site.json(f"/api/light-curves?run={site.run()}&planet=1103775")
-    assert [segment["name"] for segment in found["segments"]] == ["FGS1, visit 0", "AIRS, visit 0"] and found["problems"] == []
-    assert len(found["segments"][1]["flux"]) == STEPS // 3 and abs(np.mean(found["segments"][1]["flux"]) - 1) < 1e-4
-    assert abs(found["segments"][0]["facts"]["masked"] - 0.1) < 0.05
+    assert [curve["name"] for curve in found["curves"]] == ["FGS1, visit 0", "AIRS, visit 0"] and found["problems"] == []
+    assert len(found["curves"][1]["flux"]) == STEPS // 3 and abs(np.mean(found["curves"][1]["flux"]) - 1) < 1e-4
+    assert abs(found["curves"][0]["masked_fraction"] - 0.1) < 0.05
+    assert abs(found["curves"][1]["electrons_per_sample"] / (1000.5 * (WIDTH - 1)) - 1) < 1e-3
 
 
 def test_tables_and_pages_are_listed(site):
@@ -81,30 +111,45 @@ def test_tables_and_pages_are_listed(site):
     ].replace("frame-ancestors 'self'", "")
 
 
-def test_what_runs_is_told_while_it_runs(tmp_path):
-    said = {"command": "train", "started": "2026-01-01T00:00:00+00:00", "done": 3, "total": 10, "lines": ["epoch 1"]}
+def keep_state(folder, member, scores):
+    """What training leaves of one network while it runs."""
+    network = loop.torch.nn.Linear(1, 1)
+    state = RunState(loop._state_path(folder, member), "configuration", network, loop.torch.optim.SGD(network.parameters()), 0.9)
+    for n, score in enumerate(scores):
+        state.note(0.5 if n else None, score)
+
+
+def test_a_training_is_shown_while_it_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr("ariel_lib.provenance.progress.EVERY", 0.0)
+    folder = tmp_path / "v50"
+    folder.mkdir()
+    earlier = {"history": [{"member": 0, "epoch": 0, "loss": None, "score": 0.9}]}
+    (folder / "metrics.json").write_text(json.dumps(earlier))  # must not pass for this run's
+    with publish_progress("train", folder) as (progress, log), served(tmp_path) as site:
+        progress(3, 10)
+        log("epoch 1")
+        keep_state(folder, 0, [0.3, 0.4])
+        keep_state(folder, 1, [0.2])
+        os.utime(folder / RUNNING, (time.time() - 100, time.time() - 100))
+        found = site.json("/api/running")[0]
+    assert (found["command"], found["done"], found["total"], found["log"]) == ("train", 3, 10, ["epoch 1"])
+    assert 99 < found["seconds_since_update"] < 110
+    assert [(e["member"], e["epoch"], e["loss"], e["score"]) for e in found["history"]] == [
+        (0, 0, None, 0.3), (0, 1, 0.5, 0.4), (1, 0, None, 0.2)
+    ]  # fmt: skip
     with served(tmp_path) as site:
         assert site.json("/api/running") == []
-        (tmp_path / "v50").mkdir()
-        (tmp_path / "v50" / RUNNING).write_text(json.dumps(said))
-        history = [{"epoch": 0, "loss": None, "score": 0.3}, {"epoch": 1, "loss": 0.1, "score": 0.4}]
-        (tmp_path / "v50" / "metrics.json").write_text(json.dumps({"history": history}))
-        os.utime(tmp_path / "v50" / RUNNING, (time.time() - 100, time.time() - 100))
-        time.sleep(2.1)  # a list of files is catalogue_mean for two seconds
-        found = site.json("/api/running")[0]
-    assert (found["command"], found["done"], found["total"], found["lines"]) == ("train", 3, 10, ["epoch 1"])
-    assert 99 < found["silent_s"] < 110 and found["history"] == history
 
 
 def test_a_data_set_elsewhere_is_read_only_where_that_was_asked_for(folder, tmp_path):
-    import shutil
-
     data, root = folder[0] / "data", tmp_path / "outputs"
     shutil.copytree(folder[0] / "v50", root / "v50")
     manifest = root / "v50" / "manifest_predict.json"
     manifest.write_text(manifest.read_text().replace('"../data"', json.dumps(str(data))))
     with served(root) as site:
-        told = site.json(f"/api/planet?run={site.run()}&planet=42")
-        assert told["truth"] is None and "is not served" in told["missing"]["data set"]
+        detail = site.json(f"/api/planet?run={site.run()}&planet=42")
+        assert detail["truth"] is None and "is not served" in detail["missing"]["data set"]
+        assert site.json(f"/api/light-curves?run={site.run()}&planet=1103775")["curves"] == []
     with served(root, also=[data]) as site:
         assert site.json(f"/api/planet?run={site.run()}&planet=42")["truth"] is not None
+        assert len(site.json(f"/api/light-curves?run={site.run()}&planet=1103775")["curves"]) == 2

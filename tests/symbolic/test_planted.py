@@ -1,6 +1,6 @@
-"""Faults of several sizes in several planets: the challenge's labels (where ../shared/data is), of both years, and simulated spectra.
+"""Injected defects of several sizes in the challenge's labels of both years (where ../shared/data is) and in simulated spectra.
 
-The thresholds were chosen on the labels of 2025; those of 2024 and the simulated spectra had no part in that.
+The thresholds were chosen on the labels of 2025; those of 2024 and the simulated spectra are independent of them.
 """
 
 from pathlib import Path
@@ -44,13 +44,13 @@ SPECTRA = {
 
 @pytest.fixture(scope="module", params=SPECTRA)
 def spectra(request):
-    """Noisy spectra (planet, wavelength) that break no rule, at most 60."""
+    """Noisy spectra (planet, wavelength) that violate no rule, at most 60."""
     mu = SPECTRA[request.param]()
     mu = mu + 0.5 * SIGMA * np.random.default_rng(1).standard_normal(mu.shape)
     mu = mu[(mu > 3e-4).all(axis=1)]
-    broken = np.any([flags.any(axis=1) for flags in judge(mu).values()], axis=0)
-    assert broken.mean() < 0.01
-    return mu[~broken][:60]
+    violating = np.any([flags.any(axis=1) for flags in flags_of(mu).values()], axis=0)
+    assert violating.mean() < 0.01
+    return mu[~violating][:60]
 
 
 def context_of(mu):
@@ -58,7 +58,7 @@ def context_of(mu):
     return make_context(mu, torch.full_like(mu, SIGMA), torch.from_numpy(WAVELENGTH))
 
 
-def judge(mu):
+def flags_of(mu):
     return {name: v.flagged.numpy() for name, v in find_violations(torch.from_numpy(mu), context_of(mu)).items()}
 
 
@@ -73,7 +73,7 @@ def band(centre, width, sign):
     return where, sign * profile[where]
 
 
-FAULTS = {
+DEFECTS = {
     "ripple of 2.7 bins": ("resolution", ripple(2.7, (100, 160)), (2, 6)),
     "ripple of 3.5 bins": ("resolution", ripple(3.5, (30, 90)), (2, 6)),
     "ripple of 2.2 bins everywhere": ("resolution", ripple(2.2, (1, 283)), (2, 6)),
@@ -85,47 +85,46 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_flagged_by_its_rule_at_its_planet_and_bins_and_by_no_other(spectra, fault):
-    rule, plant, sizes = FAULTS[fault]
-    margin = 4 if rule == "resolution" else 0  # a hard edge rings for a resolution element
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_a_defect_is_flagged_by_its_rule_only_at_its_planet_and_bins(spectra, defect):
+    rule, (bins, shape), sizes = DEFECTS[defect]
+    margin = 4 if rule == "resolution" else 0  # the filter rings over a resolution element at a sharp edge
     limit = (RULES[rule].limit * RULES[rule].scale(context_of(spectra))).numpy()
-    caught = 0
+    tested = 0
     for size in sizes:
-        mu, planted = spectra.copy(), np.arange(1, len(spectra), 4)
-        for planet in planted:
-            bins, shape = plant
+        mu, injected = spectra.copy(), np.arange(1, len(spectra), 4)
+        for planet in injected:
             mu[planet, bins] += size * limit[planet, bins] * shape
-        planted = planted[(mu[planted] > 0).all(axis=1)]
+        injected = injected[(mu[injected] > 0).all(axis=1)]
         untouched = np.setdiff1d(np.arange(len(mu)), np.arange(1, len(spectra), 4))
-        flagged = judge(mu)
+        flagged = flags_of(mu)
         assert not any(flags[untouched].any() for flags in flagged.values())
         for name, flags in flagged.items():
             near = np.arange(max(bins[0] - margin, 0), min(bins[-1] + margin + 1, 283))
-            outside = np.delete(flags[planted], near, axis=1) if name == rule else flags[planted]
+            outside = np.delete(flags[injected], near, axis=1) if name == rule else flags[injected]
             assert not outside.any(), name
-        caught += len(planted)
-        assert flagged[rule][planted].any(axis=1).all()
-    assert caught  # else nothing was shown
+        tested += len(injected)
+        assert flagged[rule][injected].any(axis=1).all()
+    assert tested
 
 
 @pytest.mark.parametrize("place", [0, 1, 150, 282])
 @pytest.mark.parametrize("depth", [1e-9, 1e-4, 1e-2])
-def test_a_negative_bin_is_flagged_alone(spectra, place, depth):
+def test_a_negative_bin_is_flagged_by_the_nonnegativity_rule_only(spectra, place, depth):
     mu = spectra.copy()
     mu[::3, place] = -depth
-    flagged = judge(mu)
+    flagged = flags_of(mu)
     expected = np.zeros(mu.shape, bool)
     expected[::3, place] = True
     assert np.array_equal(flagged.pop("nonnegativity"), expected)
     assert not any(flags.any() for flags in flagged.values())
 
 
-def test_a_slow_ripple_is_no_molecule(spectra):
-    """Resolved, so not the resolution's business, and large enough to swell the spectrum's own amplitude."""
+def test_a_resolved_ripple_violates_the_molecular_bands_only(spectra):
+    """The period is above the resolution, and the amplitude large enough to increase that of the spectrum."""
     mu = spectra.copy()
     amplitude = context_of(mu).amplitude.numpy()
     mu[:, 1:] += 12 * (amplitude + SIGMA)[:, None] * np.sin(2 * np.pi * np.arange(282) / 20)
-    flagged = judge(mu[(mu > 0).all(axis=1)])
+    flagged = flags_of(mu[(mu > 0).all(axis=1)])
     assert flagged["molecular_bands"].any(axis=1).mean() > 0.95
     assert not any(flags.any() for name, flags in flagged.items() if name != "molecular_bands")

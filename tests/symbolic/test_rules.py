@@ -1,4 +1,4 @@
-"""Planted faults are found by their own rule, at their planet and bins, and by no other; penalties have true gradients."""
+"""Physical rules: injected defects are flagged by their own rule only; gradients of the penalties are correct."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ PLANET = 7
 
 
 def draw_spectra(seed=0, planets=20, noise=5e-6):
-    """Spectra of molecules in a cloudy atmosphere, 20 to 200 ppm of features, with noise below the stated sigma."""
+    """Spectra of molecules in a cloudy atmosphere with features of 20 to 200 ppm, and noise below the stated sigma."""
     rng = np.random.default_rng(seed)
     rows = [
         transmission_spectrum(
@@ -30,7 +30,7 @@ def draw_spectra(seed=0, planets=20, noise=5e-6):
     return torch.from_numpy(mu), torch.full((planets, len(WAVELENGTH)), 1e-5, dtype=torch.float64)
 
 
-def judge(mu, sigma, bump_depth_bias=None):
+def violations_of(mu, sigma, bump_depth_bias=None):
     return find_violations(mu, make_context(mu, sigma, torch.from_numpy(WAVELENGTH), bump_depth_bias))
 
 
@@ -38,36 +38,37 @@ def amplitude_of(mu):
     return float(make_context(mu, torch.full_like(mu, 1e-5), torch.from_numpy(WAVELENGTH)).amplitude[PLANET])
 
 
-def plant_ripple(row, amplitude):
+def inject_ripple(row, amplitude):
     bins = np.arange(100, 160)
     row[bins] += 15 * (amplitude + 1e-5) * torch.from_numpy(np.hanning(60) * np.sin(2 * np.pi * bins / 2.7))
     return bins
 
 
-def plant_negative(row, amplitude):
+def inject_negative(row, amplitude):
     row[200] = -5e-5
     return np.array([200])
 
 
-def plant_jump(row, amplitude):
+def inject_step(row, amplitude):
     row[0] += 40 * (amplitude + 2e-5)
     return np.array([0])
 
 
-def plant_band(row, amplitude):
+def inject_band(row, amplitude):
     profile = np.exp(-0.5 * ((WAVELENGTH - 3.62) / 0.05) ** 2)
     row -= 15 * (amplitude + 2e-5) * torch.from_numpy(profile)
     return np.flatnonzero(profile > 0.05)
 
 
 @pytest.mark.parametrize(
-    ("rule", "plant"), [("resolution", plant_ripple), ("nonnegativity", plant_negative), ("smoothness", plant_jump), ("molecular_bands", plant_band)]
+    ("rule", "inject"),
+    [("resolution", inject_ripple), ("nonnegativity", inject_negative), ("smoothness", inject_step), ("molecular_bands", inject_band)],
 )
 @pytest.mark.parametrize("seed", range(5))
-def test_a_planted_fault_is_found_by_its_rule_alone(rule, plant, seed):
+def test_an_injected_defect_is_flagged_by_its_rule_only(rule, inject, seed):
     mu, sigma = draw_spectra(seed)
-    bins = plant(mu[PLANET], amplitude_of(mu))
-    found = judge(mu, sigma)
+    bins = inject(mu[PLANET], amplitude_of(mu))
+    found = violations_of(mu, sigma)
     flagged = {name: np.argwhere(v.flagged.numpy()) for name, v in found.items()}
     assert {name for name, places in flagged.items() if len(places)} == {rule}
     assert set(flagged[rule][:, 0]) == {PLANET}
@@ -76,12 +77,12 @@ def test_a_planted_fault_is_found_by_its_rule_alone(rule, plant, seed):
     assert strongest in bins
 
 
-def test_spectra_of_molecules_break_no_rule():
-    found = judge(*draw_spectra(11, planets=300))
+def test_molecular_spectra_violate_no_rule():
+    found = violations_of(*draw_spectra(11, planets=300))
     assert sum(int(v.flagged.any(dim=1).sum()) for v in found.values()) == 0
 
 
-def test_a_spectrum_that_follows_a_bump_breaks_the_guards_rule_only():
+def test_a_spectrum_with_the_depth_bias_of_a_bump_violates_the_lensing_rule():
     mu, sigma = draw_spectra()
     bump_depth_bias = torch.zeros_like(mu)
     bump_depth_bias[PLANET] = 1e-4
@@ -93,7 +94,7 @@ def test_a_spectrum_that_follows_a_bump_breaks_the_guards_rule_only():
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_the_gradient_is_the_penaltys_own(name):
+def test_the_gradient_equals_finite_differences_of_the_penalty(name):
     mu, sigma = draw_spectra(3, planets=2)
     bump_depth_bias = torch.full_like(mu, 2e-5)
     context = make_context(mu, sigma, torch.from_numpy(WAVELENGTH), bump_depth_bias)
@@ -107,17 +108,17 @@ def test_the_gradient_is_the_penaltys_own(name):
     assert gradient.abs().max() > 0
 
 
-def test_following_the_gradient_mends_a_ripple():
+def test_a_gradient_step_reduces_the_penalty_of_a_ripple():
     mu, sigma = draw_spectra()
     context = make_context(mu, sigma, torch.from_numpy(WAVELENGTH))
     rippled = mu.clone()
-    plant_ripple(rippled[PLANET], 1e-4)
+    inject_ripple(rippled[PLANET], 1e-4)
     gradient = penalty_gradient("resolution", rippled, context)
     assert gradient[PLANET].abs().max() > 100 * gradient[PLANET - 1].abs().max()
     assert penalty("resolution", rippled - 1e-9 * gradient / gradient.abs().max(), context) < penalty("resolution", rippled, context)
 
 
-def test_smoothness_is_relative_to_the_planets_own_amplitude():
+def test_smoothness_is_relative_to_the_amplitude_of_the_planet():
     mu, sigma = draw_spectra(noise=0.0)
     mu, tiny = low_pass(mu), torch.full_like(sigma, 1e-9)
     white = mu[:, 1:].mean(dim=1, keepdim=True)
@@ -130,7 +131,7 @@ def test_smoothness_is_relative_to_the_planets_own_amplitude():
     assert large[:, 1:] == pytest.approx(small[:, 1:], rel=1e-2, abs=1e-3)
 
 
-def test_weights_add_and_zero_weights_cost_nothing():
+def test_the_total_penalty_is_the_weighted_sum_and_zero_for_zero_weights():
     mu, sigma = draw_spectra()
     context = make_context(mu, sigma, torch.from_numpy(WAVELENGTH))
     both = total_penalty(mu, context, {"resolution": 2.0, "molecular_bands": 0.5, "nonnegativity": 0.0})
@@ -138,7 +139,7 @@ def test_weights_add_and_zero_weights_cost_nothing():
     assert float(total_penalty(mu, context, {"resolution": 0.0})) == 0
 
 
-def test_the_molecule_that_made_a_spectrum_explains_it():
+def test_the_molecule_of_a_simulated_spectrum_has_the_largest_share():
     for molecule in ("H2O", "CH4", "CO2", "NH3"):
         depth = transmission_spectrum(WAVELENGTH, 0.1, 1e-4, {molecule: 1e-3}, 1.0, 1e-27)[None]
         mu = torch.from_numpy(depth)
@@ -148,7 +149,7 @@ def test_the_molecule_that_made_a_spectrum_explains_it():
         assert max(shares, key=shares.get) == molecule
 
 
-def test_high_pass_is_a_projection_that_keeps_slopes_out():
+def test_the_high_pass_filter_is_a_projection_and_suppresses_slopes():
     matrix = high_pass_matrix(282)
     assert matrix @ matrix == pytest.approx(matrix.numpy(), abs=1e-12)
     ramp = torch.linspace(0, 1, 282, dtype=torch.float64)
@@ -163,6 +164,6 @@ def test_negative_bins_are_filled_from_their_neighbours():
     assert filled[2].tolist() == mu[2].tolist()
 
 
-def test_bad_shapes_are_one_sentence():
+def test_inconsistent_shapes_raise_an_error():
     with pytest.raises(ValueError, match="wavelength"):
         make_context(torch.ones(2, 5), torch.ones(2, 5), torch.ones(4))

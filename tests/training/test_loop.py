@@ -92,7 +92,7 @@ def test_held_out_labels_reach_no_memory(data, planet_fits):
     )
     assert {e.planet_fit.estimate.planet_id for e in before[1]} == set(held_out)
     for old, new in zip(before[0] + before[1], after[0] + after[1]):
-        np.testing.assert_array_equal(old.library_posterior.log_weights, new.library_posterior.log_weights)
+        np.testing.assert_array_equal(old.conditioned_prior.log_weights, new.conditioned_prior.log_weights)
 
 
 def test_several_networks_hold_out_every_planet_once():
@@ -114,7 +114,7 @@ def test_a_checkpoint_meets_its_held_out_planets_without_their_labels(data, tmp_
         for planet in planets:
             one, other = (checkpoint.as_held_out(labels)[planet] for labels in (known, with_other_labels(known, planets)))
             assert one.network.members[0] is checkpoint.network.members[n]
-            assert len(one.library.shapes) == len(known.labels.depth) - len(planets) < len(checkpoint.library.shapes)
+            assert len(one.initial_prior.shapes) == len(known.labels.depth) - len(planets) < len(checkpoint.initial_prior.shapes)
             for part in ("prior", "library"):
                 found, again = getattr(one, part).to_arrays(), getattr(other, part).to_arrays()
                 assert all(np.array_equal(found[name], again[name]) for name in found)
@@ -129,7 +129,7 @@ def test_at_the_start_v50_is_what_the_memory_makes_of_the_fit(data, planet_fits)
     network = loop.make_network(config, archive.wavelengths(), found)
     inputs = found[0].inputs(found[0].planet_fit.estimate.depth)
     mean, sigma = predict_inputs(network, inputs)
-    recalled = found[0].library_posterior.moments(found[0].planet_fit.estimate.depth[None])
+    recalled = found[0].conditioned_prior.moments(found[0].planet_fit.estimate.depth[None])
     np.testing.assert_allclose(mean[0], recalled[0][0], rtol=1e-5)
     np.testing.assert_allclose(sigma[0], recalled[1][0], rtol=1e-5)
 
@@ -177,13 +177,13 @@ def test_an_untrained_network_answers_with_its_initial_estimate(data, planet_fit
     assert result["validation"]["v50"] == result["validation"][loop.INITIAL_NAMES[initial_estimate]]
     checkpoint, planet_fit = Checkpoint.load(result["weights"]), next(iter(planet_fits.fits.values()))
     found, estimate = prediction.answer(planet_fit, checkpoint), planet_fit.estimate
-    assert np.isnan(checkpoint.library.log_scale).all()
+    assert np.isnan(checkpoint.initial_prior.log_scale).all()
     known = LabelledSpectra.read(Dataset(data, "train"))
     assert np.isfinite(known.scale).all()
     for judge in checkpoint.as_held_out(known).values():
-        assert np.isnan(judge.library.log_scale).all()
+        assert np.isnan(judge.initial_prior.log_scale).all()
     if initial_estimate == "library":
-        expected = checkpoint.library.conditioned_on(estimate.covariance).moments(estimate.depth[None])
+        expected = checkpoint.initial_prior.conditioned_on(estimate.covariance).moments(estimate.depth[None])
         np.testing.assert_allclose(found.mean, expected[0][0], rtol=1e-5)
         np.testing.assert_allclose(found.sigma, expected[1][0], rtol=1e-5)
     if initial_estimate == "fit":

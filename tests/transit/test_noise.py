@@ -68,20 +68,20 @@ def test_red_noise_is_detected_with_its_variance_and_correlation_time(segment, c
         for _ in range(30)
     ]  # fmt: skip
     assert sum(noise.red_noise_probability > SURE for noise in found) > 27
-    red = np.mean([noise.red_noise for noise in found], axis=0)
+    autocovariance = np.mean([noise.red_noise for noise in found], axis=0)
     # the tail of the spectrum constrains variance / correlation time; a larger value of both is not excluded
-    assert 1.4 < red[0] < 4
-    assert 0.3 < red[correlation_time] / red[0] < 0.65
+    assert 1.4 < autocovariance[0] < 4
+    assert 0.3 < autocovariance[correlation_time] / autocovariance[0] < 0.65
 
 
 def test_the_covariance_is_that_of_white_plus_red_noise():
     variance = np.full(40, 4.0)
-    red = 2.0 * np.exp(-np.arange(40) / 5)
-    covariance = CommonNoise(1.5, red, 1.0).covariance(variance)
+    autocovariance = 2.0 * np.exp(-np.arange(40) / 5)
+    covariance = CommonNoise(1.5, autocovariance, 1.0).covariance(variance)
     assert np.diag(covariance) == pytest.approx(4 * (0.5 + 2.0))
     assert covariance[0, 5] == pytest.approx(4 * 2.0 / np.e)
     assert np.linalg.eigvalsh(covariance).min() > 0
-    assert not CommonNoise(0.8, 0 * red, 0.0).covariance(variance).any()  # never below the propagated noise
+    assert not CommonNoise(0.8, 0 * autocovariance, 0.0).covariance(variance).any()  # never below the propagated noise
 
 
 def test_level_drift_and_depth_response_lie_in_the_absorbed_subspace(segment):

@@ -1,4 +1,4 @@
-"""Promised coverage is kept for new planets, joint and marginal; too few planets promise nothing; oracles agree."""
+"""Conformal intervals: nominal coverage of new planets, joint and marginal; infinite widths for few planets; other libraries agree."""
 
 import json
 
@@ -63,7 +63,7 @@ def test_whole_spectra_are_covered_as_promised(method, level):
     assert joint < level + 0.05 + 2 * error
 
 
-def test_the_quantile_is_the_finite_sample_one():
+def test_the_quantile_has_the_finite_sample_rank():
     scores = np.arange(1, 20.0)
     assert conformal_quantile(scores, 0.9) == 18
     assert conformal_quantile(scores, 0.95) == 19
@@ -73,7 +73,7 @@ def test_the_quantile_is_the_finite_sample_one():
 
 def test_too_few_planets_give_infinite_widths_and_one_warning():
     mean, sigma, truth = make_planets(np.random.default_rng(1), 8)
-    with pytest.warns(TooFewPlanets, match="8 calibration planets cannot promise 90% coverage; it takes 9") as seen:
+    with pytest.warns(TooFewPlanets, match="90% needs at least 9 calibration planets, found 8") as seen:
         widths = split_conformal(mean, sigma, truth, 0.9)
     assert len(seen) == 1
     intervals = widths.intervals(mean, sigma)
@@ -167,12 +167,12 @@ def test_split_conformal_equals_mapie():
     assert np.stack([ours.lower[:, 3], ours.upper[:, 3]], 1) == pytest.approx(theirs[:, :, 0], rel=1e-9)
 
 
-def test_a_gaussian_interval_gives_its_sigma_back():
+def test_sigma_of_inverts_gaussian_intervals():
     mean, sigma, _ = make_planets(np.random.default_rng(8), 5)
     assert sigma_of(gaussian_intervals(mean, sigma, 0.83), sigma) == pytest.approx(sigma)
 
 
-def test_coverage_table_names_promise_level_and_groups():
+def test_the_coverage_table_has_promise_level_and_groups():
     truth = np.zeros((4, 3))
     upper = np.array([[1, 1, 1], [1, 1, -0.5], [1, 1, 1], [-0.5, 1, 1.0]])
     table = coverage_table(Intervals(-np.ones((4, 3)), upper, 0.8, "joint"), truth, np.array([0, 0, 1, 1]))
@@ -180,9 +180,9 @@ def test_coverage_table_names_promise_level_and_groups():
     assert table["groups"]["1"]["joint"] == 0.5 and table["promise"] == "joint"
 
 
-def test_bad_input_is_one_sentence():
+def test_invalid_shapes_and_levels_raise_errors():
     mean, sigma, truth = make_planets(np.random.default_rng(9), 5)
-    with pytest.raises(ValueError, match="alike"):
+    with pytest.raises(ValueError, match="one shape"):
         split_conformal(mean[:, :3], sigma, truth, 0.5)
     with pytest.raises(ValueError, match="between 0 and 1"):
         largest_score(mean, sigma, truth, 80)

@@ -1,10 +1,10 @@
-"""COREL: quantiles ascend and pinball loss finds them; whatever the network learned, coverage of new planets holds."""
+"""COREL: ascending quantiles, pinball loss, and nominal coverage of new planets for any state of the network."""
 
 import numpy as np
 import pytest
 import torch
 
-from ariel_lib.uncertainty import corel as room
+from ariel_lib.uncertainty import corel
 from ariel_lib.uncertainty.conformal import JOINT, TooFewPlanets
 from ariel_lib.uncertainty.corel import Corel, QuantileNetwork, corel_features, halves, pinball_loss, train_corel
 
@@ -12,7 +12,7 @@ BINS = 12
 
 
 def make_planets(rng, planets):
-    """Errors follow a feature that the sigmas ignore: half of the planets are twice as uncertain as stated."""
+    """Errors depend on a feature that the sigmas do not include: for half of the planets they are twice as large as stated."""
     mean = rng.uniform(0.005, 0.03, (planets, BINS))
     sigma = np.full_like(mean, 1e-4)
     loud = rng.random((planets, 1)) < 0.5
@@ -39,7 +39,7 @@ def test_new_planets_are_covered_marginally_and_jointly(trained):
     assert np.mean(joint) == pytest.approx(0.8, abs=3 * np.std(joint) / np.sqrt(60))
 
 
-def test_coverage_does_not_need_a_network_that_learned_anything():
+def test_coverage_is_nominal_with_an_untrained_network():
     blank = Corel(QuantileNetwork(BINS), np.zeros(5), np.ones(5), 0.8, np.ones(BINS), 1.0)
     rng, covered = np.random.default_rng(2), []
     for _ in range(60):
@@ -49,7 +49,7 @@ def test_coverage_does_not_need_a_network_that_learned_anything():
     assert np.mean(covered) == pytest.approx(54 / 60, abs=0.01)
 
 
-def test_widths_follow_what_the_sigmas_ignore(trained):
+def test_widths_follow_a_feature_that_the_sigmas_do_not_include(trained):
     features, mean, sigma, _ = make_planets(np.random.default_rng(3), 200)
     width = np.ptp([getattr(trained.intervals(features, mean, sigma), side) for side in ("lower", "upper")], axis=0).mean(axis=1)
     loud = features[:, 0, 3] > 0.3
@@ -63,10 +63,10 @@ def test_quantiles_ascend_and_the_graph_is_sparse_without_self_loops():
     assert (quantiles.diff(dim=-1) >= 0).all()
     graph = network.graph().detach()
     assert (graph.diagonal() == 0).all()
-    assert ((graph > 1e-6).sum(dim=1) == room.NEIGHBOURS).all()
+    assert ((graph > 1e-6).sum(dim=1) == corel.NEIGHBOURS).all()
     assert graph.sum(dim=1) == pytest.approx(np.ones(BINS), abs=1e-5)
     network.graph().square().sum().backward()
-    assert network.source.grad.abs().sum() > 0  # the choice of neighbours learns
+    assert network.source.grad.abs().sum() > 0  # the choice of neighbours is trainable
 
 
 def test_the_pinball_loss_is_smallest_at_the_quantile():
@@ -76,7 +76,7 @@ def test_the_pinball_loss_is_smallest_at_the_quantile():
     assert min(losses) == losses[1]
 
 
-def test_one_seed_gives_the_same_network_and_arrays_give_it_back(trained):
+def test_one_seed_gives_the_same_network_and_arrays_restore_it(trained):
     again = train_corel(*make_planets(np.random.default_rng(0), 300), level=0.8, steps=200)
     planets = make_planets(np.random.default_rng(4), 5)[:3]
     expected = trained.intervals(*planets)
@@ -85,7 +85,7 @@ def test_one_seed_gives_the_same_network_and_arrays_give_it_back(trained):
     assert all(set(np.concatenate(halves(n, 0))) == set(range(n)) for n in (3, 9))
 
 
-def test_few_planets_promise_nothing_or_are_refused():
+def test_few_planets_give_infinite_intervals_or_an_error():
     with pytest.warns(TooFewPlanets):
         few = train_corel(*make_planets(np.random.default_rng(5), 20), level=0.95, steps=0)
     planets = make_planets(np.random.default_rng(6), 3)[:3]

@@ -1,3 +1,5 @@
+"""Temperature scaling: the closed form, its shrinkage, kinds of factors and their choice by cross-validation."""
+
 import json
 from dataclasses import FrozenInstanceError
 
@@ -12,17 +14,17 @@ NAIVE = {"naive_mean": 0.0147, "naive_sigma": 0.0107}
 
 
 def make_case(seed, planets, wavelengths=20, fgs1_error=1.0, airs_error=1.0, common=0.0):
-    """Truth, mean, stated sigma; the true scatter is the stated one times the error of its instrument.
+    """Truth, mean and stated sigma; the true scatter is the stated one times the error factor of the instrument.
 
-    common is the share of a planet's variance that all its wavelengths have in common.
+    common: fraction of a planet's variance that is common to all wavelengths.
     """
     rng = np.random.default_rng(seed)
     truth = rng.uniform(0.005, 0.03, (planets, 1)) + rng.normal(0, 1e-4, (planets, wavelengths))
     sigma = 1e-4 * rng.uniform(0.5, 2.0, truth.shape)
     shared = rng.standard_normal((planets, 1))
-    own = rng.standard_normal(truth.shape)
+    independent = rng.standard_normal(truth.shape)
     factor = np.concatenate([[fgs1_error], np.full(wavelengths - 1, airs_error)])
-    return truth, truth + sigma * factor * (np.sqrt(common) * shared + np.sqrt(1 - common) * own), sigma
+    return truth, truth + sigma * factor * (np.sqrt(common) * shared + np.sqrt(1 - common) * independent), sigma
 
 
 @pytest.mark.parametrize("year", [2024, 2025])
@@ -43,21 +45,21 @@ def test_fit_temperature_equals_a_numerical_maximisation_of_the_score(year):
     assert fitted.overall == pytest.approx(np.exp(minimize(loss_of_one, [0.0], **options).x[0]), rel=1e-5)
 
 
-def test_fit_temperature_of_truthful_sigmas_is_one_within_sampling_error():
+def test_the_temperature_of_calibrated_sigmas_is_one_within_sampling_error():
     truth, mean, sigma = make_case(1, planets=2000)
     fitted = fit_temperature(mean, sigma, truth, **NAIVE)
     assert fitted.scales[0][0] == pytest.approx(1, abs=5 / np.sqrt(2 * 2000))
     assert fitted.scales[0][1] == pytest.approx(1, abs=5 / np.sqrt(2 * 2000 * 19))
 
 
-def test_fit_temperature_undoes_a_scale_on_sigma():
+def test_the_temperature_compensates_a_scale_on_sigma():
     truth, mean, sigma = make_case(2, planets=60, fgs1_error=1.4)
     fitted = fit_temperature(mean, sigma, truth, **NAIVE)
     scaled = fit_temperature(mean, 7.0 * sigma, truth, **NAIVE)
     assert scaled.apply(7.0 * sigma) == pytest.approx(fitted.apply(sigma), rel=1e-12)
 
 
-def test_fit_temperature_shrinks_each_instrument_towards_the_overall_factor():
+def test_the_factor_of_each_instrument_is_shrunk_towards_the_overall_factor():
     truth, mean, sigma = make_case(3, planets=25, fgs1_error=2.0, airs_error=0.5)
     distances = []
     for n0 in (0, 10, 30, 1000, 1e9):
@@ -67,33 +69,33 @@ def test_fit_temperature_shrinks_each_instrument_towards_the_overall_factor():
     assert np.max(distances[-1]) < 1e-6
 
 
-def test_fit_temperature_forgets_the_shrinkage_with_many_planets():
+def test_the_shrinkage_vanishes_with_many_planets():
     truth, mean, sigma = make_case(4, planets=5000, fgs1_error=2.0, airs_error=0.5)
     fitted = fit_temperature(mean, sigma, truth, **NAIVE)
     assert fitted.scales[0] == pytest.approx([2.0, 0.5], rel=0.06)
 
 
-def test_fit_temperature_raises_the_score_of_planets_it_has_not_seen():
+def test_the_temperature_raises_the_score_of_new_planets():
     truth, mean, sigma = make_case(5, planets=200, fgs1_error=2.0, airs_error=2.5, common=0.7)
     order = np.random.default_rng(6).permutation(200)
-    seen, unseen = order[:100], order[100:]
-    fitted = fit_temperature(mean[seen], sigma[seen], truth[seen], **NAIVE)
-    before = score(truth[unseen], mean[unseen], sigma[unseen], **NAIVE)
-    after = score(truth[unseen], mean[unseen], fitted.apply(sigma[unseen]), **NAIVE)
-    own = fit_temperature(mean[unseen], sigma[unseen], truth[unseen], **NAIVE, shrinkage_planets=0)
-    best = score(truth[unseen], mean[unseen], own.apply(sigma[unseen]), **NAIVE)
+    train, test = order[:100], order[100:]
+    fitted = fit_temperature(mean[train], sigma[train], truth[train], **NAIVE)
+    before = score(truth[test], mean[test], sigma[test], **NAIVE)
+    after = score(truth[test], mean[test], fitted.apply(sigma[test]), **NAIVE)
+    ideal = fit_temperature(mean[test], sigma[test], truth[test], **NAIVE, shrinkage_planets=0)
+    best = score(truth[test], mean[test], ideal.apply(sigma[test]), **NAIVE)
     assert before < after <= best
     assert best - after < 0.05 * (best - before)
 
 
-def test_temperature_apply_scales_fgs1_and_airs_and_leaves_its_input():
+def test_apply_scales_fgs1_and_airs_and_leaves_its_input_unchanged():
     sigma = np.ones((3, 4))
     scaled = Temperature(((2.0, 3.0),)).apply(sigma)
     assert np.array_equal(scaled, np.tile([2.0, 3.0, 3.0, 3.0], (3, 1)))
     assert np.array_equal(sigma, np.ones((3, 4)))
 
 
-def test_temperature_survives_json_and_cannot_be_changed():
+def test_a_temperature_is_restored_from_json_and_is_immutable():
     truth, mean, sigma = make_case(7, planets=10)
     fitted = fit_temperature(mean, sigma, truth, **NAIVE)
     assert Temperature.from_dict(json.loads(json.dumps(fitted.to_dict()))) == fitted
@@ -101,7 +103,7 @@ def test_temperature_survives_json_and_cannot_be_changed():
         fitted.overall = 1.0
 
 
-def test_temperature_refuses_what_is_no_scale():
+def test_invalid_temperatures_raise_errors():
     with pytest.raises(ValueError, match="positive; found"):
         Temperature(((0.0, 1.0),))
     with pytest.raises(ValueError, match="positive; found"):
@@ -114,7 +116,7 @@ def test_temperature_refuses_what_is_no_scale():
         Temperature.from_dict({"overall": 1.0})
 
 
-def test_fit_temperature_refuses_mismatched_planets_and_perfect_means():
+def test_fit_temperature_raises_for_mismatched_shapes_perfect_means_and_invalid_options():
     truth, mean, sigma = make_case(8, planets=10)
     with pytest.raises(ValueError, match="one shape"):
         fit_temperature(mean[:-1], sigma[:-1], truth, **NAIVE)
@@ -127,18 +129,18 @@ def test_fit_temperature_refuses_mismatched_planets_and_perfect_means():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_is_the_closed_form_in_its_own_cells(kind):
+def test_every_kind_is_optimal_in_each_of_its_cells(kind):
     truth, mean, sigma = make_case(9, planets=90, fgs1_error=1.7, airs_error=0.6)
     fitted = fit_temperature(mean, sigma, truth, **NAIVE, kind=kind, shrinkage_planets=0)
     again = fit_temperature(mean, fitted.apply(sigma), truth, **NAIVE, kind=kind, shrinkage_planets=0)
-    if kind != "regime":  # rescaled sigmas part the planets at other edges
+    if kind != "regime":  # rescaled sigmas change the edges of the regimes
         assert np.ravel(again.scales) == pytest.approx(np.ones(np.size(again.scales)), rel=1e-12)
     assert np.shape(fitted.scales) == {"global": (1, 2), "instrument": (1, 2), "regime": (3, 2), "bin": (1, 20)}[kind]
     assert Temperature.from_dict(json.loads(json.dumps(fitted.to_dict()))) == fitted
     assert fitted.apply(sigma[3]) == pytest.approx(fitted.apply(sigma)[3], rel=0)
 
 
-def test_regimes_undo_an_error_that_follows_the_noise():
+def test_regimes_correct_an_error_that_depends_on_the_noise_level():
     truth, mean, sigma = make_case(10, planets=600)
     loud = np.arange(600) % 3 == 0
     mean = truth + (mean - truth) * np.where(loud, 20.0, 10.0)[:, None]
@@ -147,26 +149,26 @@ def test_regimes_undo_an_error_that_follows_the_noise():
     assert [row[1] for row in fitted.scales] == pytest.approx([1.5, 1.5, 2.0], rel=0.12)
 
 
-def test_choice_takes_the_simplest_kind_unless_a_richer_one_earns_it():
+def test_the_simplest_kind_is_chosen_unless_another_has_a_higher_score():
     truth, mean, sigma = make_case(11, planets=200)
     assert choose_temperature(mean, sigma, truth, **NAIVE).kind == "global"
     assert choose_temperature(mean[:5], sigma[:5], truth[:5], **NAIVE).kind == "global"
     truth, mean, sigma = make_case(12, planets=200, fgs1_error=2.0, airs_error=0.7)
     assert choose_temperature(mean, sigma, truth, **NAIVE).kind == "instrument"
-    own = np.where(np.arange(20) % 2, 0.4, 2.5)
-    wrong = truth + (mean - truth) * own
+    factor = np.where(np.arange(20) % 2, 0.4, 2.5)
+    wrong = truth + (mean - truth) * factor
     assert choose_temperature(wrong, sigma, truth, **NAIVE).kind == "bin"
 
 
-def test_every_planet_is_judged_once_and_never_by_a_fit_that_saw_it():
-    judged = np.zeros(13, int)
-    for seen, unseen in folds_of_planets(13, 5):
-        assert not (seen & unseen).any()
-        judged += unseen
-    assert (judged == 1).all()
+def test_every_planet_is_tested_once_and_not_in_its_training_fold():
+    tested = np.zeros(13, int)
+    for train, test in folds_of_planets(13, 5):
+        assert not (train & test).any()
+        tested += test
+    assert (tested == 1).all()
 
 
-def test_few_planets_move_a_nearly_honest_sigma_little():
+def test_prior_strength_shrinks_the_factors_towards_one():
     truth, mean, sigma = make_case(8, planets=30, fgs1_error=2.0, airs_error=2.0)
     free, drawn = (fit_temperature(mean, sigma, truth, **NAIVE, prior_strength=m) for m in (0, 30))
     assert drawn.overall**2 == pytest.approx(0.5 * (free.overall**2 + 1))

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ariel_lib.priors.gaussian import Stored, gaussian_process
+from ariel_lib.io.storage import Stored
+from ariel_lib.priors.gaussian import gaussian_process
 from ariel_lib.transit.result import NOT_KNOWN, DepthEstimate, Flag
 
 SIZES = np.geomspace(3e-4, 0.1, 11)  # trial values of τ

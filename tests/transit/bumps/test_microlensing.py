@@ -16,7 +16,7 @@ BASELINE = np.stack([np.ones_like(TIME), TIME / 7.5, (TIME / 7.5) ** 2])
 FREE = np.zeros(3 * len(WAVELENGTHS))  # no prior on any band's baseline
 
 
-def make_bands(rng, *, amplitude=0.0, slope=0.0, red=0.0, width=0.2, excess=1.0, noisy=slice(None)):
+def make_bands(rng, *, amplitude=0.0, slope=0.0, red_noise=0.0, width=0.2, excess=1.0, noisy=slice(None)):
     """Seven bands with a bump A (λ/2.4)^−β at a random time, quadratic drift, and red noise with a correlation time of half an
     hour common to the bands `noisy`."""
     centre = rng.uniform(0.5, 7.0)
@@ -25,13 +25,13 @@ def make_bands(rng, *, amplitude=0.0, slope=0.0, red=0.0, width=0.2, excess=1.0,
     common = np.zeros(len(TIME))
     for n in range(1, len(TIME)):
         common[n] = decay * common[n - 1] + np.sqrt(1 - decay**2) * steps[n]
-    share = np.zeros(len(WAVELENGTHS))
-    share[noisy] = red
+    amplitudes = np.zeros(len(WAVELENGTHS))
+    amplitudes[noisy] = red_noise
     bands = []
     for n, (wavelength, sigma) in enumerate(zip(WAVELENGTHS, SIGMAS)):
         bump = amplitude * (wavelength / 2.4) ** -slope * np.exp(-0.5 * ((TIME - centre) / width) ** 2)
         drift = 1e-3 * rng.standard_normal(3) @ BASELINE
-        residual = bump + drift + share[n] * common + excess * sigma * rng.standard_normal(len(TIME))
+        residual = bump + drift + amplitudes[n] * common + excess * sigma * rng.standard_normal(len(TIME))
         design = np.zeros((len(FREE), len(TIME)))
         design[3 * n : 3 * n + 3] = BASELINE
         # the sampling of FGS1 is offset by one second
@@ -69,16 +69,16 @@ def test_spots_are_classified_as_chromatic():
 
 @pytest.mark.parametrize("noisy", [slice(None), slice(0, 1), slice(1, None)], ids=["common", "FGS1", "AIRS"])
 def test_red_noise_is_not_detected_as_a_bump(noisy):
-    assert sum(bump.exists for bump, _ in run(40, 4, red=1e-4, noisy=noisy)) <= 1
+    assert sum(bump.exists for bump, _ in run(40, 4, red_noise=1e-4, noisy=noisy)) <= 1
 
 
 def test_red_noise_lowers_the_significance_of_a_bump():
-    calm, red = run(30, 7, amplitude=3e-4), run(30, 7, amplitude=3e-4, red=1e-4)
-    assert np.median([bump.gain for bump, _ in red]) < 0.5 * np.median([bump.gain for bump, _ in calm])
+    without, with_noise = run(30, 7, amplitude=3e-4), run(30, 7, amplitude=3e-4, red_noise=1e-4)
+    assert np.median([bump.gain for bump, _ in with_noise]) < 0.5 * np.median([bump.gain for bump, _ in without])
 
 
 def test_a_spot_is_classified_as_chromatic_in_achromatic_red_noise():
-    assert np.mean([bump.chromatic for bump, _ in run(40, 8, amplitude=4e-4, slope=0.7, red=5e-5)]) >= 0.95
+    assert np.mean([bump.chromatic for bump, _ in run(40, 8, amplitude=4e-4, slope=0.7, red_noise=5e-5)]) >= 0.95
 
 
 def test_a_bump_in_the_design_matrix_is_not_detected():

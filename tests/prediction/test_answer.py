@@ -1,4 +1,4 @@
-"""ariel_lib.prediction.predict: what becomes of one planet's fit, from its initial estimate to a calibrated sigma."""
+"""ariel_lib.prediction.answer: what becomes of one planet's fit, from its initial estimate to a calibrated sigma."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from ariel_lib.io.light_curves import LightCurve, LightCurves, save_light_curves
 from ariel_lib.models.ensemble import predict_inputs
 from ariel_lib.models.features import scale_of
 from ariel_lib.pipeline.planet_fits import PlanetFit
-from ariel_lib.prediction.predict import answer, planet_inputs
+from ariel_lib.prediction.answer import answer, planet_inputs
 from ariel_lib.transit.result import DepthEstimate, WhiteCurve
 from ariel_lib.uncertainty.conformal import MARGINAL
 from ariel_lib.uncertainty.corel import corel_features
@@ -45,11 +45,11 @@ def planet_fit(tmp_path):
 
 def moments(checkpoint, planet_fit):
     estimate = planet_fit.estimate
-    posterior = checkpoint.library.conditioned_on(estimate.covariance, scale_of(planet_fit.star, estimate))
+    posterior = checkpoint.initial_prior.conditioned_on(estimate.covariance, scale_of(planet_fit.star, estimate))
     return [x[0] for x in posterior.moments(estimate.depth[None])]
 
 
-def test_an_untrained_network_leaves_the_librarys_answer_as_it_is(make_checkpoint, planet_fit):
+def test_an_untrained_network_leaves_the_library_posterior_as_it_is(make_checkpoint, planet_fit):
     checkpoint, _ = make_checkpoint()
     found = answer(planet_fit, replace(checkpoint, temperature=HONEST))
     mean, sigma, _ = moments(checkpoint, planet_fit)

@@ -1,0 +1,209 @@
+"""What can be set, and its default: frozen dataclasses, the schema that files and overrides are checked against.
+
+A setting's range is checked where it is made, so that a Config made in Python is as safe as one from a file.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+
+from ariel_lib.errors import SpectraMindError
+
+TOY_ROOT = "build/toy/data"  # where `make toy` puts its data, relative to the working directory
+SPLITS = ("train", "test", "toy")
+OPERATORS = ("rgcn", "gatv2", "nnconv")
+RELATIONS = ("neighbour", "white", "molecule", "region")
+PRIORS = {"library": "spectral_library", "gaussian": "gaussian"}  # name → module of ariel_lib/priors
+INITIAL_ESTIMATES = (*PRIORS, "fit", "white")
+OPTIMIZERS = ("adamw", "adam", "sgd")
+
+
+class ConfigError(SpectraMindError):
+    """A setting is unknown, of the wrong type or out of range: one sentence that names the key."""
+
+
+def _volatile(default):
+    """A setting that says where or how fast, never what: it stays out of the configuration's hash."""
+    return field(default=default, metadata={"volatile": True})
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which data. split 'toy' is the training split of a toy set: root defaults to build/toy/data, read from train/.
+
+    root            folder in Kaggle's layout, or None
+    light_curves    folder that `spectramind calibrate` wrote, or None: calibrate when needed
+    """
+
+    root: str | None = _volatile(None)
+    split: str = "train"
+    light_curves: str | None = _volatile(None)
+
+    def __post_init__(self):
+        _require_choice("data.split", self.split, SPLITS)
+        if self.split == "toy" and self.root is None:
+            object.__setattr__(self, "root", TOY_ROOT)
+
+    @property
+    def folder(self) -> str:
+        """Name of the split's folder under root: train or test."""
+        return "train" if self.split == "toy" else self.split
+
+
+@dataclass(frozen=True)
+class CalibrationConfig:
+    """airs_samples: AIRS is binned to about that many a visit. temperature: rescale sigmas on held-out planets."""
+
+    airs_samples: int = 1125
+    temperature: bool = True
+    workers: int = _volatile(2)
+
+    def __post_init__(self):
+        _require("calibration.airs_samples", self.airs_samples, self.airs_samples >= 1, "at least 1")
+        _require("calibration.workers", self.workers, self.workers >= 1, "at least 1")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """V50's sizes and parts.
+
+    bin_width     FGS1 samples averaged before the encoder, 0 chooses by the length of the visit
+    initial_estimate        what the network corrects: the library's answer, the transit fit without any prior, or one white depth
+    scale_height  whether the library expects features to be as large as the planet's scale height lets them be
+    """
+
+    name: str = "v50"
+    d_model: int = 32
+    d_state: int = 32
+    ssm_depth: int = 2
+    hidden: int = 48
+    gnn_layers: int = 3
+    operator: str = "rgcn"
+    relations: tuple[str, ...] = RELATIONS
+    bin_width: int = 0
+    initial_estimate: str = "library"
+    scale_height: bool = True
+
+    def __post_init__(self):
+        _require_choice("model.name", self.name, ("v50",))
+        _require_choice("model.initial_estimate", self.initial_estimate, INITIAL_ESTIMATES)
+        _require_choice("model.operator", self.operator, OPERATORS)
+        object.__setattr__(self, "relations", tuple(self.relations))  # a list of JSON or of OmegaConf
+        for relation in self.relations:
+            _require_choice("model.relations", relation, RELATIONS)
+        for name in ("d_model", "d_state", "hidden"):
+            _require(f"model.{name}", getattr(self, name), getattr(self, name) >= 1, "at least 1")
+        for name in ("ssm_depth", "gnn_layers", "bin_width"):
+            _require(f"model.{name}", getattr(self, name), getattr(self, name) >= 0, "0 or more")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One run of the training loop.
+
+    challenge_loss  the challenge's weighted likelihood as loss
+    folds        networks that answer together; each holds out its share of the planets, one alone validation_fraction
+    max_hours    end cleanly after that time, or None
+    initial_weights  weights.safetensors of another run to begin with, such as one on simulated data, or None
+    recompute    the encoder's steps are computed again on the way back, not kept: less memory, more time
+    precision    float32, or bfloat16: mixed, on a GPU that computes in it; elsewhere float32 all the same
+    threads      of torch and BLAS. One gives the same bytes on any number of cores, and does not stall on a busy machine
+    """
+
+    seed: int = 0
+    epochs: int = 60
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    optimizer: str = "adamw"
+    weight_decay: float = 1e-2
+    challenge_loss: bool = True
+    validation_fraction: float = 0.2
+    folds: int = 1
+    patience: int = 10
+    max_hours: float | None = None
+    initial_weights: str | None = None
+    recompute: bool = _volatile(False)
+    precision: str = "float32"
+    threads: int = 1
+    out: str = _volatile("outputs/v50")
+
+    def __post_init__(self):
+        _require_choice("training.optimizer", self.optimizer, OPTIMIZERS)
+        _require_choice("training.precision", self.precision, ("float32", "bfloat16"))
+        for name in ("epochs", "batch_size", "patience", "threads", "folds"):
+            _require(f"training.{name}", getattr(self, name), getattr(self, name) >= 1, "at least 1")
+        for name in ("seed", "weight_decay"):
+            _require(f"training.{name}", getattr(self, name), getattr(self, name) >= 0, "0 or more")
+        _require("training.learning_rate", self.learning_rate, self.learning_rate > 0, "more than 0")
+        fraction = self.validation_fraction
+        _require("training.validation_fraction", fraction, 0 < fraction < 1, "between 0 and 1")
+        hours = self.max_hours
+        _require("training.max_hours", hours, hours is None or hours > 0, "more than 0, or null for no limit")
+
+
+@dataclass(frozen=True)
+class CorelConfig:
+    """enabled: train relational conformal intervals on the held-out planets, and let them make the sigmas; q: their level.
+
+    As an override, `uncertainty.corel=true` is short for `uncertainty.corel.enabled=true`; a file spells it out, so that a
+    later override of q leaves it on.
+    """
+
+    enabled: bool = False
+    q: float = 0.80
+
+    def __post_init__(self):
+        _require("uncertainty.corel.q", self.q, 0 < self.q < 1, "between 0 and 1")
+
+
+@dataclass(frozen=True)
+class UncertaintyConfig:
+    """What is done to sigmas beyond the temperature (calibration.temperature)."""
+
+    corel: CorelConfig = field(default_factory=CorelConfig)
+
+
+@dataclass(frozen=True)
+class RuleConfig:
+    """weight of one physics rule's penalty beside the likelihood; 0: the rule is not computed."""
+
+    weight: float = 0.0
+
+    def __post_init__(self):
+        _require("symbolic weight", self.weight, self.weight >= 0, "0 or more")
+
+
+@dataclass(frozen=True)
+class SymbolicConfig:
+    """The rules of ariel_lib/symbolic, by name. All are off by default: what they are worth in training is not measured yet."""
+
+    smoothness: RuleConfig = field(default_factory=RuleConfig)
+    nonnegativity: RuleConfig = field(default_factory=RuleConfig)
+    resolution: RuleConfig = field(default_factory=RuleConfig)
+    molecular_bands: RuleConfig = field(default_factory=RuleConfig)
+    lensing_bump: RuleConfig = field(default_factory=RuleConfig)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """By rule, those above zero."""
+        return {f.name: getattr(self, f.name).weight for f in fields(self) if getattr(self, f.name).weight}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that can be set."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    uncertainty: UncertaintyConfig = field(default_factory=UncertaintyConfig)
+    symbolic: SymbolicConfig = field(default_factory=SymbolicConfig)
+
+
+def _require(key: str, value, holds: bool, expected: str) -> None:
+    if not holds:
+        raise ConfigError(f"{key}: expected {expected}, found {value!r}.")
+
+
+def _require_choice(key: str, value: str, choices: Sequence[str]) -> None:
+    _require(key, value, value in choices, f"one of {', '.join(choices)}")

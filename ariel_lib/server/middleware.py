@@ -1,0 +1,91 @@
+"""ASGI middleware in front of every route: GET and HEAD only, known host names only, security headers on every answer.
+
+Host names are checked by Starlette's TrustedHostMiddleware: without it, a page elsewhere whose name is made to resolve to this
+machine (DNS rebinding) could read what is served here.
+"""
+
+from collections.abc import Iterable
+
+from starlette.datastructures import MutableHeaders
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ariel_lib.errors import SpectraMindError
+
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+ALL_INTERFACES = ("0.0.0.0", "::", "")  # addresses to listen on, not names that a browser asks for
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; frame-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+# A dashboard brings scripts of its own: the sandbox gives it an opaque origin, and it may fetch nothing.
+SANDBOX_POLICY = (
+    "sandbox allow-scripts allow-downloads; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; "
+    "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+)
+# Defaults: a route that sets one of these keeps its own value.
+SECURITY_HEADERS = {
+    "content-security-policy": PAGE_POLICY,
+    "x-frame-options": "DENY",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+    "cache-control": "no-cache",
+}
+
+
+def protect(app: ASGIApp, hosts: Iterable[str] = ()) -> "ReadOnlyMiddleware":
+    """The app behind both checks. hosts: names or addresses to answer to besides the loopback's; '*.lab.example' stands for
+    all names of a domain. Raises SpectraMindError for any other use of '*'."""
+    names = [_bracketed(host) for host in hosts if host not in ALL_INTERFACES]
+    for name in names:
+        if "*" in name.removeprefix("*."):
+            raise SpectraMindError(f"host name {name!r}: expected a name, an address or *.DOMAIN. Give every name by itself.")
+    return ReadOnlyMiddleware(TrustedHostMiddleware(app, allowed_hosts=[*LOOPBACK, *names], www_redirect=False))
+
+
+def _bracketed(host: str) -> str:
+    """An IPv6 address as a Host header writes it."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+class ReadOnlyMiddleware:
+    """Answers GET and HEAD, refuses other methods with 405, closes websockets, and adds SECURITY_HEADERS to every answer."""
+
+    def __init__(self, app: ASGIApp):
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        elif scope["type"] != "http":
+            await self.app(scope, receive, send)
+        else:
+            answer = _choose_app(scope, self.app)
+            await answer(scope | {"method": "GET"}, receive, _add_headers(send, without_body=scope["method"] == "HEAD"))
+
+
+def _choose_app(scope: Scope, app: ASGIApp) -> ASGIApp:
+    """The app itself, or the refusal of a request that it must not see."""
+    if scope["method"] not in ("GET", "HEAD"):
+        return JSONResponse({"error": "this server is read only: GET and HEAD"}, 405, {"allow": "GET, HEAD"})
+    # TrustedHostMiddleware reads the first of several Host headers; a proxy in front may have gone by another.
+    if sum(name == b"host" for name, _ in scope["headers"]) > 1:
+        return JSONResponse({"error": "expected one Host header, found several"}, 400)
+    return app
+
+
+def _add_headers(send: Send, *, without_body: bool) -> Send:
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
+        elif without_body and message["type"] == "http.response.body":
+            message = message | {"body": b""}
+        await send(message)
+
+    return send_with_headers
