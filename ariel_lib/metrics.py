@@ -119,7 +119,7 @@ def score(truth: Array, mean: Array, sigma: Array, *, naive_mean: float, naive_s
     >>> truth = np.random.default_rng(0).uniform(0.005, 0.02, (20, 283))
     >>> naive = {"naive_mean": truth.mean(), "naive_sigma": truth.std()}
     >>> round(score(truth, truth + 1e-4, np.full_like(truth, 1e-4), **naive), 3)
-    0.512
+    0.546
     """
     raw = unclipped_score(truth, mean, sigma, naive_mean=naive_mean, naive_sigma=naive_sigma, year=year)
     return float(np.clip(raw, 0.0, 1.0))
