@@ -62,7 +62,7 @@ def simulate_dataset(
     """Simulate n_planets planets and write them under out, replacing an earlier simulation there.
 
     size              full: visits of 7.5 h; toy: 25 times fewer reads
-    labels            csv of spectra, drawn without replacement; None: spectra are simulated
+    labels            csv of spectra, drawn without replacement while there are enough; None: spectra are simulated
     level             frames: Kaggle's layout; lightcurves: out/lightcurves/{train,test}/<planet>_<visit>.safetensors
     calibration_from  folder of a planet whose calibration maps are used for all; None: maps are drawn for each visit
     n_test            planets of the test split, by default a quarter; their spectra are written to test.csv
