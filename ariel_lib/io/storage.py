@@ -1,7 +1,4 @@
-"""Files that are never half written: bytes and named arrays (safetensors, no pickle), replaced in one step.
-
-Knows nothing of what the arrays mean.
-"""
+"""Atomic writing of files, and named arrays with text metadata in safetensors files (no pickle)."""
 
 import json
 import os
@@ -22,7 +19,7 @@ _TEXT = "spectramind"
 
 
 class StorageError(SpectraMindError):
-    """A file of the project's own is missing or damaged."""
+    """A file that SpectraMind wrote is missing or damaged."""
 
 
 @contextmanager
@@ -52,25 +49,25 @@ def write_atomically(path: Path | str, content: bytes) -> Path:
 
 
 def save_arrays(path: Path | str, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> Path:
-    """Write named arrays, dtype and shape kept, and text beside them."""
-    # safetensors writes several keys of text in an order that changes from run to run: one key keeps the bytes the same.
+    """Write named arrays, with their dtypes and shapes, and text metadata, atomically."""
+    # One key of metadata: safetensors writes several keys in an order that changes from run to run.
     text = {_TEXT: json.dumps(metadata, sort_keys=True)}
     return write_atomically(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, text))
 
 
 def part(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
-    """Those whose names begin with `name` and a dot, without both."""
+    """The arrays whose keys begin with `name` and a dot, with this prefix removed."""
     return {key.removeprefix(f"{name}."): array for key, array in arrays.items() if key.startswith(f"{name}.")}
 
 
 def load_arrays(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The arrays and the text of a file. Raises StorageError where it is missing or damaged."""
+    """Arrays and metadata of a file. Raises StorageError where it is missing or damaged."""
     with _opened(path) as file:
         return {name: file.get_tensor(name) for name in file.keys()}, _text(file)  # noqa: SIM118 (no mapping)
 
 
 def load_metadata(path: Path | str) -> dict[str, str]:
-    """The text alone: cheap, whatever the size of the arrays."""
+    """Metadata of a file, without reading its arrays. Raises StorageError where it is missing or damaged."""
     with _opened(path) as file:
         return _text(file)
 

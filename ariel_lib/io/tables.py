@@ -1,4 +1,4 @@
-"""The tables of a data set, csv and parquet: read once, planet ids as text, everything malformed met with an ArchiveError."""
+"""Reading the tables of a data set, CSV and Parquet, with planet ids as text. Malformed tables raise ArchiveError."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ def read_csv(path: Path | str, **options) -> pd.DataFrame:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A csv or parquet table; planet_id, where there is one, as text. Raises ArchiveError."""
+    """Read a CSV or Parquet table, with the column planet_id, if there is one, as text. Raises ArchiveError."""
     if not path.is_file():
         raise ArchiveError(path, "a table", "no such file")
     try:
@@ -34,7 +34,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def read_spectra(path: Path | str) -> Spectra:
-    """Labels from a csv of planet_id, wl_1 … wl_N. Raises ArchiveError for other columns, NaN or a planet listed twice."""
+    """Read spectra from a CSV with columns planet_id, wl_1 … wl_N. Raises ArchiveError for other columns, NaN or a repeated planet."""
     path = Path(path)
     table = read_table(path)
     depth = numbered_columns(table, "wl", path)
@@ -48,14 +48,14 @@ def read_spectra(path: Path | str) -> Spectra:
 
 
 def planet_ids_of(table: pd.DataFrame, path: Path) -> tuple[str, ...]:
-    """The column planet_id, in file order."""
+    """The column planet_id of a table, in file order. Raises ArchiveError without one."""
     if "planet_id" not in table:
         raise ArchiveError(path, "a column planet_id", f"columns {', '.join(map(str, table.columns[:5]))}")
     return tuple(table["planet_id"])
 
 
 def numbered_columns(table: pd.DataFrame, prefix: str, path: Path) -> np.ndarray:
-    """Columns prefix_1 … prefix_N of a table as floats (row, N), whatever order they stand in."""
+    """Columns prefix_1 … prefix_N of a table, in any order, as floats (row, N). Raises ArchiveError for a gap."""
     numbers = sorted(int(m.group(1)) for c in table.columns if (m := re.fullmatch(rf"{prefix}_(\d+)", str(c))))
     if not numbers or numbers != list(range(1, len(numbers) + 1)):
         raise ArchiveError(path, f"columns {prefix}_1 … {prefix}_N without a gap", f"{len(numbers)} such columns")

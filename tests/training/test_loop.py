@@ -115,7 +115,7 @@ def test_as_held_out_leaves_out_the_labels_of_the_held_out_planets(data, tmp_pat
             one, other = (checkpoint.as_held_out(labels)[planet] for labels in (known, with_other_labels(known, planets)))
             assert one.network.members[0] is checkpoint.network.members[n]
             assert len(one.initial_prior.shapes) == len(known.labels.depth) - len(planets) < len(checkpoint.initial_prior.shapes)
-            for part in ("prior", "library"):
+            for part in ("prior", "initial_prior"):
                 found, again = getattr(one, part).to_arrays(), getattr(other, part).to_arrays()
                 assert all(np.array_equal(found[name], again[name]) for name in found)
 
