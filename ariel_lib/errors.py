@@ -7,7 +7,15 @@ from pathlib import Path
 
 
 class SpectraMindError(ValueError):
-    """Base of every error that is raised on purpose: bad input, or an installation that lacks what is asked for."""
+    """Base of every error that is raised on purpose: bad input, or an installation that lacks what is asked for.
+
+    >>> from ariel_lib import Dataset, SpectraMindError
+    >>> try:
+    ...     Dataset(folder, split="validation")
+    ... except SpectraMindError as error:
+    ...     print(error)
+    split: expected one of train, test, found 'validation'
+    """
 
 
 class ArchiveError(SpectraMindError):

@@ -108,7 +108,18 @@ def score(truth: Array, mean: Array, sigma: Array, *, naive_mean: float, naive_s
     """The challenge's score, in [0, 1], higher is better.
 
     truth, mean, sigma       (planet, wavelength)
-    naive_mean, naive_sigma  scalars over all training labels
+    naive_mean, naive_sigma  scalars over all training labels: their mean and standard deviation
+    year                     2024 or 2025, whose rules differ
+
+    Source: the evaluation page of the NeurIPS Ariel Data Challenge 2025. Raises SpectraMindError for arrays of different shapes, NaN,
+    negative depths and sigmas that are not positive.
+
+    >>> import numpy as np
+    >>> from ariel_lib import score
+    >>> truth = np.random.default_rng(0).uniform(0.005, 0.02, (20, 283))
+    >>> naive = {"naive_mean": truth.mean(), "naive_sigma": truth.std()}
+    >>> round(score(truth, truth + 1e-4, np.full_like(truth, 1e-4), **naive), 3)
+    0.512
     """
     raw = unclipped_score(truth, mean, sigma, naive_mean=naive_mean, naive_sigma=naive_sigma, year=year)
     return float(np.clip(raw, 0.0, 1.0))

@@ -45,8 +45,8 @@ from ariel_lib.simulator.visit import INTEGRATION_TIMES
 from ariel_lib.transit.bumps.bump import COLOURED, EXISTS, find_bump
 from ariel_lib.transit.bumps.fit import AIRS_BANDS, detect_bumps, fit_bands, light_near_fit
 from ariel_lib.transit.bumps.search import Band
-from ariel_lib.transit.estimate import UNKNOWN_TEMPERATURE
 from ariel_lib.transit.orbit import transit_duration
+from ariel_lib.transit.physical_priors import UNKNOWN_TEMPERATURE
 from ariel_lib.transit.segments import make_segments, merge_channels
 
 RED_PPM = (0, 20, 50)

@@ -17,6 +17,10 @@ def load_config(path: Path | str | None = None, overrides: Iterable[str] = ()) -
     `k.l=v` and `+k.l=v` both set, whether the file names the key or not. `+data=ariel_nominal` and
     `data=ariel_nominal` choose a file of a group: from data/ beside the YAML file, else from those shipped here.
     Raises ConfigError for anything that is not understood.
+
+    >>> from ariel_lib import load_config
+    >>> load_config(overrides=["training.epochs=5", "training.seed=1"]).training.epochs
+    5
     """
     return from_dict(_compose(Path(path) if path is not None else None, list(overrides)))
 

@@ -29,6 +29,7 @@ from ariel_lib.transit.estimate import make_problem
 from ariel_lib.transit.fit import B_SQUARED, LOG_A, N_PHYSICAL, Problem, linearise, tangent
 from ariel_lib.transit.limb_darkening import AIRS_HALF_WIDTH, AIRS_PIVOT
 from ariel_lib.transit.orbit import orbit_prior
+from ariel_lib.transit.physical_priors import catalogue_priors
 from ariel_lib.transit.search import Candidate
 from ariel_lib.transit.segments import make_segments
 
@@ -108,7 +109,7 @@ def true_problem(
         segments.append(segment)
         common.append(variance)
     candidate = Candidate(dict(enumerate(record["mid_transits"])), np.log(record["orbit"]["a"]), 0.0, 0.0)
-    problem = make_problem(segments, len(wavelength), orbit_prior(star.P, star.sma, star.i), star.Ts, candidate)
+    problem = make_problem(segments, len(wavelength), catalogue_priors(star), candidate)
     orbit, u = record["orbit"], np.array(record["limb_darkening"])
     line = np.polynomial.polynomial.polyfit((wavelength[1:] - AIRS_PIVOT) / AIRS_HALF_WIDTH, u[1:], 1)
     b = orbit["a"] * np.cos(np.radians(orbit["inclination"]))

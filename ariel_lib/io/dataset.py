@@ -6,6 +6,7 @@ Made once by the API, a command or a notebook, and passed on. Contains the rule 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +32,10 @@ class Dataset:
 
     >>> from ariel_lib import Dataset
     >>> dataset = Dataset(folder, split="test")
-    >>> dataset.planets[0], dataset.wavelengths.shape
-    ('1011', (283,))
+    >>> len(dataset.planets), dataset.wavelengths.shape
+    (2, (283,))
+    >>> Dataset(folder, split="train").labels().depth.shape
+    (8, 283)
     """
 
     archive: Archive = field(compare=False)
@@ -51,9 +54,14 @@ class Dataset:
         light_curves: Path | str | None = None,
         scratch: Path | str | None = None,
     ):
-        """root: folder in Kaggle's layout, or a lakefs:// reference; planets and light_curves set selected and given_curves.
+        """Open a data set.
 
-        Raises ArchiveError for a missing folder, SpectraMindError for a split other than train and test.
+        root          folder in Kaggle's layout, or a lakefs:// reference
+        split         train or test
+        planets       ids of the planets that are wanted; default: all
+        light_curves  folder that `spectramind calibrate` wrote; default: see light_curve_folder
+        scratch       folder where light curves and fits are kept between runs
+        Raises ArchiveError where there is no such folder, SpectraMindError for another split than train and test.
         """
         if split not in SPLITS:
             raise SpectraMindError(f"split: expected one of {', '.join(SPLITS)}, found {split!r}")
@@ -66,7 +74,16 @@ class Dataset:
             object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
-        return f"Dataset({str(self.root)!r}, split={self.split!r}, {len(self.planets)} planets)"
+        count = len(self.planets)
+        return f"Dataset({str(self.root)!r}, split={self.split!r}, {count} planet{'s' * (count != 1)})"
+
+    def _repr_html_(self) -> str:
+        lines = {
+            "folder": self.root, "split": self.split, "planets": len(self.planets), "light curves": self.light_curve_folder,
+            "scratch": self.scratch or "none",
+        }  # fmt: skip
+        rows = "".join(f"<tr><td>{name}</td><td>{escape(str(value))}</td></tr>" for name, value in lines.items())
+        return f"<table>{rows}</table>"
 
     def select(self, planets: Sequence[str]) -> "Dataset":
         """The data set restricted to these planets."""

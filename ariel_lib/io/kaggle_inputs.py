@@ -40,5 +40,5 @@ def take_up_session(previous: Path | str | None, out: Path | str) -> int:
         if not target.exists():
             with atomic_path(target) as temporary:
                 shutil.copyfile(path, temporary)
-            taken += 1
-    return taken
+            copied += 1
+    return copied

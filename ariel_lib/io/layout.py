@@ -16,7 +16,24 @@ STAR_COLUMNS = ("planet_id", "Rs", "Ms", "Ts", "Mp", "e", "P", "sma", "i")
 
 @dataclass(frozen=True)
 class Star:
-    """A row of star_info.csv. Rs and Ms in solar, Mp in Jupiter units, Ts K, P days, sma = a/Rs, i degrees."""
+    """A row of {split}_star_info.csv, a star and the orbit of its planet, as `Dataset.star` reads it.
+
+    planet_id
+    Rs, Ms  radius and mass of the star, solar units
+    Ts      effective temperature, K
+    Mp      mass of the planet, Jupiter masses
+    e       eccentricity of the orbit
+    P       period, days
+    sma     semi-major axis, stellar radii
+    i       inclination, degrees
+
+    >>> from ariel_lib import Dataset, Star
+    >>> Star("42", Rs=1.0, Ms=1.0, Ts=5500.0, Mp=0.8, e=0.0, P=3.5, sma=9.0, i=88.0).sma
+    9.0
+    >>> dataset = Dataset(folder, split="test")
+    >>> dataset.star(dataset.planets[0]).planet_id == dataset.planets[0]
+    True
+    """
 
     planet_id: str
     Rs: float

@@ -22,6 +22,12 @@ class LightCurve:
     centroid          (time, 2)               pixels: along rows, along columns, relative to the visit's mean
     background        (time,)                 electrons a pixel and sample
     mask              (time[, wavelength])    True where the sample is unusable
+
+    >>> from ariel_lib import Dataset, calibrate
+    >>> dataset = Dataset(folder, split="test")
+    >>> curve = calibrate(dataset, dataset.planets[0])[0].airs
+    >>> curve.variance.shape == curve.flux.shape == (len(curve.time), 282)
+    True
     """
 
     time: np.ndarray
@@ -40,7 +46,14 @@ class LightCurve:
 
 @dataclass(frozen=True)
 class LightCurves:
-    """Both instruments in one visit of one planet. provenance: fingerprint of inputs and settings, and version."""
+    """Both instruments in one visit of one planet. provenance: fingerprint of inputs and settings, and version.
+
+    >>> from ariel_lib import Dataset, calibrate
+    >>> dataset = Dataset(folder, split="test")
+    >>> curves = calibrate(dataset, dataset.planets[0])[0]
+    >>> curves.visit, curves.fgs1.flux.ndim, curves.airs.flux.ndim
+    (0, 1, 2)
+    """
 
     planet_id: str
     visit: int

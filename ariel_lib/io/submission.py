@@ -98,7 +98,13 @@ def find_fault(mean: Array, sigma: Array) -> str | None:
 
 
 def read_submission(path: Path | str) -> tuple[tuple[str, ...], Array, Array]:
-    """Planet ids, mean and sigma (planet, wavelength) of a valid submission. Raises SubmissionError."""
+    """Planet ids, mean and sigma (planet, wavelength) of a valid submission, (Rp/Rs)². Raises SubmissionError.
+
+    >>> from ariel_lib import read_submission
+    >>> planets, mean, sigma = read_submission(folder / "sample_submission.csv")
+    >>> mean.shape == sigma.shape == (len(planets), 283)
+    True
+    """
     planet_ids, mean, sigma = _read_table(Path(path))
     fault = find_fault(mean, sigma)
     if fault:

@@ -10,7 +10,6 @@ import pyarrow as pa
 from ariel_lib.errors import ArchiveError
 from ariel_lib.io.layout import Spectra, normalise_planet_id
 
-
 # pandas before 3.1 reads most decimals one bit off unless told otherwise; 3.1 reads the nearest double and deprecates the option.
 EXACT = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
 

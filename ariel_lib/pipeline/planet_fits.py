@@ -24,7 +24,7 @@ from ariel_lib.io.storage import StorageError, load_metadata
 from ariel_lib.transit.estimate import estimate_depths
 from ariel_lib.transit.result import DepthEstimate, load_estimate, save_estimate
 
-ESTIMATE_VERSION = 7  # raised when the fit changes, so that stored estimates are recomputed
+ESTIMATE_VERSION = 8  # raised when the fit changes, so that stored estimates are recomputed
 
 
 @dataclass(frozen=True)

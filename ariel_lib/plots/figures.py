@@ -124,6 +124,29 @@ def draw_light_curve(time_h: Array, flux: Array, model: Array, *, flux_sigma: Ar
     return figure
 
 
+def draw_transits(curves: Mapping[str, tuple[Array, Array, Array | None]]) -> Figure:
+    """White light curves side by side, with their fits and the residuals in ppm below where there is one.
+
+    curves  title → time (time,) h, flux and model (time,) relative; NaN is not drawn; model None: flux alone
+    """
+    fitted = any(model is not None for _, _, model in curves.values())
+    figure = _blank(1.0 + 3.6 * len(curves), 4.2 if fitted else 3.0)
+    ratios = {"height_ratios": [3, 1]} if fitted else None
+    panels = figure.subplots(1 + fitted, len(curves), squeeze=False, sharex="col", sharey="row", gridspec_kw=ratios)
+    for column, (title, (time, flux, model)) in enumerate(curves.items()):
+        panels[0, column].plot(time, flux, ".", markersize=2, color=GREY, rasterized=True)
+        panels[0, column].set_title(title, loc="left", fontsize="medium", parse_math=False)
+        panels[-1, column].set_xlabel("time (h)")
+        if model is not None:
+            panels[0, column].plot(time, model, color=BLUE)
+            panels[1, column].plot(time, 1e6 * (flux - model), ".", markersize=2, color=GREY, rasterized=True)
+            panels[1, column].axhline(0.0, color=BLUE)
+    panels[0, 0].set_ylabel("relative flux")
+    if fitted:
+        panels[1, 0].set_ylabel("residual (ppm)")
+    return figure
+
+
 def draw_history(history: Sequence[Mapping[str, float | None]]) -> Figure:
     """Training history: score on the held-out planets (higher is better) and training loss by epoch.
 
@@ -166,9 +189,16 @@ def render_png(figure: Figure, dpi: int = 120) -> bytes:
     return buffer.getvalue()
 
 
+class _NotebookFigure(Figure):
+    """A figure that a notebook shows as the last expression of a cell, without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        return render_png(self)
+
+
 def _blank(width: float, height: float) -> Figure:
     """Empty figure of width × height inches."""
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    figure = _NotebookFigure(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 

@@ -100,6 +100,13 @@ def predict(
     Returns {"submission", "planets", "fallbacks": {planet: reason}, "notes", "flags": {planet: [flag]}, "skipped", "tracebacks"},
     JSON-able. Raises ArchiveError for a data set without planets, StorageError for weights that are damaged or differ from their
     manifest.
+
+    >>> from ariel_lib import Dataset, predict, read_submission
+    >>> dataset = Dataset(folder, split="test")
+    >>> result = predict(dataset, weights=weights, out=out / "submission.csv")
+    >>> planets, mean, sigma = read_submission(result["submission"])
+    >>> planets == dataset.planets, mean.shape == (len(planets), 283)
+    (True, True)
     """
     out, budget = Path(out), budget or Budget(None)
     dataset = dataset if dataset.scratch else dataset.with_scratch(out.parent)
@@ -109,15 +116,13 @@ def predict(
 
 
 def _predict(dataset: Dataset, out: Path, weights: Path, budget: Budget, pool: WorkerPool, progress, log) -> dict:
-    checkpoint = _load_checkpoint(weights, log)
+    checkpoint = load_checkpoint(weights, log)
     _require_same_axis(dataset, checkpoint, weights)
     _require_planets(dataset)
     fallback = checkpoint.fallback_mean, checkpoint.fallback_sigma
     source = {"weights": sha256(weights), "data": str(dataset.root.resolve())}
     submission_file, answers = SubmissionFile(out, dataset.planets, fallback, source), Answers()
     log(f"{len(dataset.planets)} planets; a valid submission is on disk after {budget}")
-    if torch.cuda.is_available():
-        checkpoint.network.cuda()
     threads = checkpoint.config["training"]["threads"]
     torch.set_num_threads(threads)
     settings = CalibrationSettings(airs_samples=checkpoint.config["calibration"]["airs_samples"])
@@ -135,13 +140,16 @@ def _predict(dataset: Dataset, out: Path, weights: Path, budget: Budget, pool: W
     return _conclude(submission_file, answers, budget, log)
 
 
-def _load_checkpoint(weights: Path, log: Callable[[str], None]) -> Checkpoint:
-    """Load a checkpoint, after a check against the manifest beside it, if there is one."""
+def load_checkpoint(weights: Path, log: Callable[[str], None] = logger.info) -> Checkpoint:
+    """Load a checkpoint, after a check against the manifest beside it, if there is one; the network on the GPU where there is one."""
     if (weights.parent / MANIFEST).is_file():
         verify(weights)
     else:
-        log(f"{weights}: no {MANIFEST} beside the weights; they are used without a check of their SHA-256")
-    return Checkpoint.load(weights)
+        log(f"{weights}: no {MANIFEST} beside the weights, they are used without a check of their SHA-256")
+    checkpoint = Checkpoint.load(weights)
+    if torch.cuda.is_available():
+        checkpoint.network.cuda()
+    return checkpoint
 
 
 def _skip_members(network: Ensemble, budget: Budget, waiting: int) -> None:

@@ -70,6 +70,11 @@ def simulate_dataset(
     progress          called with (planets done, planets in total)
 
     Raises SpectraMindError for invalid arguments, ArchiveError for bad files or if out holds other files.
+
+    >>> from ariel_lib import Dataset, simulate_dataset
+    >>> simulate_dataset(out / "sky", n_planets=2, n_test=1, seed=1, level="lightcurves")
+    >>> len(Dataset(out / "sky", split="test").planets)
+    1
     """
     out, n_test = Path(out), n_planets // 4 if n_test is None else n_test
     _check_arguments(n_planets, n_test, size, level)

@@ -61,6 +61,12 @@ def train(
     gaussian_posterior, the transit fit alone (gls_fit) and a constant spectrum. An interrupted run of the same configuration and
     data is resumed. Under torchrun the processes share each batch, and the first of them writes.
     Raises ArchiveError for malformed data, ConfigError for settings that do not fit the data.
+
+    >>> from ariel_lib import Dataset, load_config, train
+    >>> config = load_config(overrides=[f"training.out={out}", "training.epochs=1"])
+    >>> result = train(Dataset(folder, split="train", scratch=out), config, log=lambda line: None)
+    >>> sorted(result["validation"])
+    ['constant', 'gaussian_posterior', 'gls_fit', 'library_posterior', 'v50']
     """
     torch.set_num_threads(config.training.threads)
     with threadpool_limits(config.training.threads), distributed.joined():

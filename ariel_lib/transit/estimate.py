@@ -26,26 +26,26 @@ from ariel_lib.transit.fit import (
     solve,
     solve_channels,
 )
-from ariel_lib.transit.limb_darkening import limb_darkening_prior
 from ariel_lib.transit.noise import SURE, CommonNoise, fit_common_noise, reweight, white_light
-from ariel_lib.transit.orbit import OrbitPrior, orbit_prior, transit_duration
+from ariel_lib.transit.orbit import transit_duration
+from ariel_lib.transit.physical_priors import PhysicalPriors, catalogue_priors, is_eccentric
 from ariel_lib.transit.result import B_SQUARED_KIND, LOG_A_KIND, DepthEstimate, Flag, WhiteCurve, drift_kinds
-from ariel_lib.transit.search import TEMPLATE_K, Candidate, find_transit
+from ariel_lib.transit.search import TEMPLATE_K, Candidate, allowed_stretches, find_transit
 from ariel_lib.transit.segments import Segment, make_segments, merge_channels
 
 N_BANDS = 8
 MOST_EVENTS = 3  # per segment
-# The 2024 data set lists no orbits: medians of the 2025 star table, with standard deviations that cover it.
-UNKNOWN_ORBIT = OrbitPrior(24 * 4.5, (np.log(10.0), 0.5), (0.15, 0.4))
-UNKNOWN_TEMPERATURE = 5500.0
 
 
-def estimate_depths(visits: list[LightCurves], star: Star | None, wavelength: np.ndarray) -> DepthEstimate:
-    """Fit all visits of one planet together.
+def estimate_depths(
+    visits: list[LightCurves], star: Star | None, wavelength: np.ndarray, priors: PhysicalPriors | None = None
+) -> DepthEstimate:
+    """Fit all visits of one planet together, on a circular orbit.
 
     visits      at least one
-    star        None where the data set lists none (2024)
+    star        None where the data set lists none (2024); an eccentric orbit in the star table is flagged
     wavelength  (wavelength,)  micron, FGS1 first
+    priors      of orbit, limb darkening and mid-transit times; default: catalogue_priors(star)
 
     Raises ArchiveError if no visit has a usable channel.
     """
@@ -54,42 +54,40 @@ def estimate_depths(visits: list[LightCurves], star: Star | None, wavelength: np
         raise ArchiveError(
             f"light curves of planet {visits[0].planet_id}", "usable samples", "none: every channel is masked or dark"
         )
-    prior = UNKNOWN_ORBIT if star is None else orbit_prior(star.P, star.sma, star.i)
-    temperature = UNKNOWN_TEMPERATURE if star is None else star.Ts
+    priors = priors or catalogue_priors(star)
     white = [merge_channels(segment, 1) for segment in segments]
-    candidate = find_transit(white, prior.period, prior.log_a[0], prior.b_squared[0])
-    segments, bands, events = _solve_bands(segments, prior, temperature, candidate)
-    problem = make_problem(segments, len(wavelength), prior, temperature, candidate)
+    candidate = find_transit(
+        white, priors.orbit.period, priors.orbit.log_a[0], priors.orbit.b_squared[0],
+        stretches=allowed_stretches(priors.orbit.log_a[1]), t0={visit: mean for visit, (mean, _) in priors.t0.items()},
+    )  # fmt: skip
+    segments, bands, events = _solve_bands(segments, priors, candidate)
+    problem = make_problem(segments, len(wavelength), priors, candidate)
     spectrum = _smooth_spectrum(bands, segments, len(wavelength))
     fit = linearise(problem, *solve_channels(problem, spectrum, bands[1].shared)[1:])
     problem = replace(problem, segments=tuple(reweight(s, r) for s, r in zip(problem.segments, fit.residual)))
     point, depth, shared = solve_channels(problem, spectrum, fit.shared)
-    listed = star is not None
-    return _summarise(visits[0].planet_id, segments, problem, point, replace(fit, depth=depth, shared=shared), events, listed)
+    flags = (*events, Flag.ECCENTRIC) if is_eccentric(star) else events
+    result = replace(fit, depth=depth, shared=shared)
+    return _summarise(visits[0].planet_id, segments, problem, point, result, flags, listed=priors.is_catalogue)
 
 
-def make_problem(
-    segments: list[Segment], n_channels: int, prior: OrbitPrior, temperature: float, candidate: Candidate
-) -> Problem:
-    """Set up a fit: priors of the shared parameters from orbit prior, stellar temperature (K) and transit candidate.
+def make_problem(segments: list[Segment], n_channels: int, priors: PhysicalPriors, candidate: Candidate) -> Problem:
+    """Set up a fit: priors of the shared parameters, mid-transit times without a prior from the transit candidate.
 
     The prior mean is also the starting point.
     """
-    u_mean, u_sigma = limb_darkening_prior(temperature)
+    prior, (u_mean, u_sigma) = priors.orbit, priors.limb_darkening
     window = max(s.time[-1] - s.time[0] for s in segments)
+    t0 = np.array([priors.t0.get(s.visit, (candidate.t0[s.visit], window)) for s in segments])
     n_drift = sum(TREND_ORDER * drift_orders(s) for s in segments)
-    mean = np.concatenate(
-        [[prior.log_a[0], prior.b_squared[0]], u_mean, [candidate.t0[s.visit] for s in segments], np.zeros(n_drift)]
-    )
-    sigma = np.concatenate(
-        [[prior.log_a[1], prior.b_squared[1]], u_sigma, np.full(len(segments), window), np.full(n_drift, DRIFT_PRIOR)]
-    )
+    mean = np.concatenate([[prior.log_a[0], prior.b_squared[0]], u_mean, t0[:, 0], np.zeros(n_drift)])
+    sigma = np.concatenate([[prior.log_a[1], prior.b_squared[1]], u_sigma, t0[:, 1], np.full(n_drift, DRIFT_PRIOR)])
     duration = transit_duration(prior.period, candidate.log_a, min(prior.b_squared[0], 0.9), TEMPLATE_K)
     return Problem(tuple(segments), n_channels, prior.period, duration, mean, sigma)
 
 
 def _solve_bands(
-    segments: list[Segment], prior: OrbitPrior, temperature: float, candidate: Candidate
+    segments: list[Segment], priors: PhysicalPriors, candidate: Candidate
 ) -> tuple[list[Segment], tuple[list[Segment], Solution], tuple[str, ...]]:
     """Fit a few wide bands, repeatedly while events are found in the residuals.
 
@@ -98,7 +96,7 @@ def _solve_bands(
     kinds: list[str] = []
     for left in reversed(range(1 + MOST_EVENTS)):
         bands = [merge_channels(segment, N_BANDS) for segment in segments]
-        problem = make_problem(bands, 1 + N_BANDS, prior, temperature, candidate)
+        problem = make_problem(bands, 1 + N_BANDS, priors, candidate)
         start = problem.prior_mean.copy()
         start[LOG_A] = candidate.log_a
         solution = solve(problem, np.full(1 + N_BANDS, candidate.depth), start, steps=20)
@@ -133,12 +131,12 @@ def _smooth_spectrum(bands: tuple[list[Segment], Solution], segments: list[Segme
 
 
 def _summarise(
-    planet_id: str, segments: list[Segment], problem: Problem, point: Solution, fit: Solution, events: tuple[str, ...], listed: bool
+    planet_id: str, segments: list[Segment], problem: Problem, point: Solution, fit: Solution, flags: tuple[str, ...], *, listed: bool
 ) -> DepthEstimate:
     """Covariances, noise, white light curves and flags of a finished fit.
 
     segments: before reweighting; point: linearisation from which the covariance follows; fit: fitted parameters and residuals;
-    listed: whether the orbit prior is from the star table and the orbit thus among the nuisance parameters.
+    flags: those known before; listed: whether the orbit prior is from the star table and the orbit thus among the nuisance parameters.
     """
     (covariance, coupling, shared), white = point.covariances(), []
     for index, segment in enumerate(problem.segments):
@@ -153,18 +151,19 @@ def _summarise(
     for before, after in zip(segments, problem.segments):
         level[after.channels] = after.level / (after.exposure * 3600)
         excess[after.channels] = before.weight.max(axis=1) / after.weight.max(axis=1)
-    drift = np.arange(N_PHYSICAL + len(segments), len(fit.shared))
+    n_physical = N_PHYSICAL + len(segments)
+    drift = np.arange(n_physical, len(fit.shared))
     kinds = [drift_kinds(segment, drift_orders(segment)) for segment in segments]
     nuisance, kind = np.r_[drift, LOG_A, B_SQUARED], np.r_[*kinds, LOG_A_KIND, B_SQUARED_KIND]
     if not listed:
         nuisance, kind = nuisance[:-2], kind[:-2]
     unit = problem.prior_sigma[nuisance]
-    flags = _flags(problem, fit, covariance, level, excess, white, converged=point.converged)
+    flags += _flags(problem, fit, covariance, level, excess, white, converged=point.converged)
     return DepthEstimate(
         planet_id, fit.depth, covariance, np.sqrt(1 / point.depth_precision), level, excess,
         fit.shared[:N_PHYSICAL], (fit.shared - problem.prior_mean)[nuisance] / unit,
         shared[np.ix_(nuisance, nuisance)] / np.outer(unit, unit), coupling[:, nuisance] / unit, kind,
-        tuple(white), (*events, *flags),
+        tuple(white), flags, shared[:n_physical, :n_physical], coupling[:, :n_physical],
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ Plain values, independent of how the fit is made.
 """
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from ariel_lib.io.storage import load_arrays, save_arrays
 from ariel_lib.transit.segments import DRIFT_ORDERS, TREND_ORDER, Segment
 
 LOG_A_KIND, B_SQUARED_KIND = (TREND_ORDER * (1 + DRIFT_ORDERS) + n for n in range(2))
+NOT_KNOWN = np.zeros((0, 0))
 KINDS = B_SQUARED_KIND + 1  # drift of FGS1, drift of AIRS by power of time and order in wavelength, orbit
 
 
@@ -32,6 +33,7 @@ class Flag(StrEnum):
     FLARE = "flare"
     SPOT_CROSSING = "spot_crossing"
     BUMP = "bump"
+    ECCENTRIC = "eccentric"  # the orbit in the star table is eccentric, that of the fit circular: see physical_priors.py
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,9 @@ class DepthEstimate:
     nuisance_kind        (parameter,)              kind of each nuisance parameter, see drift_kinds, LOG_A_KIND, B_SQUARED_KIND
     white                one white light curve per segment
     flags                see Flag; empty for an ordinary planet
+    physical_covariance  (physical, physical)      of orbit and, after its eight, the mid-transit time (h) of each white light curve
+    physical_coupling    (wavelength, physical)    covariance of depth and these; both empty where not known: in an estimate that was
+                                                   conditioned on the population corrections
     """
 
     planet_id: str
@@ -96,6 +101,8 @@ class DepthEstimate:
     nuisance_kind: np.ndarray
     white: tuple[WhiteCurve, ...]
     flags: tuple[Flag, ...]
+    physical_covariance: np.ndarray = field(default_factory=lambda: NOT_KNOWN)
+    physical_coupling: np.ndarray = field(default_factory=lambda: NOT_KNOWN)
 
     @property
     def sigma(self) -> np.ndarray:
@@ -116,7 +123,7 @@ def drift_kinds(segment: Segment, orders: int) -> np.ndarray:
 
 def save_estimate(path: Path | str, estimate: DepthEstimate, source: str) -> None:
     """Write an estimate atomically. source: digest of the input it was made from, kept in the file's metadata."""
-    arrays = {name: getattr(estimate, name) for name in _ARRAYS}
+    arrays = {name: getattr(estimate, name) for name in (*_ARRAYS, *_PHYSICAL)}
     for n, curve in enumerate(estimate.white):
         arrays |= {f"white.{n}.{name}": getattr(curve, name) for name in _WHITE_ARRAYS}
     scalars = [
@@ -143,6 +150,7 @@ def load_estimate(path: Path | str) -> DepthEstimate:
         **{name: arrays[name] for name in _ARRAYS},
         white=white,
         flags=tuple(map(Flag, json.loads(text["flags"]))),
+        **{name: arrays[name] for name in _PHYSICAL if name in arrays},  # files of earlier versions have none
     )
 
 
@@ -150,4 +158,5 @@ _ARRAYS = (
     "depth", "covariance", "sigma_uncorrelated", "level", "excess", "orbit",
     "nuisance", "nuisance_covariance", "nuisance_coupling", "nuisance_kind",
 )  # fmt: skip
+_PHYSICAL = ("physical_covariance", "physical_coupling")
 _WHITE_ARRAYS = ("time", "flux", "model", "transit_model")

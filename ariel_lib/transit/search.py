@@ -4,7 +4,9 @@ Level, cubic drift and centroid terms are projected out of data and templates; t
 the template's (compare the box search of Kovács, Zucker & Mazeh 2002).
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -27,16 +29,25 @@ class Candidate:
     significance: float
 
 
-def find_transit(segments: list[Segment], period: float, log_a: float, b_squared: float) -> Candidate:
+def allowed_stretches(sigma_log_a: float) -> tuple[float, ...]:
+    """Those of STRETCHES within four standard deviations of a prior on ln(a/Rs): all of them for that of the star table."""
+    return tuple(stretch for stretch in STRETCHES if abs(np.log(stretch)) <= 4 * sigma_log_a)
+
+
+def find_transit(
+    segments: list[Segment], period: float, log_a: float, b_squared: float, *, stretches: Sequence[float] = STRETCHES,
+    t0: Mapping[int, float] = MappingProxyType({}),
+) -> Candidate:  # fmt: skip
     """Best mid-transit time of each visit and a common a/Rs for segments in white light.
 
-    period h, log_a = ln(a/Rs) and b_squared from the catalogue.
+    period h, log_a = ln(a/Rs) and b_squared from the catalogue; stretches: trial factors on a/Rs; t0: visit → mid-transit time (h)
+    that is known and not searched.
     """
     best = None
-    for stretch in STRETCHES:
+    for stretch in stretches:
         trial = log_a + np.log(stretch)
         found = [
-            _scan_visit([s for s in segments if s.visit == visit], period, trial, b_squared)
+            _scan_visit([s for s in segments if s.visit == visit], period, trial, b_squared, t0.get(visit))
             for visit in sorted({s.visit for s in segments})
         ]
         gain = sum(f[1] for f in found)
@@ -47,11 +58,14 @@ def find_transit(segments: list[Segment], period: float, log_a: float, b_squared
     return best
 
 
-def _scan_visit(segments: list[Segment], period: float, log_a: float, b_squared: float) -> tuple[float, float, float]:
-    """Best mid-transit time (h) of one visit, its decrease in χ² and its depth."""
+def _scan_visit(
+    segments: list[Segment], period: float, log_a: float, b_squared: float, t0: float | None
+) -> tuple[float, float, float]:
+    """Best mid-transit time (h) of one visit, its decrease in χ² and its depth; t0: that time where it is known."""
     duration = transit_duration(period, log_a, min(b_squared, 0.9), TEMPLATE_K)
     first, last = min(s.time[0] for s in segments), max(s.time[-1] for s in segments)
     grid = np.arange(first - 0.3 * duration, last + 0.3 * duration, duration / STEPS_PER_DURATION)
+    grid = grid if t0 is None else np.array([t0])
     overlap, power = np.zeros(len(grid)), np.zeros(len(grid))
     for segment in segments:
         data, templates, weight = _projected(segment, grid, period, log_a, min(b_squared, 0.9))

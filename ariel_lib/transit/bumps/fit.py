@@ -13,9 +13,9 @@ from ariel_lib.io.layout import Star
 from ariel_lib.io.light_curves import LightCurves
 from ariel_lib.transit.bumps.bump import Bump, bump_shape, find_bump
 from ariel_lib.transit.bumps.search import Band
-from ariel_lib.transit.estimate import UNKNOWN_ORBIT, UNKNOWN_TEMPERATURE, make_problem
+from ariel_lib.transit.estimate import make_problem
 from ariel_lib.transit.fit import DEPTH_PRIOR, LOG_A, Problem, Solution, common_response, solve, tangent
-from ariel_lib.transit.orbit import orbit_prior
+from ariel_lib.transit.physical_priors import catalogue_priors
 from ariel_lib.transit.result import DepthEstimate, load_estimate
 from ariel_lib.transit.search import Candidate, find_transit
 from ariel_lib.transit.segments import MIN_SAMPLES, Segment, make_segments, merge_channels
@@ -80,12 +80,11 @@ def fit_bands(
     bands = [coarsen(merge_channels(segment, AIRS_BANDS), SAMPLES_A_BIN) for segment in segments]
     if not bands:
         return None
-    prior = UNKNOWN_ORBIT if star is None else orbit_prior(star.P, star.sma, star.i)
+    priors = catalogue_priors(star)
     if candidate is None:
         white = [coarsen(merge_channels(band, 1), SAMPLES_A_BIN) for band in bands]  # sufficient for a starting point
-        candidate = find_transit(white, prior.period, prior.log_a[0], prior.b_squared[0])
-    temperature = UNKNOWN_TEMPERATURE if star is None else star.Ts
-    problem = make_problem(bands, 1 + AIRS_BANDS, prior, temperature, candidate)
+        candidate = find_transit(white, priors.orbit.period, priors.orbit.log_a[0], priors.orbit.b_squared[0])
+    problem = make_problem(bands, 1 + AIRS_BANDS, priors, candidate)
     start = problem.prior_mean.copy()
     start[LOG_A] = candidate.log_a
     return problem, solve(problem, np.full(1 + AIRS_BANDS, candidate.depth), start, steps=20)

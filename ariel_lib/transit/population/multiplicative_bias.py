@@ -17,7 +17,7 @@ import numpy as np
 
 from ariel_lib.io.storage import Stored
 from ariel_lib.priors.gaussian import gaussian_process
-from ariel_lib.transit.result import DepthEstimate, Flag
+from ariel_lib.transit.result import NOT_KNOWN, DepthEstimate, Flag
 
 SIZES = np.geomspace(3e-4, 0.1, 11)  # trial values of τ
 CLEAR = 10.0  # log evidence ratio to r = 0 above which a bias is accepted
@@ -44,7 +44,10 @@ class MultiplicativeBias(Stored):
         factor = 1 / (1 + self.mean)
         depth = estimate.depth * factor
         covariance = (estimate.covariance + np.outer(depth, depth) * self.covariance) * np.outer(factor, factor)
-        return replace(estimate, depth=depth, covariance=covariance, sigma_uncorrelated=estimate.sigma_uncorrelated * factor)
+        return replace(
+            estimate, depth=depth, covariance=covariance, sigma_uncorrelated=estimate.sigma_uncorrelated * factor,
+            physical_covariance=NOT_KNOWN, physical_coupling=NOT_KNOWN,
+        )  # fmt: skip
 
 
 def fit_multiplicative_bias(estimates: Sequence[DepthEstimate], truth: np.ndarray, wavelength: np.ndarray) -> MultiplicativeBias:

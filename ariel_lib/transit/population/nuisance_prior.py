@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ariel_lib.transit.result import KINDS, LOG_A_KIND, DepthEstimate
+from ariel_lib.transit.result import KINDS, LOG_A_KIND, NOT_KNOWN, DepthEstimate
 
 MIN_FITS = 20  # a kind with fewer parameters keeps the fit's prior
 WIDENED = 2.0  # safety factor on the variance of drifts, which may be larger in later visits; not on the orbit
@@ -43,8 +43,9 @@ class NuisancePrior:
         gain = np.linalg.solve(estimate.nuisance_covariance[np.ix_(known, known)] + np.diag(extra[known]), coupling.T).T
         covariance = estimate.covariance - gain @ coupling.T
         return replace(
-            estimate, depth=estimate.depth - gain @ estimate.nuisance[known], covariance=0.5 * (covariance + covariance.T)
-        )
+            estimate, depth=estimate.depth - gain @ estimate.nuisance[known], covariance=0.5 * (covariance + covariance.T),
+            physical_covariance=NOT_KNOWN, physical_coupling=NOT_KNOWN,
+        )  # fmt: skip
 
 
 def fit_nuisance_prior(estimates: Sequence[DepthEstimate]) -> NuisancePrior:

@@ -1,0 +1,98 @@
+"""The light curves of all visits of one planet, from the disk or from the detector frames."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+
+from ariel_lib.calibration.fused import calibrate_visit
+from ariel_lib.calibration.pipeline import CalibrationSettings
+from ariel_lib.io.dataset import Dataset
+from ariel_lib.io.light_curves import LightCurves
+from ariel_lib.transit.segments import make_segments, merge_channels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class PlanetLightCurves(Sequence[LightCurves]):
+    """The visits of one planet, a sequence of `LightCurves`, as `calibrate` returns them.
+
+    planet_id
+    visits         in order
+    wavelength_um  (wavelength,) micron, FGS1 first: those of the spectrum
+
+    >>> from ariel_lib import Dataset, calibrate
+    >>> dataset = Dataset(folder, split="test")
+    >>> curves = calibrate(dataset, dataset.planets[0])
+    >>> len(curves) == len(curves.visits), curves[0].airs.flux.shape == (len(curves[0].airs.time), 282)
+    (True, True)
+    >>> figure = curves.plot()
+    """
+
+    planet_id: str
+    visits: tuple[LightCurves, ...]
+    wavelength_um: np.ndarray
+
+    @overload
+    def __getitem__(self, index: int) -> LightCurves: ...
+    @overload
+    def __getitem__(self, index: slice) -> "PlanetLightCurves": ...
+    def __getitem__(self, index: int | slice) -> "LightCurves | PlanetLightCurves":
+        if isinstance(index, slice):
+            return PlanetLightCurves(self.planet_id, self.visits[index], self.wavelength_um)
+        return self.visits[index]
+
+    def __len__(self) -> int:
+        return len(self.visits)
+
+    def __iter__(self) -> Iterator[LightCurves]:
+        return iter(self.visits)
+
+    def __repr__(self) -> str:
+        lengths = ", ".join(f"{len(v.fgs1.time)} FGS1 and {len(v.airs.time)} AIRS samples" for v in self.visits)
+        return f"PlanetLightCurves(planet {self.planet_id}, {len(self)} visit{'s' * (len(self) != 1)}: {lengths})"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{v.visit}</td><td>{len(v.fgs1.time)}</td><td>{len(v.airs.time)}</td>"
+            f"<td>{v.airs.time[-1] - v.airs.time[0]:.2f}</td></tr>"
+            for v in self.visits
+        )
+        head = "<tr><th>visit</th><th>FGS1 samples</th><th>AIRS samples</th><th>hours</th></tr>"
+        return f"<p>Light curves of planet {escape(self.planet_id)}</p><table>{head}{rows}</table>"
+
+    def plot(self) -> "Figure":
+        """White light relative to its median, a column for each instrument and visit."""
+        from ariel_lib.plots.figures import draw_transits
+
+        white = [merge_channels(segment, 1) for segment in make_segments(list(self.visits), self.wavelength_um)]
+        return draw_transits({f"{s.instrument}, visit {s.visit}": (s.time, np.where(s.weight > 0, s.flux, np.nan)[0], None) for s in white})
+
+
+def calibrate(dataset: Dataset, planet: str, *, settings: CalibrationSettings | None = None) -> PlanetLightCurves:
+    """The light curves of every visit of a planet.
+
+    Light curves that lie in the data set's folder of light curves are read as they are. Visits without any are calibrated from their
+    frames, in memory: nothing is written.
+
+    dataset   as `Dataset` opens it
+    planet    one of dataset.planets, or of dataset.on_disk
+    settings  of the calibration from frames; default: those of `spectramind calibrate`
+    Raises ArchiveError for a planet that is not there or frames that are malformed, StorageError for damaged light curves.
+
+    >>> from ariel_lib import Dataset, calibrate
+    >>> dataset = Dataset(folder, split="test")
+    >>> curves = calibrate(dataset, dataset.planets[0])
+    >>> curves[0].fgs1.flux.shape == curves[0].fgs1.time.shape
+    True
+    """
+    found = {curves.visit: curves for curves in dataset.light_curves(planet)}
+    if not found or (dataset.is_calibrated_on_demand and planet in dataset.archive.planets(dataset.split)):
+        for visit in dataset.archive.visits(dataset.split, planet):
+            if visit not in found:
+                found[visit] = calibrate_visit(dataset.archive, dataset.split, planet, visit, settings or CalibrationSettings())
+    return PlanetLightCurves(planet, tuple(found[visit] for visit in sorted(found)), dataset.wavelengths)

@@ -1,0 +1,108 @@
+"""A trained model as a person uses it: loaded from its file, it turns one planet's transit fit into a spectrum.
+
+The same numbers as a submission of `predict`: the same checks, corrections, network and threads.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+from ariel_lib.errors import SpectraMindError
+from ariel_lib.io.light_curves import LightCurves
+from ariel_lib.io.submission import SIGMA_FLOOR
+from ariel_lib.pipeline.checkpoint import Checkpoint
+from ariel_lib.pipeline.planet_fits import PlanetFit
+from ariel_lib.prediction.predict import answer_or_reject, load_checkpoint
+from ariel_lib.prediction.spectrum import Spectrum
+from ariel_lib.prediction.transit_fit import TransitFit
+
+
+@dataclass(frozen=True)
+class _FitInMemory(PlanetFit):
+    """A planet's fit whose light curves are at hand, not on disk."""
+
+    curves: tuple[LightCurves, ...] = ()
+
+    def visits(self) -> list[LightCurves]:
+        return list(self.curves)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Model:
+    """V50 with its spectral priors, population corrections and temperature, as training left them.
+
+    checkpoint  all of it
+    path        the file that it was loaded from
+
+    >>> from ariel_lib import Dataset, Model, calibrate, fit_transit
+    >>> dataset, model = Dataset(folder, split="test"), Model.load(weights)
+    >>> planet = dataset.planets[0]
+    >>> spectrum = model.predict(fit_transit(calibrate(dataset, planet), star=dataset.star(planet)))
+    >>> spectrum.depth.shape == model.wavelengths.shape, sorted(spectrum.answers)
+    (True, ['fit', 'gaussian', 'initial'])
+    """
+
+    checkpoint: Checkpoint
+    path: Path
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Model":
+        """Read weights.safetensors, checked against the manifest beside it where there is one; on the GPU where there is one.
+
+        Raises StorageError for a file that is missing, damaged, of another format, or not the one that the manifest lists.
+        """
+        return cls(load_checkpoint(Path(path)), Path(path))
+
+    @property
+    def wavelengths(self) -> np.ndarray:
+        """Wavelengths of its spectra, micron, FGS1 first, (wavelength,)."""
+        return self.checkpoint.wavelength
+
+    def predict(self, fit: TransitFit) -> Spectrum:
+        """The spectrum of one planet, as `spectramind predict` would write it for the same light curves and fit, to the last bit.
+
+        Raises SpectraMindError for a fit on another wavelength axis, RejectedFitError for one from which no spectrum should be read.
+        """
+        if len(fit.wavelength_um) != len(self.wavelengths):
+            raise SpectraMindError(
+                f"planet {fit.planet_id}: expected a fit at the {len(self.wavelengths)} wavelengths of {self.path}, found "
+                f"{len(fit.wavelength_um)}"
+            )
+        planet_fit = _FitInMemory(fit.estimate, fit.star, (), fit.curves)
+        threads = self.checkpoint.config["training"]["threads"]
+        with threadpool_limits(threads), _torch_threads(threads):
+            found = answer_or_reject(planet_fit, self.checkpoint)
+            conditioned = self.checkpoint.condition(fit.estimate)
+            gaussian = self.checkpoint.prior.posterior(conditioned.depth, conditioned.covariance)
+        answers = {
+            "initial": self._spectrum(fit, found.initial_mean, found.initial_sigma),
+            "gaussian": self._spectrum(fit, found.gaussian_mean, found.gaussian_sigma, gaussian.covariance),
+            "fit": self._spectrum(fit, found.depth, found.depth_sigma, conditioned.covariance),
+        }
+        sigma = np.maximum(found.sigma, SIGMA_FLOOR)  # as in a submission
+        return Spectrum(fit.planet_id, fit.wavelength_um, found.mean, sigma, answers=answers, note=found.note)
+
+    def _spectrum(self, fit: TransitFit, depth: np.ndarray, sigma: np.ndarray, covariance: np.ndarray | None = None) -> Spectrum:
+        return Spectrum(fit.planet_id, fit.wavelength_um, depth, sigma, covariance)
+
+    def __repr__(self) -> str:
+        members = len(self.checkpoint.network.members)
+        parameters = sum(p.numel() for p in self.checkpoint.network.parameters())
+        networks = f"{members} network{'s' * (members != 1)}, {parameters} parameters"
+        return f"Model({str(self.path)!r}, {len(self.wavelengths)} wavelengths, {networks})"
+
+
+@contextmanager
+def _torch_threads(threads: int) -> Iterator[None]:
+    """torch with so many threads: the last bits depend on it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
