@@ -17,8 +17,10 @@ from ariel_lib.io.light_curves import LightCurve
 
 
 def summarise_visits(dataset: Dataset) -> tuple[pd.DataFrame, dict[str, Failure]]:
-    """The state of every light curve of a data set, and the planets whose files cannot be read. A row a planet, visit and instrument: scatter_ppm, propagated_ppm (medians over wavelengths, one sample),
-    masked_percent, flux_drift_percent, centroid_drift_pixel (last tenth of the visit minus first tenth), and
+    """The state of every light curve of a data set, and the planets whose files cannot be read.
+
+    A row for each planet, visit and instrument: scatter_ppm, propagated_ppm (medians over wavelengths, one sample), masked_percent,
+    flux_drift_percent, centroid_drift_pixel (last tenth of the visit minus first tenth), and
     bad_pixels_percent: of the detector, by the maps of the archive; NaN where it has no frames of the planet."""
     rows, failed, framed = [], {}, set(dataset.archive.planets(dataset.split))
     for planet in dataset.planets:

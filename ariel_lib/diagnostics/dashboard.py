@@ -36,7 +36,7 @@ class DashboardData:
     stars          table with the column planet and catalogue columns, or None
     explanation    arrays as explanation.explain gives them, for the planets `explained`
     deviations     by rule (planet, wavelength) in its scale, limits by rule, gradients by rule
-    housekeeping   as housekeeping.summarise_visits gives it; seconds by stage
+    calibration_quality  table as calibration_quality.summarise_visits gives it; seconds by stage
     missing        what cannot be drawn, and why
     """
 

@@ -268,7 +268,8 @@ def _wavelengths_of(curves: object, visits: tuple[LightCurves, ...], wavelength:
     axis, expected = np.asarray(wavelength, dtype=float), 1 + visits[0].airs.flux.shape[1]
     if axis.shape != (expected,):
         raise SpectraMindError(
-            f"wavelength: expected {expected} values, {FGS1.name}'s and those of {AIRS.name} in these light curves, found shape {axis.shape}"
+            f"wavelength: expected {expected} values, {FGS1.name}'s and those of {AIRS.name} in these light curves, "
+            f"found shape {axis.shape}"
         )
     if not (np.isfinite(axis).all() and (np.diff(axis) > 0).all() and axis[0] > 0):
         raise SpectraMindError("wavelength: expected ascending finite values in micron, found others")

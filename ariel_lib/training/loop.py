@@ -18,7 +18,7 @@ from ariel_lib.io.checksums import write_manifest
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import Spectra
 from ariel_lib.io.storage import write_atomically
-from ariel_lib.metrics import column_weights, naive_answer, reference_gain, summary, unclipped_score
+from ariel_lib.metrics import naive_answer, summary, unclipped_score
 from ariel_lib.models.baselines import ConstantSpectrum, white_depth
 from ariel_lib.models.ensemble import Ensemble, predict_inputs
 from ariel_lib.models.features import FGS1_CHANNELS, NODE_FEATURES, STAR_FEATURES
@@ -36,6 +36,7 @@ from ariel_lib.symbolic.context import make_context
 from ariel_lib.symbolic.rules import total_penalty
 from ariel_lib.training import distributed
 from ariel_lib.training.examples import Example, held_out_sets, labelled_planets, make_examples
+from ariel_lib.training.loss import challenge_loss
 from ariel_lib.training.run_state import RunState
 from ariel_lib.transit.bumps.fit import bump_depth_bias
 from ariel_lib.transit.population.corrections import PopulationCorrections
@@ -44,7 +45,6 @@ from ariel_lib.transit.population.nuisance_prior import fit_nuisance_prior
 from ariel_lib.uncertainty.temperature import Temperature, fit_temperature
 
 DRAWS_AN_EPOCH = 512  # examples in an epoch, at least; a smaller training set is passed several times
-SOFT_Z = 30.0  # beyond it the loss grows logarithmically in z; with 4, sigmas were too small and training lowered the score by 0.001 to 0.003
 AVERAGING = 0.98  # decay a step of the running mean of the weights
 PRIOR_STRENGTH = 30.0  # planets that the prior of a temperature of one counts for: 500 simulated planets needed no correction
 FIT_SHARE = 2 / 3  # of training.max_hours for calibration and fits; planets not reached by then are left out
@@ -265,23 +265,6 @@ def _batches(training, size: int, seed: list[int]) -> Iterator[tuple[Inputs, tor
             break
         inputs, *arrays = zip(*(training[n].draw(draws) for n in batch[distributed.rank() :: processes]))
         yield Inputs.stack(list(inputs)), *(torch.from_numpy(np.stack(rows).astype(np.float32)) for rows in arrays)
-
-
-def challenge_loss(prediction, truth: torch.Tensor, naive: dict, *, weighted: bool = True) -> torch.Tensor:
-    """Negative of the challenge's score up to a constant, mean over planets (lower is better).
-
-    prediction.mean, prediction.sigma, truth  (planet, wavelength)
-    weighted  False: the plain mean of the negative log-likelihood
-    Beyond |z| ≈ SOFT_Z the quadratic term grows logarithmically only.
-    """
-    z2 = ((truth - prediction.mean) / prediction.sigma) ** 2
-    nll = prediction.sigma.log() + 0.5 * SOFT_Z**2 * torch.log1p(z2 / SOFT_Z**2)
-    if not weighted:
-        return nll.mean()
-    weights = column_weights(truth.shape[1])
-    reference = reference_gain(truth.double().cpu().numpy(), **naive)
-    share = torch.from_numpy((weights / weights.sum() / reference).astype(np.float32)).to(truth.device)
-    return (share * nll).sum(dim=1).mean()
 
 
 def answers_of(
