@@ -48,7 +48,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on. Anyone who reaches it can read.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     data: Annotated[list[Path] | None, typer.Option("--data", help="A data set that may be read too; may be given again.")] = None,
-    name: Annotated[list[str] | None, typer.Option(help="Host name to answer to besides localhost; may be given again.")] = None,
+    name: Annotated[list[str] | None, typer.Option(help="Host name to answer to besides localhost, or *.DOMAIN; may be given again.")] = None,
 ) -> None:
     """Show runs, planets, leaderboards and running work on a web page that cannot write."""
     from importlib.util import find_spec
