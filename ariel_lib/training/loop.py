@@ -44,7 +44,7 @@ from ariel_lib.transit.population.nuisance_prior import fit_nuisance_prior
 from ariel_lib.uncertainty.temperature import Temperature, fit_temperature
 
 DRAWS_AN_EPOCH = 512  # examples in an epoch, at least; a smaller training set is passed several times
-SOFT_Z = 30.0  # beyond it the loss grows logarithmically in z; with 4, sigmas were too small and training lowered the score by 0.001 to 0.003
+SOFT_Z = 30.0  # beyond it the loss grows logarithmically in z; with 4, sigmas were too small and training lost 0.001 to 0.003 of score
 AVERAGING = 0.98  # decay a step of the running mean of the weights
 PRIOR_STRENGTH = 30.0  # planets that the prior of a temperature of one counts for: 500 simulated planets needed no correction
 FIT_SHARE = 2 / 3  # of training.max_hours for calibration and fits; planets not reached by then are left out
