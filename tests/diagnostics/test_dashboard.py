@@ -20,6 +20,7 @@ from ariel_lib.plots.interactive import LEVELS, pack
 pytest.importorskip("bokeh")
 EVIL = "<script>alert(1)</script>"
 N, WAVELENGTHS = 8, 40
+DRIFTS = ("flux_drift_percent", "centroid_drift_pixel", "bad_pixels_percent")
 
 
 def make_data(**changes):
@@ -37,7 +38,7 @@ def make_data(**changes):
         "stars": pd.DataFrame({"planet": planets, "Ts": [np.nan, *np.linspace(4000, 6000, N - 1)]}), "explanation": explanation,
         "explained": planets, "deviations": {"smoothness": rng.normal(size=truth.shape)}, "limits": {"smoothness": 1.0},
         "gradients": {"smoothness": rng.normal(size=truth.shape)}, "seconds": {EVIL: 1.0}, "missing": {EVIL: EVIL},
-        "calibration_quality": pd.DataFrame(visits | {"flux_drift_percent": [0.1], "centroid_drift_pixel": [0.1], "bad_pixels_percent": [0.1]}),
+        "calibration_quality": pd.DataFrame(visits | dict.fromkeys(DRIFTS, [0.1])),
     }  # fmt: skip
     return DashboardData(**data | changes)
 
