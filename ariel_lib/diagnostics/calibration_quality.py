@@ -1,8 +1,6 @@
-"""How calibration left the light curves: scatter against the propagated sigma, samples masked, bad pixels, drift of flux
-and pointing.
+"""Quality of calibrated light curves: scatter against propagated sigma, masked samples, bad pixels, drift of flux and pointing.
 
-Reads light-curve files and, where there are frames, their calibration maps; knows no transit: scatter is that of successive
-differences, which a slow curve does not move.
+Scatter is estimated from successive differences, so that transit and drifts do not contribute.
 """
 
 import numpy as np
@@ -17,11 +15,13 @@ from ariel_lib.io.light_curves import LightCurve
 
 
 def summarise_visits(dataset: Dataset) -> tuple[pd.DataFrame, dict[str, Failure]]:
-    """The state of every light curve of a data set, and the planets whose files cannot be read.
+    """A table with a row for each planet, visit and instrument, and failures by planet whose files cannot be read.
 
-    A row for each planet, visit and instrument: scatter_ppm, propagated_ppm (medians over wavelengths, one sample), masked_percent,
-    flux_drift_percent, centroid_drift_pixel (last tenth of the visit minus first tenth), and
-    bad_pixels_percent: of the detector, by the maps of the archive; NaN where it has no frames of the planet."""
+    scatter_ppm, propagated_ppm               of one sample, median over wavelengths
+    masked_percent                            of the samples
+    flux_drift_percent, centroid_drift_pixel  last tenth of the visit minus first tenth
+    bad_pixels_percent                        of the detector, from the calibration maps; NaN without frames
+    """
     rows, failed, framed = [], {}, set(dataset.archive.planets(dataset.split))
     for planet in dataset.planets:
         found, failure = attempt(_summarise_planet, dataset, planet, planet in framed)
@@ -46,7 +46,7 @@ def _summarise_planet(dataset: Dataset, planet: str, framed: bool) -> list[dict]
 
 
 def summarise_curve(curve: LightCurve) -> dict[str, float]:
-    """The figures of one light curve; NaN where no sample is usable."""
+    """The figures of one light curve; NaN where every sample is masked."""
     n = len(curve.time)
     mask, variance = curve.mask.reshape(n, -1), curve.variance.reshape(n, -1).astype(float)
     flux = np.where(mask, np.nan, curve.flux.reshape(n, -1).astype(float))
