@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 
 from ariel_lib.calibration.bad_pixels import unusable_pixels
+from ariel_lib.calibration.scatter import robust_scatter
 from ariel_lib.execution.workers import Failure, attempt
 from ariel_lib.instrument import AIRS, FGS1
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.light_curves import LightCurve
-
-MAD_TO_SIGMA = 1.4826  # of a Gaussian
 
 
 def summarise_visits(dataset: Dataset) -> tuple[pd.DataFrame, dict[str, Failure]]:
@@ -58,7 +57,7 @@ def summarise_curve(curve: LightCurve) -> dict[str, float]:
         return figures
     flux, variance = flux[:, live], np.where(mask, np.nan, variance)[:, live]
     level, steps = np.nanmedian(flux, axis=0), np.diff(flux, axis=0)
-    scatter = MAD_TO_SIGMA * np.nanmedian(np.abs(steps - np.nanmedian(steps, axis=0)), axis=0) / np.sqrt(2)
+    scatter = robust_scatter(steps, np.nanmedian(steps, axis=0)) / np.sqrt(2)
     tenth = max(1, n // 10)
     white, centroid = np.nansum(flux, axis=1), curve.centroid.astype(float)
     ends = np.median(white[:tenth]), np.median(white[-tenth:])

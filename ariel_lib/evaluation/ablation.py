@@ -27,7 +27,7 @@ from ariel_lib.evaluation.leaderboard import ranked, weights_sentence
 from ariel_lib.execution.workers import WorkerPool, local_pool, run_tasks
 from ariel_lib.io.checksums import sha256
 from ariel_lib.io.dataset import Dataset
-from ariel_lib.io.storage import write_atomically
+from ariel_lib.io.storage import atomic_path, write_atomically
 from ariel_lib.io.tables import read_spectra
 from ariel_lib.metrics import bootstrap_error, naive_answer, planet_scores
 from ariel_lib.pipeline.checkpoint import Checkpoint
@@ -280,8 +280,7 @@ def write_bundle(path: Path, winner: Point, out: Path, grid: Path) -> Path:
     """Write the winner's weights, manifests and figures to a ZIP file, with fixed time stamps: same files, same bytes."""
     files = {name: winner.folder / name for name in BUNDLED} | {"ablation.yaml": grid}
     files |= {name: out / name for name in LEADERBOARD}
-    temporary = path.with_suffix(".partial")
-    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as bundle:
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as bundle:
         for name in sorted(files):
             bundle.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), files[name].read_bytes(), zipfile.ZIP_DEFLATED)
-    return temporary.replace(path)
+    return path

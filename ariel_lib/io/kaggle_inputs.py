@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from ariel_lib.errors import ArchiveError
+from ariel_lib.io.storage import atomic_path
 
 MOUNT = "/kaggle/input"
 DEPTH = 4  # folders below the mount that are looked into: a competition's own planets lie deeper than its tables
@@ -34,8 +35,7 @@ def take_up_session(previous: Path | str | None, out: Path | str) -> int:
     for path in sorted(source.rglob("*.safetensors")):
         target = Path(out) / path.relative_to(source)
         if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target.with_suffix(".partial"))
-            target.with_suffix(".partial").replace(target)
+            with atomic_path(target) as temporary:
+                shutil.copyfile(path, temporary)
             taken += 1
     return taken

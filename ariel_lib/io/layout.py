@@ -79,7 +79,7 @@ def is_plain_name(planet_id: str) -> bool:
 
 def numeric_order(planet_id: str) -> tuple[int, int, str]:
     """Sort key of planet ids: numbers by value, before all other names."""
-    return (0, int(planet_id), "") if planet_id.isdigit() else (1, 0, planet_id)
+    return (0, int(planet_id), "") if planet_id.isdecimal() else (1, 0, planet_id)
 
 
 def light_curves_path(folder: Path | str, split: str, planet_id: str, visit: int) -> Path:
@@ -95,6 +95,6 @@ def list_light_curves(folder: Path | str, split: str, planet_id: str = "*") -> d
     pattern = planet_id if planet_id == "*" else glob.escape(planet_id)
     for path in (Path(folder) / split).glob(f"{pattern}_*.safetensors"):
         planet, _, visit = path.stem.rpartition("_")
-        if visit.isdigit():
+        if visit.isdecimal():
             found.setdefault(planet, []).append(int(visit))
     return {planet: tuple(sorted(found[planet])) for planet in sorted(found, key=numeric_order)}

@@ -6,7 +6,8 @@ Knows nothing of what the arrays mean.
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Self
@@ -24,21 +25,30 @@ class StorageError(SpectraMindError):
     """A file of the project's own is missing or damaged."""
 
 
-def write_atomically(path: Path | str, content: bytes) -> Path:
-    """Replace a file in one step: a reader sees the old bytes or the new ones, never half of them."""
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """A new file beside `path`, to be written inside the block, that replaces it at the end in one step: a reader sees the
+    old bytes or the new ones, never half of them. After an exception the old file stays and the new one goes."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
+    temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
+        with temporary.open("r+b") as file:
+            os.fsync(file.fileno())  # its bytes are on the disk before its name is
         os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
         os.replace(temporary, path)
     finally:
-        Path(temporary).unlink(missing_ok=True)
-    return path
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path | str, content: bytes) -> Path:
+    """Replace a file in one step by one of this content."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+    return Path(path)
 
 
 def save_arrays(path: Path | str, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> Path:

@@ -14,6 +14,7 @@ import pandas as pd
 from ariel_lib.errors import SpectraMindError
 from ariel_lib.io.layout import normalise_planet_id
 from ariel_lib.io.storage import write_atomically
+from ariel_lib.io.tables import read_csv
 
 Array = np.ndarray
 log = logging.getLogger(__name__)
@@ -137,7 +138,7 @@ def _read_table(path: Path) -> tuple[tuple[str, ...], Array, Array]:
     if not path.is_file():
         raise SubmissionError(path, "a submission", "no such file", "Run write_submission first.")
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = read_csv(path, dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise SubmissionError(path, "a csv table", str(error), "Write it again.") from error
     n_wavelengths = (len(table.columns) - 1) // 2

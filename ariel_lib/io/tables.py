@@ -10,13 +10,21 @@ import pyarrow as pa
 from ariel_lib.errors import ArchiveError
 from ariel_lib.io.layout import Spectra, normalise_planet_id
 
+# pandas before 3.1 reads most decimals one bit off unless told otherwise; 3.1 reads the nearest double and deprecates the option.
+EXACT = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
+
+
+def read_csv(path: Path | str, **options) -> pd.DataFrame:
+    """A csv by pandas: planet_id as text, every decimal as the nearest double. Raises OSError or ValueError for no table."""
+    return pd.read_csv(path, **({"dtype": {"planet_id": str}} | EXACT | options))
+
 
 def read_table(path: Path) -> pd.DataFrame:
     """A csv or parquet table; planet_id, where there is one, as text. Raises ArchiveError."""
     if not path.is_file():
         raise ArchiveError(path, "a table", "no such file")
     try:
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype={"planet_id": str})
+        table = pd.read_parquet(path) if path.suffix == ".parquet" else read_csv(path)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ArchiveError(path, "a readable table", f"{type(error).__name__}: {error}") from error
     if "planet_id" in table:

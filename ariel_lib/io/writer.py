@@ -1,6 +1,5 @@
 """Writing a data set in Kaggle's layout: what the simulator needs."""
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -12,22 +11,20 @@ import pyarrow.parquet as pq
 
 from ariel_lib.instrument import AIRS, FGS1, Instrument
 from ariel_lib.io.layout import STAR_COLUMNS, CalibrationMaps, Converter, Spectra, Star
+from ariel_lib.io.storage import atomic_path
 
 ROW_GROUP_BYTES = 280_000_000  # a full visit is one row group (FGS1: 276 MB); bounds what a streaming reader or writer holds
 
 
 def write_signal(root: Path, split: str, planet_id: str, visit: int, instrument: Instrument, blocks: Iterable[np.ndarray]) -> Path:
     """Write uint16 blocks (time, row, column) as {instrument}_signal_{visit}.parquet, one row group per ROW_GROUP_BYTES."""
-    folder = Path(root) / split / planet_id
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{instrument.name}_signal_{visit}.parquet"
+    path = Path(root) / split / planet_id / f"{instrument.name}_signal_{visit}.parquet"
     schema = pa.schema([(f"column_{n}", pa.uint16()) for n in range(instrument.pixels)])
     per_group = max(1, ROW_GROUP_BYTES // (2 * instrument.pixels))
-    temporary = path.with_suffix(".partial")
-    with pq.ParquetWriter(temporary, schema, compression="snappy") as writer:  # with dictionaries, as Kaggle's files
+    # snappy with dictionaries, as Kaggle's files
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="snappy") as writer:
         for group in _regroup(blocks, per_group, instrument.pixels):
             writer.write_table(pa.table([pa.array(pixel) for pixel in group], schema=schema))
-    os.replace(temporary, path)
     return path
 
 

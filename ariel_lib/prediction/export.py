@@ -6,8 +6,6 @@ stored beside the submission and the population corrections in the weights.
 
 import importlib.util
 import json
-import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO, StringIO
@@ -21,7 +19,7 @@ from ariel_lib.errors import ArchiveError, SpectraMindError
 from ariel_lib.io.checksums import sha256
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import is_plain_name
-from ariel_lib.io.storage import StorageError, load_arrays, part, write_atomically
+from ariel_lib.io.storage import StorageError, atomic_path, load_arrays, part, write_atomically
 from ariel_lib.io.submission import read_submission
 from ariel_lib.io.submission_record import SubmissionRecord
 from ariel_lib.transit.population.corrections import PopulationCorrections
@@ -179,21 +177,14 @@ def _write_fits(out: Path, wavelength: np.ndarray, spectra: Iterator[ExportedSpe
     for name in ("units", "covariance"):
         first.header.add_comment(f"{name}: {meta[name]}")
     found = 0
-    out.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            first.writeto(file)
-            for version, spectrum in enumerate(spectra, 1):
-                for hdu in _hdus(wavelength, spectrum):
-                    hdu.ver = version
-                    hdu.header["PLANET"] = quote(spectrum.planet_id, safe=FITS_LETTERS)
-                    file.write(_bytes(hdu))
-                found += spectrum.covariance is not None
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, out)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with atomic_path(out) as temporary, temporary.open("wb") as file:
+        first.writeto(file)
+        for version, spectrum in enumerate(spectra, 1):
+            for hdu in _hdus(wavelength, spectrum):
+                hdu.ver = version
+                hdu.header["PLANET"] = quote(spectrum.planet_id, safe=FITS_LETTERS)
+                file.write(_bytes(hdu))
+            found += spectrum.covariance is not None
     return found
 
 
