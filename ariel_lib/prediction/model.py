@@ -17,9 +17,11 @@ from ariel_lib.io.light_curves import LightCurves
 from ariel_lib.io.submission import SIGMA_FLOOR
 from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.pipeline.planet_fits import PlanetFit
-from ariel_lib.prediction.predict import answer_or_reject, load_checkpoint
+from ariel_lib.prediction.answer import answer
+from ariel_lib.prediction.predict import RejectedFitError, load_checkpoint
 from ariel_lib.prediction.spectrum import Spectrum
 from ariel_lib.prediction.transit_fit import TransitFit
+from ariel_lib.transit.quality import rejection_reason
 
 
 @dataclass(frozen=True)
@@ -73,16 +75,19 @@ class Model:
                 f"planet {fit.planet_id}: expected a fit at the {len(self.wavelengths)} wavelengths of {self.path}, found "
                 f"{len(fit.wavelength_um)}"
             )
-        planet_fit = _FitInMemory(fit.estimate, fit.star, (), fit.curves)
+        if reason := rejection_reason(fit.estimate):
+            raise RejectedFitError(
+                f"planet {fit.planet_id}: no spectrum is read off this fit: {reason}. A submission has the training mean."
+            )
         threads = self.checkpoint.config["training"]["threads"]
         with threadpool_limits(threads), _torch_threads(threads):
-            found = answer_or_reject(planet_fit, self.checkpoint)
-            conditioned = self.checkpoint.condition(fit.estimate)
-            gaussian = self.checkpoint.prior.posterior(conditioned.depth, conditioned.covariance)
+            estimate = self.checkpoint.condition(fit.estimate)
+            found = answer(_FitInMemory(estimate, fit.star, (), fit.curves), self.checkpoint)
+            gaussian = self.checkpoint.prior.posterior(estimate.depth, estimate.covariance)
         answers = {
             "initial": self._spectrum(fit, found.initial_mean, found.initial_sigma),
             "gaussian": self._spectrum(fit, found.gaussian_mean, found.gaussian_sigma, gaussian.covariance),
-            "fit": self._spectrum(fit, found.depth, found.depth_sigma, conditioned.covariance),
+            "fit": self._spectrum(fit, found.depth, found.depth_sigma, estimate.covariance),
         }
         sigma = np.maximum(found.sigma, SIGMA_FLOOR)  # as in a submission
         return Spectrum(fit.planet_id, fit.wavelength_um, found.mean, sigma, answers=answers, note=found.note)

@@ -69,9 +69,10 @@ def make_quantity(values: np.ndarray | float, unit: str) -> "Quantity":
 
 
 def make_table(columns: Mapping[str, np.ndarray], units: Mapping[str, str], meta: Mapping[str, object]) -> "Table":
-    """Columns of one length as an astropy table. Raises SpectraMindError without astropy."""
+    """Columns of one length as an astropy table, those that `units` names as quantities. Raises SpectraMindError without astropy."""
     try:
         from astropy.table import QTable
     except ModuleNotFoundError as error:
         raise SpectraMindError(NEEDS_ASTROPY) from error
-    return QTable(dict(columns), units=dict(units), meta=dict(meta))
+    named = {name: make_quantity(values, units[name]) if name in units else values for name, values in columns.items()}
+    return QTable(named, meta=dict(meta))

@@ -45,6 +45,7 @@ class TransitFit:
     Depths and standard deviations are (Rp/Rs)², times h after the start of the visit's clock. `wavelength` and `transit_depth` are
     astropy quantities; without astropy they raise SpectraMindError, and `wavelength_um`, `depth` and `sigma` serve.
 
+    >>> import numpy as np
     >>> from ariel_lib import Dataset, calibrate, fit_transit
     >>> dataset = Dataset(folder, split="test")
     >>> planet = dataset.planets[0]
@@ -268,8 +269,7 @@ def _wavelengths_of(curves: object, visits: tuple[LightCurves, ...], wavelength:
     axis, expected = np.asarray(wavelength, dtype=float), 1 + visits[0].airs.flux.shape[1]
     if axis.shape != (expected,):
         raise SpectraMindError(
-            f"wavelength: expected {expected} values, {FGS1.name}'s and those of {AIRS.name} in these light curves, "
-            f"found shape {axis.shape}"
+            f"wavelength: expected {expected} values, {FGS1.name}'s and {AIRS.name}'s of these light curves, found shape {axis.shape}"
         )
     if not (np.isfinite(axis).all() and (np.diff(axis) > 0).all() and axis[0] > 0):
         raise SpectraMindError("wavelength: expected ascending finite values in micron, found others")

@@ -63,7 +63,7 @@ def train(
     Raises ArchiveError for malformed data, ConfigError for settings that do not fit the data.
 
     >>> from ariel_lib import Dataset, load_config, train
-    >>> config = load_config(overrides=[f"training.out={out}", "training.epochs=1"])
+    >>> config = load_config(overrides=[f"training.out={out / 'v50'}", "training.epochs=1"])
     >>> result = train(Dataset(folder, split="train", scratch=out), config, log=lambda line: None)
     >>> sorted(result["validation"])
     ['constant', 'gaussian_posterior', 'gls_fit', 'library_posterior', 'v50']
