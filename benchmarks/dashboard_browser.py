@@ -47,12 +47,12 @@ def look(page_path: Path, chromium: str | None, shots: Path | None) -> dict:
             page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
             drawn = time.monotonic() - started
             page.focus("#planets")
-            before = page.text_content("#said")
+            before = page.text_content("#caption")
             page.keyboard.press("ArrowDown")
             view = {
                 "drawn_s": round(drawn, 2), "errors": errors, "alerts": alerts, "blank": page.evaluate(BLANK),
                 "requests": [url for url in requests if not url.startswith(("file:", "data:", "blob:"))],
-                "keyboard_moves_planet": page.text_content("#said") != before,
+                "keyboard_moves_planet": page.text_content("#caption") != before,
                 "wider_than_window": page.evaluate("document.documentElement.scrollWidth > innerWidth"),
             }  # fmt: skip
             if shots:

@@ -7,12 +7,12 @@ from itertools import repeat
 import numpy as np
 
 from ariel_lib.calibration.kernel import running_median
+from ariel_lib.calibration.scatter import MAD_TO_SIGMA
 from ariel_lib.io.light_curves import LightCurve
 from ariel_lib.io.signal import decoding_threads
 
 BLOCKS = 8  # of wavelengths, processed in parallel; small blocks stay in the processor's cache
 WINDOW = 11  # samples of the running median
-MAD_TO_SIGMA = 1.4826  # of a Gaussian
 
 
 def clip_outliers(curve: LightCurve, sigma: float) -> LightCurve:

@@ -1,7 +1,7 @@
-"""The command `spectramind`: each command reads its options, calls one function of the library and prints JSON.
+"""The command line `spectramind`: each command parses its options, calls one function of the library and prints JSON.
 
-The only importer of Typer. Everything heavy is imported inside the commands, so that --help answers at once.
-Exit codes: 0 done, 1 done in part or a check failed, 2 the input or a setting is wrong.
+Heavy packages are imported inside the commands, so that --help is fast.
+Exit codes: 0 success, 1 partial success or a failed check, 2 invalid input or settings.
 """
 
 from typing import Annotated
@@ -35,4 +35,4 @@ def main(
         bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
-    """The options that stand before the command."""
+    """Options before the command."""

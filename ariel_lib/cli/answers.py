@@ -1,4 +1,4 @@
-"""Commands that make, judge and hand on a submission: predict, score, check, report, export."""
+"""Commands for submissions: predict, score, check, report, export."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -14,17 +14,17 @@ from ariel_lib.cli.shared import Data, Split, Workers, app, print_json, progress
 )
 def predict(
     data: Data,
-    weights: Annotated[Path, typer.Option(help="weights.safetensors that `train` wrote.")],
+    weights: Annotated[Path, typer.Option(help="Checkpoint, weights.safetensors of `train`.")],
     out: Annotated[Path, typer.Option(help="Submission to write.")],
-    split: Annotated[Split, typer.Option(help="Which planets.")] = Split.test,
+    split: Annotated[Split, typer.Option(help="Split to predict.")] = Split.test,
     light_curves: Annotated[
-        Path | None, typer.Option(help="Folder that `calibrate` wrote; default: calibrate now.")
+        Path | None, typer.Option(help="Output folder of `calibrate`; default: calibrate now.")
     ] = None,
     workers: Workers = 1,
 ) -> None:
     """Write a submission: spectra and their standard deviations.
 
-    Exit code 1: some planets have no answer of their own and hold the training mean; the reasons are in the JSON.
+    Exit code 1: some planets could not be predicted and have the training mean; the JSON lists the reasons.
     """
     from ariel_lib.commands import run_prediction
     from ariel_lib.io.dataset import Dataset
@@ -39,16 +39,16 @@ def predict(
 
 @app.command(epilog="Example: spectramind score --truth build/sim/test.csv --submission submission.csv")
 def score(
-    truth: Annotated[Path, typer.Option(help="True spectra, as train.csv. Planets not submitted are left out.")],
+    truth: Annotated[Path, typer.Option(help="True spectra, in the format of train.csv. Planets not submitted are left out.")],
     submission: Annotated[Path, typer.Option(help="The submission.")],
-    year: Annotated[int, typer.Option(min=2024, max=2025, help="Whose rules.")] = 2025,
+    year: Annotated[int, typer.Option(min=2024, max=2025, help="Scoring rule of this year.")] = 2025,
     train_labels: Annotated[
-        Path | None, typer.Option(help="Labels whose mean and spread are the naive answer; default: the truth.")
+        Path | None, typer.Option(help="Labels whose mean and standard deviation are the naive answer; default: the truth.")
     ] = None,
 ) -> None:
-    """Print the challenge's score: 0 is naive, 1 is perfect.
+    """Print the challenge's score, 0 for the naive answer, 1 for a perfect one, and further statistics.
 
-    Beside it, lower is better for nll, mae and rmse_ppm; coverage_80 should be 0.8 and z_rms 1.
+    Lower is better for nll, mae and rmse_ppm; coverage_80 should be 0.8 and z_rms 1.
     """
     from ariel_lib.evaluation.score import evaluate_submission
 
@@ -60,15 +60,15 @@ def check(
     submission: Annotated[Path, typer.Option(help="The submission.")],
     data: Data,
     outdir: Annotated[Path, typer.Option(help="Folder for violations.jsonl and summary.json.")],
-    split: Annotated[Split, typer.Option(help="Which planets it holds.")] = Split.test,
+    split: Annotated[Split, typer.Option(help="Split of its planets.")] = Split.test,
     light_curves: Annotated[
-        Path | None, typer.Option(help="Folder that `calibrate` wrote, where bumps are sought.")
+        Path | None, typer.Option(help="Output folder of `calibrate`, to search for bumps.")
     ] = None,
     workers: Workers = 1,
 ) -> None:
-    """Judge a submission by the rules of physics: smoothness, sign, resolution, molecules, bumps in the light curves.
+    """Check a submission against physics rules: smoothness, sign, resolution, molecular bands, bumps in the light curves.
 
-    A violation is a finding, not an error: the exit code is 0. Exit code 1: some light curves could not be read.
+    Violations are listed and do not change the exit code. Exit code 1: some light curves could not be read.
     """
     from ariel_lib.commands import run_check
     from ariel_lib.io.dataset import Dataset
@@ -84,17 +84,17 @@ def check(
 @app.command(epilog="Example: spectramind report --submission submission.csv --data build/sim --out report.html")
 def report(
     submission: Annotated[Path, typer.Option(help="The submission.")],
-    out: Annotated[Path, typer.Option(help="HTML page to write, complete in itself.")],
+    out: Annotated[Path, typer.Option(help="Self-contained HTML page to write.")],
     truth: Annotated[Path | None, typer.Option(help="True spectra to compare with.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder with wavelengths.csv and train.csv.")] = None,
 ) -> None:
-    """Write one page that shows the spectra and, given truth, their errors."""
+    """Write an HTML page with the spectra and, given true spectra, their errors."""
     from ariel_lib.diagnostics.report import report_from_artifacts
     from ariel_lib.evaluation.score import evaluate_submission
     from ariel_lib.io.archive import Archive
 
     if truth is not None:
-        evaluate_submission(submission, truth)  # refuses a truth that does not fit before anything is drawn
+        evaluate_submission(submission, truth)  # raises for a truth that does not match, before anything is drawn
     wavelengths = Archive(data).wavelengths() if data is not None else None
     labels = data / "train.csv" if data is not None and (data / "train.csv").is_file() else None
     page = report_from_artifacts(
@@ -111,18 +111,18 @@ class TableFormat(StrEnum):
 
 @app.command(epilog="Example: spectramind export --submission submission.csv --format fits --out spectra.fits")
 def export(
-    submission: Annotated[Path, typer.Option(help="The submission that `predict` wrote.")],
-    format: Annotated[TableFormat, typer.Option(help="fits has a table and a covariance for each planet, the others one table.")],
+    submission: Annotated[Path, typer.Option(help="Submission of `predict`.")],
+    format: Annotated[TableFormat, typer.Option(help="fits: a table and a covariance for each planet; others: one table.")],
     out: Annotated[Path, typer.Option(help="File to write.")],
     data: Annotated[Path | None, typer.Option("--data", help="Its data set; default: as recorded beside the submission.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="The weights that made it; default: as recorded beside it.")] = None,
-    split: Annotated[Split, typer.Option(help="Which planets it holds.")] = Split.test,
-    planet: Annotated[list[str] | None, typer.Option(help="Only this planet; may be given again.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Its weights; default: as recorded beside the submission.")] = None,
+    split: Annotated[Split, typer.Option(help="Split of its planets.")] = Split.test,
+    planet: Annotated[list[str] | None, typer.Option(help="Export only this planet; may be repeated.")] = None,
     covariance: Annotated[
-        bool | None, typer.Option(help="The transit fit's covariance, where it is known. Default: in FITS only.")
+        bool | None, typer.Option(help="Write the covariance of the transit fit. Default: in FITS only.")
     ] = None,
 ) -> None:
-    """Write spectra for astropy: units, metadata, sigmas and the covariance of the transit fit."""
+    """Export spectra for astropy, with units, metadata and the covariance of the transit fit."""
     from ariel_lib.io.submission_record import SubmissionRecord
     from ariel_lib.prediction.export import export as run
 

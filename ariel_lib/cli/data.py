@@ -1,4 +1,4 @@
-"""Commands that make or reduce data: simulate, calibrate."""
+"""Commands for data sets: simulate, calibrate."""
 
 from contextlib import nullcontext
 from enum import StrEnum
@@ -23,27 +23,24 @@ class Level(StrEnum):
 @app.command(epilog="Example: spectramind simulate --out build/sim --planets 32 --seed 1 --labels train.csv")
 def simulate(
     out: Annotated[Path, typer.Option(help="Folder to write.")],
-    planets: Annotated[int, typer.Option(min=2, help="Planets in all; a quarter of them become the test split.")],
-    seed: Annotated[int, typer.Option(min=0, help="The same seed writes the same bytes.")],
+    planets: Annotated[int, typer.Option(min=2, help="Number of planets; a quarter of them form the test split.")],
+    seed: Annotated[int, typer.Option(min=0, help="Random seed; the same seed gives the same files.")],
     size: Annotated[
-        Size | None, typer.Option(help="toy shortens time only. Default: toy for frames, full for lightcurves.")
+        Size | None, typer.Option(help="toy: fewer reads in time. Default: toy for frames, full for lightcurves.")
     ] = None,
-    labels: Annotated[Path | None, typer.Option(help="Draw the spectra from this csv of labels.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="CSV of labels to draw the spectra from.")] = None,
     level: Annotated[
-        Level, typer.Option(help="lightcurves skips the detector: what calibrate would write.")
+        Level, typer.Option(help="lightcurves: write light curves, as `calibrate` does, without simulating the detector.")
     ] = Level.frames,
-    test_planets: Annotated[int | None, typer.Option(min=1, help="Planets of the test split.")] = None,
+    test_planets: Annotated[int | None, typer.Option(min=1, help="Number of planets of the test split.")] = None,
     calibration_from: Annotated[
         Path | None, typer.Option(help="Folder of a real planet whose calibration maps are used.")
     ] = None,
     shifted: Annotated[
-        bool, typer.Option(help="Drifts and limb darkening of the test split come from other distributions.")
+        bool, typer.Option(help="Draw drifts and limb darkening of the test split from other distributions.")
     ] = False,
 ) -> None:
-    """Write a data set in Kaggle's layout.
-
-    The truth of the test planets, which Kaggle hides, goes to test.csv.
-    """
+    """Simulate a data set in Kaggle's layout. The true spectra of the test planets are in test.csv."""
     from ariel_lib.simulator.dataset import simulate_dataset
 
     size = size or (Size.full if level is Level.lightcurves else Size.toy)
@@ -59,16 +56,16 @@ def simulate(
 )
 def calibrate(
     data: Data,
-    split: Annotated[Split, typer.Option(help="Which planets.")],
-    out: Annotated[Path, typer.Option(help="Folder for the light curves, one file a visit.")],
+    split: Annotated[Split, typer.Option(help="Split to calibrate.")],
+    out: Annotated[Path, typer.Option(help="Folder for the light curves, one file for each visit.")],
     workers: Workers = 1,
     scheduler: Annotated[
-        str | None, typer.Option(help="tcp://host:port of a Dask scheduler, whose workers do it instead.")
+        str | None, typer.Option(help="Dask scheduler, tcp://host:port, to use in place of local processes.")
     ] = None,
 ) -> None:
-    """Turn detector frames into light curves with their noise.
+    """Calibrate detector frames to light curves with their noise.
 
-    A second run does only what is missing or out of date. Exit code 1: some visits failed, the others are done.
+    A repeated run calibrates only what is missing or out of date. Exit code 1: some visits failed, the others are done.
     """
     from ariel_lib.commands import run_calibration
     from ariel_lib.execution.dask_cluster import open_pool

@@ -17,14 +17,14 @@ def train(
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of differences from the defaults.")] = None,
 ) -> None:
-    """Train V50; print where its weights lie and its validation score.
+    """Train V50; print the path of its weights and its scores on held-out planets.
 
-    Under `torchrun --nproc-per-node N --no-python` the processes share the work, one GPU each where there are GPUs.
+    An interrupted run is resumed. Under `torchrun --nproc-per-node N --no-python` N processes share each batch, with a GPU each.
     """
     from ariel_lib.config import load_config
 
     settings = load_config(config, overrides or ())
-    from ariel_lib.commands import run_training  # after the settings: a misspelt key need not wait for torch
+    from ariel_lib.commands import run_training  # after the settings: a misspelt key is reported first
 
     with progress_bar("Training") as progress:
         result = run_training(settings, progress=progress, log=print_line)
@@ -35,12 +35,12 @@ def train(
 def compare(
     truth: Annotated[Path, typer.Option(help="Spectra of the test split, such as a simulation's test.csv.")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings, as for train; training.out takes the tables.")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings, as for train; tables are written to training.out.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of differences from the defaults.")] = None,
     workers: Workers = 1,
 ) -> None:
-    """Train V50 and its baselines on one split; print their scores on the test split, with errors."""
+    """Train V50 and its baselines; print their scores on the test split, with errors."""
     from ariel_lib.config import load_config
 
     settings = load_config(config, overrides or ())
@@ -56,14 +56,14 @@ def ablate(
     config: Annotated[Path, typer.Option(help="YAML file with the grid.")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings of every point.")] = None,
     truth: Annotated[
-        Path | None, typer.Option(help="Labels of the test planets: what each point is worth on them, with errors.")
+        Path | None, typer.Option(help="CSV of labels of the test planets: compare the points on them, with errors.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Points that run side by side.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Number of points run in parallel.")] = 1,
     scheduler: Annotated[
-        str | None, typer.Option(help="tcp://host:port of a Dask scheduler, whose workers run the points.")
+        str | None, typer.Option(help="Dask scheduler, tcp://host:port, to use in place of local processes.")
     ] = None,
 ) -> None:
-    """Train every point of a grid of settings and rank them; goes on where a killed run stopped.
+    """Train every point of a grid of settings and rank the points. An interrupted run is resumed.
 
     Exit code 1: some points failed, the others are ranked.
     """
@@ -84,18 +84,18 @@ def ablate(
 def corel_train(
     outdir: Annotated[Path, typer.Option(help="Folder for intervals, coverage tables and the trained network.")],
     q: Annotated[float, typer.Option(help="Coverage of the intervals.")] = 0.80,
-    weights: Annotated[Path, typer.Option(help="weights.safetensors that `train` wrote.")] = Path(
+    weights: Annotated[Path, typer.Option(help="Checkpoint, weights.safetensors of `train`.")] = Path(
         "outputs/v50/weights.safetensors"
     ),
-    data: Annotated[Path | None, typer.Option("--data", help="The training set; default: where `train` read it.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="The training set; default: as recorded in the weights.")] = None,
     update_checkpoint: Annotated[
-        bool, typer.Option("--update-checkpoint", help="Store the intervals: `predict` then takes its sigmas from them.")
+        bool, typer.Option("--update-checkpoint", help="Store the intervals in the weights, so that `predict` takes its sigmas from them.")
     ] = False,
     workers: Workers = 1,
 ) -> None:
-    """Train relational conformal intervals on the planets that `train` held out.
+    """Train relational conformal intervals (COREL) on the planets that `train` held out.
 
-    Prints marginal and joint coverage, in all and by brightness; every planet is judged by a network that has not seen it.
+    Prints marginal and joint coverage, overall and by brightness, cross-fitted: each planet is tested on a fit without it.
     """
     from ariel_lib.commands import run_intervals
 

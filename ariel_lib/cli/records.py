@@ -1,4 +1,4 @@
-"""Commands over finished runs and this installation: verify, track, freeze, serve, test."""
+"""Commands for finished runs and the installation: verify, track, freeze, serve, test."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +10,8 @@ from ariel_lib.errors import SpectraMindError
 
 
 @app.command(epilog="Example: spectramind verify outputs/v50/manifest_train.json")
-def verify(manifest: Annotated[Path, typer.Argument(help="manifest.json or manifest_VERB.json that a run wrote.")]) -> None:
-    """Compute every hash of a manifest again and say what changed. Exit code 1: something did."""
+def verify(manifest: Annotated[Path, typer.Argument(help="Manifest of a run, manifest.json or manifest_COMMAND.json.")]) -> None:
+    """Recompute the hashes of a manifest and list the changes. Exit code 1: there are changes."""
     from ariel_lib.provenance.record import verify_run
 
     changes = verify_run(manifest)
@@ -22,10 +22,10 @@ def verify(manifest: Annotated[Path, typer.Argument(help="manifest.json or manif
 
 @app.command(epilog="Example: spectramind track outputs/v50/manifest_train.json --store outputs/mlflow")
 def track(
-    manifest: Annotated[Path, typer.Argument(help="manifest_VERB.json that a run wrote.")],
-    store: Annotated[Path, typer.Option(help="Folder of the MLflow store; made when it is missing.")] = Path("outputs/mlflow"),
+    manifest: Annotated[Path, typer.Argument(help="Manifest of a run, manifest_COMMAND.json.")],
+    store: Annotated[Path, typer.Option(help="Folder of the MLflow store, created if missing.")] = Path("outputs/mlflow"),
 ) -> None:
-    """Enter a finished run into a local MLflow store: settings, figures, and the files that its manifest lists."""
+    """Log a finished run to a local MLflow store: settings, figures, and the files in its manifest."""
     from ariel_lib.provenance.mlflow import track as run
 
     print_json(run(manifest, store))
@@ -36,7 +36,7 @@ def freeze(
     tag: Annotated[str, typer.Option(help="Name of the tag.")],
     manifest: Annotated[Path, typer.Option(help="Manifest of the run.")] = Path("outputs/v50/manifest_train.json"),
 ) -> None:
-    """Tag the commit that made a run, with its manifest as the message, after a deep self-test on a clean tree."""
+    """Tag the commit of a run, with the run's manifest as message. Requires a clean tree and a passed deep self-test."""
     from ariel_lib.commands import freeze as run
 
     print_json(run(tag, manifest))
@@ -44,13 +44,13 @@ def freeze(
 
 @app.command(epilog="Example: spectramind serve --root outputs")
 def serve(
-    root: Annotated[Path, typer.Option(help="Folder with the runs to show; only what lies in it is read.")] = Path("outputs"),
-    host: Annotated[str, typer.Option(help="Address to listen on. Anyone who reaches it can read.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
-    data: Annotated[list[Path] | None, typer.Option("--data", help="A data set that may be read too; may be given again.")] = None,
-    name: Annotated[list[str] | None, typer.Option(help="Host name to answer to besides localhost; may be given again.")] = None,
+    root: Annotated[Path, typer.Option(help="Folder with the runs to show; nothing outside it is read.")] = Path("outputs"),
+    host: Annotated[str, typer.Option(help="Address to listen on. There is no password: whoever reaches it can read.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any free one.")] = 8000,
+    data: Annotated[list[Path] | None, typer.Option("--data", help="A data set to read as well; may be repeated.")] = None,
+    name: Annotated[list[str] | None, typer.Option(help="Accepted host name besides localhost, or *.DOMAIN; may be repeated.")] = None,
 ) -> None:
-    """Show runs, planets, leaderboards and running work on a web page that cannot write."""
+    """Serve a read-only web page of runs, planets, leaderboards and work in progress."""
     from importlib.util import find_spec
 
     if find_spec("fastapi") is None or find_spec("uvicorn") is None:
@@ -63,10 +63,10 @@ def serve(
 @app.command(epilog="Example: spectramind test --deep")
 def test(
     deep: Annotated[
-        bool, typer.Option("--deep", help="Also simulate, calibrate, train, predict and score a tiny set.")
+        bool, typer.Option("--deep", help="Also simulate, calibrate, train, predict and score a small data set.")
     ] = False,
 ) -> None:
-    """Test this installation and print what was found."""
+    """Test this installation and print the result of every check."""
     from ariel_lib.selftest import run_checks
 
     result = run_checks(deep=deep, log=print_line)

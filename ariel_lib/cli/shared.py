@@ -1,4 +1,4 @@
-"""What the commands share: the application, options that several of them take, a progress bar, JSON on stdout."""
+"""Shared by the commands: the Typer application, common options, progress bar, JSON output."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ from ariel_lib.errors import SpectraMindError
 
 
 class CommandGroup(TyperGroup):
-    """Prints the errors that the library raises on purpose, and those of the file system, in one line; exit code 2."""
+    """Command group that prints SpectraMindError, and OSError with a file name, in one line, with exit code 2."""
 
     def invoke(self, context):
         try:
@@ -34,7 +34,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Transmission spectra with honest uncertainties from Ariel detector frames. The commands in the order of use: "
+    help="Transmission spectra with calibrated uncertainties from Ariel detector frames. Commands in the order of use: "
     "simulate, calibrate, train, predict, score, report, diagnose. `spectramind COMMAND --help` shows an example of each.",
 )
 
@@ -45,7 +45,7 @@ class Split(StrEnum):
 
 
 Data = Annotated[Path, typer.Option("--data", help="Folder in Kaggle's layout.")]
-Workers = Annotated[int, typer.Option(min=1, help="Processes that calibrate planets side by side.")]
+Workers = Annotated[int, typer.Option(min=1, help="Number of parallel processes.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Settings, such as training.epochs=20, +model=v50 or data.root=DIR."),
@@ -55,7 +55,7 @@ ConfigFile = Annotated[Path | None, typer.Option(help="YAML file of differences 
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on stderr, moved by the callable(done, total) that the library's long functions take."""
+    """A progress bar on stderr; yields the function progress(done, total) that updates it."""
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, ProgressColumn
 
@@ -67,7 +67,7 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
     task = bar.add_task(title, total=None)
 
     def move(done: int, total: int) -> None:
-        bar.start()  # on the first call: input that is refused leaves no bar behind
+        bar.start()  # on the first call, so that invalid input leaves no bar
         bar.update(task, completed=done, total=total)
 
     try:
@@ -78,8 +78,10 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def print_json(value: dict) -> None:
+    """Print the result of a command to stdout."""
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def print_line(line: str) -> None:
+    """Print a log line to stderr."""
     print(line, file=sys.stderr)

@@ -1,1 +1,1 @@
-"""What a person looks at: figures and one self-contained page, drawn from arrays and from artifacts on disk."""
+"""Diagnostics of a submission: attributions, calibration quality, report and dashboard."""

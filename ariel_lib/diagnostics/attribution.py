@@ -1,7 +1,7 @@
-"""What moved V50's spectra: embeddings, decoder gates and attributions of its corrections, kept beside a submission.
+"""Explanation of V50's predictions: embeddings, decoder gates, graph edges, and attributions of its corrections to inputs.
 
 Integrated gradients: Sundararajan, Taly & Yan 2017 (arXiv:1703.01365). GradientShap, called SHAP in the figures: expected
-gradients over baselines drawn from other planets, Lundberg & Lee 2017 (arXiv:1705.07874). Knows no figures.
+gradients over baselines drawn from other planets, Lundberg & Lee 2017 (arXiv:1705.07874).
 """
 
 import copy
@@ -23,17 +23,19 @@ from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.pipeline.planet_fits import fit_planets
 from ariel_lib.prediction.answer import planet_inputs
 
-BANDS = 6  # means over so many equal stretches of AIRS are explained
+BANDS = 6  # equal parts of AIRS; the mean correction in each is explained
 STEPS = 32  # of the path integral
 SHAP_SAMPLES = 32  # baselines drawn for each planet
 Function = Callable[[Tensor], Tensor]
 
 
 def integrated_gradients(function: Function, x: Tensor, baseline: Tensor, steps: int = STEPS) -> tuple[Tensor, Tensor]:
-    """Attribution (input,) of function(x) − function(baseline), by the midpoint rule on the straight path between them.
+    """Integrated gradients of function(x) − function(baseline), by the midpoint rule on the straight path between them.
 
-    function maps (batch, input) to (batch,); x, baseline (input,). Second: the completeness error, a scalar: how far the
-    attributions' sum is from that difference.
+    function     (batch, input) → (batch,)
+    x, baseline  (input,)
+
+    Returns the attributions (input,) and the completeness error, the scalar |sum of attributions − difference|.
     """
     share = ((torch.arange(steps, dtype=x.dtype) + 0.5) / steps)[:, None]
     slope = _gradient(function, baseline + share * (x - baseline)).mean(dim=0)
@@ -43,7 +45,10 @@ def integrated_gradients(function: Function, x: Tensor, baseline: Tensor, steps:
 def gradient_shap(
     function: Function, x: Tensor, baselines: Tensor, random: torch.Generator, samples: int = SHAP_SAMPLES
 ) -> tuple[Tensor, Tensor]:
-    """The same for function(x) − its mean over baselines (baseline, input): gradients at random points of random paths."""
+    """Expected gradients of function(x) − its mean over baselines (baseline, input); returns as integrated_gradients.
+
+    Gradients are taken at random points of the straight paths from `samples` random baselines.
+    """
     chosen = baselines[torch.randint(len(baselines), (samples,), generator=random)]
     share = torch.rand(samples, 1, generator=random, dtype=x.dtype)
     slope = _gradient(function, chosen + share * (x - chosen))
@@ -51,18 +56,20 @@ def gradient_shap(
 
 
 def _gradient(function: Function, points: Tensor) -> Tensor:
+    """Gradient of function at each of the points (batch, input)."""
     points = points.detach().requires_grad_()
     return torch.autograd.grad(function(points).sum(), points)[0]
 
 
 def _with_error(function: Function, attribution: Tensor, x: Tensor, baselines: Tensor) -> tuple[Tensor, Tensor]:
+    """The attribution and its completeness error."""
     with torch.no_grad():
         difference = function(x[None])[0] - function(baselines).mean()
     return attribution, (attribution.sum() - difference).abs()
 
 
-class _Given(nn.Module):
-    """Stands where the encoder was: the embedding is an input now, not computed from a light curve."""
+class _FixedEmbedding(nn.Module):
+    """Replaces the encoder: returns the embedding set as attribute, whatever the light curve."""
 
     embedding: Tensor
 
@@ -71,13 +78,13 @@ class _Given(nn.Module):
 
 
 def band_corrections(network: nn.Module, inputs: Inputs, embedding: Tensor) -> tuple[Function, Tensor]:
-    """V50's correction of one planet, in ppm, as a function of what it reads, and the point at which the planet stands.
+    """V50's correction of one planet's spectrum as a function of its inputs, and the planet's own inputs (input,).
 
-    The function maps (batch, input) to (batch, band): mean over each band of (mean − posterior mean); the input is nodes,
-    star and FGS1 embedding in a row.
+    The function maps (batch, input) to (batch, band), ppm: the mean over each band of V50's mean minus the initial estimate.
+    An input row is node features, star features and FGS1 embedding, concatenated.
     """
     probe = copy.deepcopy(network)
-    probe.encoder = _Given()
+    probe.encoder = _FixedEmbedding()
     shapes = [inputs.nodes.shape[1:], inputs.star.shape[1:], embedding.shape[-1:]]
     sizes = [shape.numel() for shape in shapes]
 
@@ -85,26 +92,29 @@ def band_corrections(network: nn.Module, inputs: Inputs, embedding: Tensor) -> t
         nodes, star, probe.encoder.embedding = (
             part.reshape(len(rows), *shape) for part, shape in zip(rows.split(sizes, dim=1), shapes)
         )
-        silent = torch.zeros(len(rows), 1, inputs.fgs1.shape[2])
+        no_light = torch.zeros(len(rows), 1, inputs.fgs1.shape[2])
         mean, sigma = (value.expand(len(rows), -1) for value in (inputs.mean, inputs.sigma))
-        moved = probe(Inputs(silent, silent[..., 0].bool(), mean, sigma, nodes, star)).mean - mean
+        moved = probe(Inputs(no_light, no_light[..., 0].bool(), mean, sigma, nodes, star)).mean - mean
         return 1e6 * torch.stack([part.mean(dim=1) for part in moved[:, 1:].tensor_split(BANDS, dim=1)], dim=1)
 
     return function, torch.cat([inputs.nodes.flatten(), inputs.star.flatten(), embedding.flatten()])
 
 
 def explain(network: nn.Module, planets: Sequence[Inputs], explained: int, seed: int) -> dict[str, np.ndarray]:
-    """Embeddings and gates of all planets, attributions and edge shares (`trace_edges`) of the first `explained` of them.
+    """Embeddings and gates of all planets; attributions and edge shares (`trace_edges`) of the first `explained` of them.
 
-    embedding (planet, embedding), gates (planet, wavelength, expert); for the two methods `shap` and `ig`:
-    {method} (explained, band, wavelength) ppm, the sum over a wavelength's features; {method}_rest (explained, band, 2) of star
-    and FGS1 embedding; {method}_error (explained, band) ppm; correction (explained, band) ppm.
+    embedding       (planet, embedding)
+    gates           (planet, wavelength, expert)
+    correction      (explained, band) ppm, what is attributed
+    {method}        (explained, band, wavelength) ppm, method shap or ig: summed over the features of a wavelength's node
+    {method}_rest   (explained, band, 2) ppm, of star features and FGS1 embedding
+    {method}_error  (explained, band) ppm, completeness error
     """
     network.eval()
     with torch.no_grad():
-        seen = [network(inputs) for inputs in planets]
-    arrays = {name: torch.cat([getattr(p, name) for p in seen]).numpy() for name in ("embedding", "gates")}
-    few = list(zip(planets, seen))[:explained]
+        predictions = [network(inputs) for inputs in planets]
+    arrays = {name: torch.cat([getattr(p, name) for p in predictions]).numpy() for name in ("embedding", "gates")}
+    few = list(zip(planets, predictions))[:explained]
     points = torch.stack([band_corrections(network, inputs, p.embedding)[1] for inputs, p in few])
     random = torch.Generator().manual_seed(seed)
     found: dict[str, list] = {}
@@ -128,21 +138,23 @@ def explain(network: nn.Module, planets: Sequence[Inputs], explained: int, seed:
 
 
 def trace_edges(network: nn.Module, planets: Sequence[Inputs]) -> dict[str, np.ndarray]:
-    """What each planet makes of the wavelength graph's edges, by SpectralGNN.trace.
+    """Share of each graph edge in the messages of each planet, from SpectralGNN.trace; empty for a network without edges.
 
-    edge_share (planet, layer, edge); attention, the same shape, where the operator has any; edge_index (2, edge) from row 0 to
-    row 1, edge_type (edge,) index into the relations. Empty for a network without edges.
+    edge_share  (planet, layer, edge)
+    attention   (planet, layer, edge), where the operator has attention weights
+    edge_index  (2, edge) source and target wavelength
+    edge_type   (edge,) index into the relations
     """
     graph = network.gnn.graph
     if not len(graph.edge_type):
         return {}
-    caught: list[Tensor] = []
-    hook = network.gnn.register_forward_pre_hook(lambda _, states: caught.append(states[0]))
+    recorded: list[Tensor] = []
+    hook = network.gnn.register_forward_pre_hook(lambda _, states: recorded.append(states[0]))
     try:
         with torch.no_grad():
             for inputs in planets:
                 network(inputs)
-            traces = [network.gnn.trace(states) for states in caught]
+            traces = [network.gnn.trace(states) for states in recorded]
     finally:
         hook.remove()
     arrays = {"edge_share": torch.stack([share for share, _ in traces]), "edge_index": graph.edge_index, "edge_type": graph.edge_type}
@@ -153,7 +165,7 @@ def trace_edges(network: nn.Module, planets: Sequence[Inputs]) -> dict[str, np.n
 
 @dataclass(frozen=True)
 class AttributionSettings:
-    """planets: how many have their attributions computed, the first ones; seed: of GradientShap's draws, and of UMAP and t-SNE."""
+    """planets: number of planets to explain, the first ones; seed: of GradientShap, UMAP and t-SNE."""
 
     planets: int = 50
     seed: int = 0
@@ -168,14 +180,19 @@ def explain_planets(
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write `explain`'s arrays for the planets of a data set, safetensors with their ids; fits kept in its scratch folder are used
-    again. Raises SpectraMindError where it has no light curves."""
+    """Write the arrays of `explain` for the planets of a data set, with their ids, as safetensors; returns the path.
+
+    dataset  transit fits in its scratch folder are used
+    weights  checkpoint; of several networks the first is explained
+
+    Raises SpectraMindError without light curves.
+    """
     checkpoint = Checkpoint.load(weights)
     fits = fit_planets(dataset, workers=workers, progress=progress).conditioned_on(checkpoint).fits
     if not fits:
         raise SpectraMindError(f"{dataset.root}: expected light curves of the submission's planets under {dataset.split}, found none")
     inputs = [planet_inputs(planet_fit, checkpoint) for planet_fit in fits.values()]
-    network = checkpoint.network.members[0]  # of several the first speaks for all
+    network = checkpoint.network.members[0]
     arrays = explain(network, inputs, settings.planets, settings.seed)
     text = {"planet_ids": list(fits), "relations": network.gnn.graph.relations, "experts": EXPERTS}
     return save_arrays(out, arrays, {name: json.dumps(words) for name, words in text.items()})

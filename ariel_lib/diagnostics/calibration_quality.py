@@ -1,26 +1,27 @@
-"""How calibration left the light curves: scatter against the propagated sigma, samples masked, bad pixels, drift of flux
-and pointing.
+"""Quality of calibrated light curves: scatter against propagated sigma, masked samples, bad pixels, drift of flux and pointing.
 
-Reads light-curve files and, where there are frames, their calibration maps; knows no transit: scatter is that of successive
-differences, which a slow curve does not move.
+Scatter is estimated from successive differences, so that transit and drifts do not contribute.
 """
 
 import numpy as np
 import pandas as pd
 
 from ariel_lib.calibration.bad_pixels import unusable_pixels
+from ariel_lib.calibration.scatter import robust_scatter
 from ariel_lib.execution.workers import Failure, attempt
 from ariel_lib.instrument import AIRS, FGS1
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.light_curves import LightCurve
 
-MAD_TO_SIGMA = 1.4826  # of a Gaussian
-
 
 def summarise_visits(dataset: Dataset) -> tuple[pd.DataFrame, dict[str, Failure]]:
-    """The state of every light curve of a data set, and the planets whose files cannot be read. A row a planet, visit and instrument: scatter_ppm, propagated_ppm (medians over wavelengths, one sample),
-    masked_percent, flux_drift_percent, centroid_drift_pixel (last tenth of the visit minus first tenth), and
-    bad_pixels_percent: of the detector, by the maps of the archive; NaN where it has no frames of the planet."""
+    """A table with a row for each planet, visit and instrument, and failures by planet whose files cannot be read.
+
+    scatter_ppm, propagated_ppm               of one sample, median over wavelengths
+    masked_percent                            of the samples
+    flux_drift_percent, centroid_drift_pixel  last tenth of the visit minus first tenth
+    bad_pixels_percent                        of the detector, from the calibration maps; NaN without frames
+    """
     rows, failed, framed = [], {}, set(dataset.archive.planets(dataset.split))
     for planet in dataset.planets:
         found, failure = attempt(_summarise_planet, dataset, planet, planet in framed)
@@ -45,7 +46,7 @@ def _summarise_planet(dataset: Dataset, planet: str, framed: bool) -> list[dict]
 
 
 def summarise_curve(curve: LightCurve) -> dict[str, float]:
-    """The figures of one light curve; NaN where no sample is usable."""
+    """The figures of one light curve; NaN where every sample is masked."""
     n = len(curve.time)
     mask, variance = curve.mask.reshape(n, -1), curve.variance.reshape(n, -1).astype(float)
     flux = np.where(mask, np.nan, curve.flux.reshape(n, -1).astype(float))
@@ -58,7 +59,7 @@ def summarise_curve(curve: LightCurve) -> dict[str, float]:
         return figures
     flux, variance = flux[:, live], np.where(mask, np.nan, variance)[:, live]
     level, steps = np.nanmedian(flux, axis=0), np.diff(flux, axis=0)
-    scatter = MAD_TO_SIGMA * np.nanmedian(np.abs(steps - np.nanmedian(steps, axis=0)), axis=0) / np.sqrt(2)
+    scatter = robust_scatter(steps, np.nanmedian(steps, axis=0)) / np.sqrt(2)
     tenth = max(1, n // 10)
     white, centroid = np.nansum(flux, axis=1), curve.centroid.astype(float)
     ends = np.median(white[:tenth]), np.median(white[-tenth:])

@@ -1,7 +1,4 @@
-"""A submission to its dashboard: gathers what lies on disk, computes what does not, draws.
-
-Holds the order of the stages.
-"""
+"""The dashboard of a submission: collects its data from files on disk, computes what is missing, and draws the page."""
 
 import importlib.util
 import json
@@ -36,7 +33,7 @@ LIGHT_CURVE_RULE = "lensing_bump"  # the rule that needs light curves
 
 @dataclass
 class Gathered:
-    """What a dashboard needs beside the spectra: seconds by stage, and what cannot be drawn with the reason."""
+    """Seconds by stage, and the reason for each part that cannot be drawn."""
 
     seconds: dict[str, float]
     missing: dict[str, str] = field(default_factory=dict)
@@ -54,11 +51,12 @@ def diagnose(
 ) -> dict:
     """Write the dashboard of a submission; returns its summary with the page's path and size, JSON-able.
 
-    submission   with its truth, default {split}.csv of the data set where that exists, and the weights that made it
-    dataset      as submission.dataset() gives it
+    submission   with truth and weights
+    dataset      from submission.dataset()
     html         the page; default: v50_report_v1.html in outdir
-    An explanation.safetensors beside the submission is taken instead of made.
-    Raises SpectraMindError where the files do not belong together, or without the extra [diagnostics].
+    attribution  settings of the explanation, which is computed unless explanation.safetensors lies beside the submission
+
+    Raises SpectraMindError where files do not belong together, or without the extra [diagnostics].
     """
     if importlib.util.find_spec("bokeh") is None:
         raise SpectraMindError("the dashboard needs Bokeh: pip install 'spectramind[diagnostics]' adds it")
@@ -69,12 +67,12 @@ def diagnose(
     truth, naive = _labels(dataset, submission)
     folders = (dataset.root, submission.weights_path.parent, submission.path.parent)
     gathered = Gathered(read_seconds([folder / SUMMARY for folder in folders]))
-    explanation, who = _explanation(submission, dataset, outdir, attribution, gathered, workers, progress)
+    explanation, explained = _explanation(submission, dataset, outdir, attribution, gathered, workers, progress)
     detections = _detections(dataset, gathered, workers)
     deviations, limits, gradients = _rules(mean, sigma, dataset.wavelengths, detections)
     dashboard_data = DashboardData(
         planets, dataset.wavelengths, mean, sigma, None if truth is None else truth.of(planets), naive,
-        _configuration(submission, dataset), _stars(dataset), explanation, who, deviations, limits, gradients,
+        _configuration(submission, dataset), _stars(dataset), explanation, explained, deviations, limits, gradients,
         _calibration_quality(dataset, gathered), gathered.seconds, gathered.missing,
     )  # fmt: skip
     summary = draw_dashboard(page, dashboard_data, seed=attribution.seed)
@@ -85,7 +83,7 @@ def diagnose(
 
 
 def _labels(dataset: Dataset, submission: SubmissionRecord):
-    """True spectra or None, and the naive answer: of the training labels, else of the truth."""
+    """True spectra or None, and the naive answer from the training labels, else from the truth."""
     truth = submission.truth or dataset.root / f"{dataset.split}.csv"
     labels = read_spectra(truth) if truth.is_file() else None
     train = dataset.root / "train.csv"
@@ -96,37 +94,37 @@ def _labels(dataset: Dataset, submission: SubmissionRecord):
 def _explanation(
     submission: SubmissionRecord, dataset: Dataset, outdir: Path, settings: AttributionSettings, gathered: Gathered, workers: int, progress
 ) -> tuple[dict, list[str]]:
-    """Arrays as attribution.explain gives them, and their planets: those beside the submission, else made now."""
+    """Arrays of attribution.explain and their planets: read from beside the submission, else computed."""
     path, weights = submission.path.parent / EXPLANATION, submission.weights_path
     if not path.is_file():
         if not weights.is_file():
-            gathered.missing["explanation"] = f"{weights}: no such file; --weights names the weights that made the submission"
+            gathered.missing["explanation"] = f"{weights}: no such file; give the weights of the submission with --weights"
             return {}, []
         if submission.source.get("weights", sha256(weights)) != sha256(weights):
             raise SpectraMindError(
-                f"{weights}: expected the weights that made {submission.path}, found others. Predict again, or give --weights."
+                f"{weights}: expected the weights of {submission.path}, found others. Predict again, or give --weights."
             )
         clock = time.monotonic()
         path = explain_planets(dataset, weights, outdir / path.name, settings, workers=workers, progress=progress)
         gathered.seconds["explain"] = time.monotonic() - clock
     arrays, text = load_arrays(path)
-    who = json.loads(text["planet_ids"])
-    if unknown := set(who) - set(dataset.planets):
+    explained = json.loads(text["planet_ids"])
+    if unknown := set(explained) - set(dataset.planets):
         raise SpectraMindError(
-            f"{path}: expected planets of {submission.path} only, found {len(unknown)} others. Remove it: it is of another run."
+            f"{path}: expected planets of {submission.path} only, found {len(unknown)} others. Remove it: it belongs to another run."
         )
-    return arrays, who
+    return arrays, explained
 
 
 def _detections(dataset: Dataset, gathered: Gathered, workers: int) -> list | None:
-    """The bumps detected in each planet's light curves, None for a planet without; None altogether without light curves."""
+    """Bump detections in the light curves of each planet, None for a planet without any; None if there are no light curves at all."""
     if not dataset.light_curve_visits:
         why = f"no light curves under {dataset.light_curve_folder / dataset.split}"
         gathered.missing |= {LIGHT_CURVE_RULE: f"not computed: {why}", "calibration_quality": why}
         return None
     found, failed = detect_bumps_in_planets(dataset, workers)
     if without := [planet for planet in dataset.planets if planet not in found]:
-        gathered.missing[LIGHT_CURVE_RULE] = f"{len(without)} of {len(dataset.planets)} planets have no light curves; their rows are blank"
+        gathered.missing[LIGHT_CURVE_RULE] = f"{len(without)} of {len(dataset.planets)} planets have no light curves; their rows are empty"
     if failed:
         planet, failure = next(iter(failed.items()))
         gathered.missing["light curves"] = f"{len(failed)} planets could not be read, such as {planet}: {failure.reason}"
@@ -134,26 +132,28 @@ def _detections(dataset: Dataset, gathered: Gathered, workers: int) -> list | No
 
 
 def _calibration_quality(dataset: Dataset, gathered: Gathered) -> pd.DataFrame | None:
+    """calibration_quality.summarise_visits of the first planets; None without light curves."""
     if "calibration_quality" in gathered.missing:
         return None
-    table, _ = summarise_visits(dataset.select(dataset.planets[:CALIBRATION_PLANETS]))  # files that fail are named by _detections
+    table, _ = summarise_visits(dataset.select(dataset.planets[:CALIBRATION_PLANETS]))  # _detections reports files that fail
     return table
 
 
 def _rules(mean: np.ndarray, sigma: np.ndarray, wavelength: np.ndarray, detections: list | None) -> tuple[dict, dict, dict]:
     """Deviations, limits and ∂L/∂μ by rule; lensing_bump only where there are light curves, NaN for planets without."""
-    seen = [None] * len(mean) if detections is None else detections
-    mu, context = make_rule_context(mean, sigma, wavelength, [one or () for one in seen])
+    by_planet = [None] * len(mean) if detections is None else detections
+    mu, context = make_rule_context(mean, sigma, wavelength, [one or () for one in by_planet])
     names = [name for name in RULES if name != LIGHT_CURVE_RULE or detections is not None]
     found = find_violations(mu, context)
     deviations = {name: found[name].sigmas.numpy() for name in names}
     if detections is not None:
-        deviations[LIGHT_CURVE_RULE][[one is None for one in seen]] = np.nan
+        deviations[LIGHT_CURVE_RULE][[one is None for one in by_planet]] = np.nan
     gradients = {name: penalty_gradient(name, mu, context).numpy() for name in names}
     return deviations, {name: RULES[name].limit for name in names}, gradients
 
 
 def _stars(dataset: Dataset) -> pd.DataFrame | None:
+    """STAR_COLUMNS of every planet; None where any star is missing."""
     try:
         stars = [dataset.star(planet) for planet in dataset.planets]
     except ArchiveError:
@@ -164,6 +164,7 @@ def _stars(dataset: Dataset) -> pd.DataFrame | None:
 
 
 def _configuration(submission: SubmissionRecord, dataset: Dataset) -> dict:
+    """Paths, SHA-256 of the submission, and the configuration in the weights, for display."""
     config = {"submission": str(submission.path), "submission_sha256": sha256(submission.path), "data": str(dataset.root)}
     try:
         weights = submission.weights_path

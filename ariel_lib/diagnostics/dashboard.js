@@ -26,7 +26,7 @@ function show(row, rows) {
   const cut = (a, b) => Object.fromEntries(Object.entries(columns).map(([name, v]) => [name, v.slice(a, b)]));
   model("fgs1").data = cut(0, 1);
   model("airs").data = cut(1);
-  document.getElementById("said").textContent = `${page.planets[row]}: ${page.said[row]}`;
+  document.getElementById("caption").textContent = `${page.planets[row]}: ${page.captions[row]}`;
 }
 
 function fill(rows) {

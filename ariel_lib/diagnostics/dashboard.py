@@ -1,6 +1,6 @@
-"""The dashboard: one self-contained page, and every chart as PNG and CSV beside it.
+"""The dashboard: one self-contained HTML page, and every chart as PNG and CSV beside it.
 
-Composes charts.py, explanation_charts.py and interactive.py from arrays; all text from data is escaped, and the page forbids every request.
+All text from data is escaped, and the page's Content-Security-Policy forbids every request.
 """
 
 import json
@@ -24,20 +24,24 @@ from ariel_lib.plots.charts import Chart, paper
 from ariel_lib.plots.page import GOALS
 
 Array = np.ndarray
-MOVING = ("umap", "tsne")
+MOVING = ("umap", "tsne")  # interactive charts
 HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
 class DashboardData:
-    """What is known of one submission. mean, sigma, truth (planet, wavelength); wavelength (wavelength,) micron, FGS1 first.
+    """All data of a dashboard.
 
-    truth          None where it is not known; naive as metrics.summary takes it
-    stars          table with the column planet and catalogue columns, or None
-    explanation    arrays as explanation.explain gives them, for the planets `explained`
-    deviations     by rule (planet, wavelength) in its scale, limits by rule, gradients by rule
-    housekeeping   as housekeeping.summarise_visits gives it; seconds by stage
-    missing        what cannot be drawn, and why
+    wavelength                     (wavelength,) micron, FGS1 first
+    mean, sigma, truth             (planet, wavelength); truth may be None
+    naive                          naive_mean and naive_sigma, empty without labels
+    configuration                  shown as JSON
+    stars                          table with the column planet and catalogue columns, or None
+    explanation                    arrays of attribution.explain, for the planets `explained`
+    deviations, limits, gradients  by rule: (planet, wavelength) in units of the rule's scale, a number, (planet, wavelength) ∂L/∂μ
+    calibration_quality            table of calibration_quality.summarise_visits, or None
+    seconds                        by stage
+    missing                        name → reason of what cannot be drawn
     """
 
     planets: Sequence[str]
@@ -89,13 +93,14 @@ def draw_dashboard(page: Path | str, shown: DashboardData, *, title: str = "Spec
 
 
 def _metrics(shown: DashboardData) -> dict[str, float]:
+    """metrics.summary, or the median sigma without truth."""
     if shown.truth is None:
         return {"median_sigma_ppm": float(1e6 * np.median(shown.sigma))}
     return scoring.summary(shown.truth, shown.mean, shown.sigma, **shown.naive)
 
 
 def _planet_table(shown: DashboardData) -> pd.DataFrame:
-    """A row a planet, worst first (or widest sigma first); its index says where the planet stands in the shown."""
+    """A row for each planet, worst score first, or widest sigma first; the index is the planet's row in the arrays."""
     table = pd.DataFrame({"planet": list(shown.planets)})
     if shown.truth is not None:
         gain = scoring.gll_gain(shown.truth, shown.mean, shown.sigma, **shown.naive)
@@ -110,7 +115,7 @@ def _planet_table(shown: DashboardData) -> pd.DataFrame:
 
 
 def _charts(shown: DashboardData, order: Array, planets: pd.DataFrame, missing: dict, seed: int) -> list[Chart]:
-    """Whatever the shown allows, in the order of the page; why not goes to missing."""
+    """All charts for which there are data, in the order of the page; adds the reason for others to `missing`."""
     found, wavelength = [], shown.wavelength
     mean, sigma = shown.mean[order], shown.sigma[order]
     if shown.truth is not None:
@@ -122,7 +127,7 @@ def _charts(shown: DashboardData, order: Array, planets: pd.DataFrame, missing: 
             charts.coverage_curve(truth, mean, sigma), charts.pit_histogram(truth, mean, sigma), charts.z_histogram(truth, mean, sigma),
         ]  # fmt: skip
     else:
-        missing["errors"] = "the truth is not known"
+        missing["errors"] = "no true spectra given"
     if shown.explanation:
         found += _explanation_charts(shown, planets, mean.mean(axis=0), missing, seed)
     if shown.deviations:
@@ -137,6 +142,7 @@ def _charts(shown: DashboardData, order: Array, planets: pd.DataFrame, missing: 
 
 
 def _explanation_charts(shown: DashboardData, planets: pd.DataFrame, mean: Array, missing: dict, seed: int) -> list[Chart]:
+    """Projections of the embeddings, attributions and gates."""
     arrays, found = shown.explanation, []
     rows = planets.set_index("planet").loc[list(shown.explained)].reset_index()
     for kind in MOVING:
@@ -146,13 +152,13 @@ def _explanation_charts(shown: DashboardData, planets: pd.DataFrame, mean: Array
         except ProjectionError as error:
             missing[kind] = str(error)
     for method in explanation_charts.METHODS:
-        given = arrays[method], arrays[f"{method}_error"], arrays["correction"]
-        found.append(explanation_charts.attribution_overlay(method, *given, mean, shown.wavelength))
+        values = arrays[method], arrays[f"{method}_error"], arrays["correction"]
+        found.append(explanation_charts.attribution_overlay(method, *values, mean, shown.wavelength))
     return [*found, explanation_charts.gate_traces(arrays["gates"], shown.wavelength)]
 
 
 def _png(chart: Chart, kind: str) -> bytes:
-    """Reduced to 256 colours: a third of the size, and lines and letters do not show it. No date in the bytes."""
+    """A chart as PNG with 256 colours, a third of the size of full colour; without a date, so that the bytes are reproducible."""
     from PIL import Image
 
     raw, small = BytesIO(), BytesIO()
@@ -163,6 +169,7 @@ def _png(chart: Chart, kind: str) -> bytes:
 
 
 def _render(title, shown: DashboardData, planets, drawn, moving, pictures, colours, missing) -> str:
+    """The HTML page."""
     order = planets.index.to_numpy()
     arrays = [x[order] for x in (shown.mean, shown.sigma, shown.truth) if x is not None]
     first = [x[0] for x in arrays] if shown.truth is not None else [arrays[0][0], arrays[1][0], None]
@@ -171,21 +178,21 @@ def _render(title, shown: DashboardData, planets, drawn, moving, pictures, colou
     items = interactive.as_json(items)
     for item in items[1:]:
         item["target_id"] += "_plot"
-    said = ["; ".join(f"{n} {v:.4g}" for n, v in zip(colours, row)) for row in planets[colours].to_numpy(float)]
+    captions = ["; ".join(f"{n} {v:.4g}" for n, v in zip(colours, row)) for row in planets[colours].to_numpy(float)]
     names = list(planets["planet"])
     data = {
-        "planets": names, "labels": [f"{p}  {v:.3g}" for p, v in zip(names, planets[colours[0]])], "said": said,
+        "planets": names, "labels": [f"{p}  {v:.3g}" for p, v in zip(names, planets[colours[0]])], "captions": captions,
         "wavelength": shown.wavelength.tolist(), "arrays": ["mean", "sigma", "truth"][: len(arrays)],
         "packed": interactive.pack(arrays), "items": items,
     }  # fmt: skip
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     page = environment.from_string((HERE / "dashboard.html").read_text(encoding="utf-8"))
     metrics = [(name, f"{value:.6g}", GOALS.get(name, "")) for name, value in _metrics(shown).items()]
-    order_said = "Worst first, by the score of the planet." if shown.truth is not None else "Widest sigma first: no truth."
+    order_text = "Sorted by score, worst first." if shown.truth is not None else "Sorted by sigma, widest first: no true spectra."
     return page.render(
         title=title, notes=[f"{len(names)} planets, {shown.mean.shape[1]} wavelengths."], charts=drawn, moving=moving,
         colours=colours, metrics=metrics, configuration=json.dumps(shown.configuration, indent=1, ensure_ascii=False),
         pictures={n: {k: b64encode(png).decode() for k, png in both.items()} for n, both in pictures.items() if n not in moving},
-        packed=True, order=order_said, missing=missing.items(), bokeh=Markup(interactive.bokeh_script()),
+        packed=True, order=order_text, missing=missing.items(), bokeh=Markup(interactive.bokeh_script()),
         data=Markup(htmlsafe_json_dumps(data)), script=Markup((HERE / "dashboard.js").read_text(encoding="utf-8")),
     )  # fmt: skip

@@ -1,6 +1,6 @@
-"""Embeddings laid out in the plane: UMAP (McInnes et al. 2018) and t-SNE (van der Maaten & Hinton 2008), seeded.
+"""Projection of embeddings to two dimensions: UMAP (McInnes et al. 2018) and t-SNE (van der Maaten & Hinton 2008), seeded.
 
-Both need the extra [diagnostics]. Distances between far groups mean nothing in either.
+Needs the extra [diagnostics]. Neither preserves distances between distant groups.
 """
 
 import warnings
@@ -9,15 +9,15 @@ import numpy as np
 
 from ariel_lib.errors import SpectraMindError
 
-FEWEST = 5  # planets below which a neighbourhood is no structure
+FEWEST = 5  # planets; with fewer, neighbourhoods have no meaning
 
 
 class ProjectionError(SpectraMindError):
-    """The embeddings cannot be laid out: too few of them, or a library is missing."""
+    """Embeddings that cannot be projected: too few planets, or a missing package."""
 
 
 def project(kind: str, embedding: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Columns standardised, then (planet, 2). kind 'umap' or 'tsne'; embedding (planet, feature)."""
+    """Coordinates (planet, 2) of standardised embeddings (planet, feature). kind: 'umap' or 'tsne'. Raises ProjectionError."""
     if len(embedding) < FEWEST:
         raise ProjectionError(f"{kind}: expected at least {FEWEST} planets, found {len(embedding)}")
     spread = embedding.std(axis=0)
@@ -27,14 +27,14 @@ def project(kind: str, embedding: np.ndarray, seed: int = 0) -> np.ndarray:
     except ImportError as error:
         raise ProjectionError(f"{kind}: pip install 'spectramind[diagnostics]' adds what it needs ({error})") from error
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # umap: a seed means one thread, which is what is wanted
+        warnings.simplefilter("ignore", UserWarning)  # umap warns that a seed implies a single thread
         return np.asarray(method.fit_transform(scaled.astype(np.float32)), dtype=np.float64)
 
 
 def _umap(n: int, seed: int):
     from umap import UMAP
 
-    # A random start: the spectral one needs more planets than a toy set has.
+    # init="random": the spectral initialisation needs more planets than a toy set has.
     return UMAP(n_neighbors=min(15, n - 1), init="random", random_state=seed, n_jobs=1)
 
 

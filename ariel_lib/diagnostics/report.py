@@ -1,4 +1,4 @@
-"""One page of a submission: its spectra and, given truth, their errors. Reads artifacts on disk, never a model."""
+"""A short HTML report of a submission: its spectra and, with labels, their errors."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,15 +29,18 @@ def report_from_artifacts(
     train_labels_csv: Path | str | None = None,
     title: str = "Recovered spectra",
 ) -> Path:
-    """The page of one submission: spectra with their bands, and how good they are where labels are given.
+    """Write the report of a submission: spectra with one-sigma bands and, with labels, metrics, calibration and gain.
 
-    wavelengths       (wavelength,) micron; None: the axis is the wavelength's index
-    train_labels_csv  labels that define the naive answer; None: labels_csv itself, and the page says so
+    labels_csv        true spectra of the submission's planets, or of some of them
+    wavelengths       (wavelength,) micron; None: the axis is the index of the wavelength
+    train_labels_csv  labels of the naive answer; None: labels_csv, with a note on the page
+
+    Raises SpectraMindError for labels or wavelengths that do not match the submission.
     """
     planet_ids, mean, sigma = read_submission(submission_csv)
     if wavelengths is not None and np.shape(wavelengths) != (mean.shape[1],):
         raise SpectraMindError(
-            f"{submission_csv} has {mean.shape[1]} wavelengths, the axis given has shape {np.shape(wavelengths)}"
+            f"{submission_csv}: expected {mean.shape[1]} wavelengths, found an axis of shape {np.shape(wavelengths)}"
         )
     notes = [f"{len(planet_ids)} planets, {mean.shape[1]} wavelengths, from {Path(submission_csv).name}."]
     if labels_csv is None:
@@ -48,19 +51,20 @@ def report_from_artifacts(
 
     labels = read_spectra(labels_csv)
     rows = _match_labels(planet_ids, mean.shape[1], labels, labels_csv)
-    notes.append(f"{len(rows)} of them have labels in {Path(labels_csv).name}; what follows is about those.")
+    notes.append(f"{len(rows)} of them have labels in {Path(labels_csv).name}; metrics and figures refer to these.")
     if train_labels_csv is None:
-        notes.append("The naive answer is taken from these labels, for want of training labels.")
+        notes.append("The naive answer is computed from these labels: no training labels were given.")
     train = labels if train_labels_csv is None else read_spectra(train_labels_csv)
     naive = scoring.naive_answer(train.depth)
     known = [planet_ids[row] for row in rows]
-    case = labels.of(known), mean[rows], sigma[rows]
-    figures, table = _judge(known, *case, wavelengths=wavelengths, **naive)
-    metrics, tables = scoring.summary(*case, **naive), {f"Planets, the {PLANETS_LISTED} worst": table}
+    arrays = labels.of(known), mean[rows], sigma[rows]
+    figures, table = _evaluate(known, *arrays, wavelengths=wavelengths, **naive)
+    metrics, tables = scoring.summary(*arrays, **naive), {f"Planets, the {PLANETS_LISTED} worst": table}
     return write_report(out_html, title=title, metrics=metrics, figures=figures, tables=tables, notes=notes)
 
 
 def _match_labels(planet_ids: Sequence[str], n_wavelengths: int, labels: Spectra, labels_csv: Path | str) -> list[int]:
+    """Rows of the submission with a label. Raises SpectraMindError for none, or another number of wavelengths."""
     if labels.depth.shape[1] != n_wavelengths:
         raise SpectraMindError(f"{labels_csv} has {labels.depth.shape[1]} wavelengths, the submission {n_wavelengths}")
     labelled = set(labels.planet_ids)
@@ -70,7 +74,7 @@ def _match_labels(planet_ids: Sequence[str], n_wavelengths: int, labels: Spectra
     return rows
 
 
-def _judge(
+def _evaluate(
     planet_ids: Sequence[str],
     truth: Array,
     mean: Array,
@@ -80,6 +84,7 @@ def _judge(
     naive_sigma: float,
     wavelengths: Array | None,
 ) -> tuple[dict, pd.DataFrame]:
+    """Figures by caption, and a table of the planets with the lowest gain."""
     gain = scoring.gll_gain(truth, mean, sigma, naive_mean=naive_mean, naive_sigma=naive_sigma)
     planet_gain = np.average(gain, axis=1, weights=scoring.column_weights(gain.shape[1]))
     order = np.argsort(planet_gain, kind="stable")
@@ -89,7 +94,7 @@ def _judge(
         "Spectra, from the worst planet to the best": draw_spectra(
             [planet_ids[row] for row in few], mean[few], sigma[few], truth=truth[few], wavelengths=wavelengths
         ),
-        "Are the sigmas honest": draw_calibration(truth, mean, sigma),
+        "Calibration of the sigmas": draw_calibration(truth, mean, sigma),
         "Gain of each planet and wavelength": draw_gain_map(gain, wavelengths=wavelengths),
     }
     z = scoring.z_scores(truth, mean, sigma)

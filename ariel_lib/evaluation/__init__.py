@@ -1,1 +1,1 @@
-"""How good spectra are: the challenge's score, comparisons, limits, ablations, intervals and physics checks."""
+"""Quality of spectra: the challenge's score, comparison with baselines and oracles, ablations, COREL intervals, physics checks."""

@@ -1,9 +1,9 @@
-"""A grid of settings, one training run a point, and the leaderboard of them: CSV, Markdown, HTML and a bundle of the winner.
+"""Ablation: one training run for each point of a grid of settings, and the leaderboard of the points.
 
-Points run here, in processes or on a Dask cluster. Planets are fitted once and shared. A finished point is never run again
-unless its configuration or the data changed; one that was killed starts anew, so that its runtime is its own; one that fails
-is listed and stops no other. Where the truth of the test planets is given, each point answers for them too, and differences.md
-says how much better or worse it did than the first, with errors. Knows the order of the stages; the ranking is leaderboard.py's.
+Points run in this process, in worker processes or on a Dask cluster, and share the transit fits. A finished point is run
+again only if its configuration or data changed. An interrupted point starts from scratch, so that its runtime is comparable.
+A failed point is listed, and the others go on. With the labels of the test planets, differences.md compares each point's
+score with the first point's, with paired bootstrap errors.
 """
 
 import json
@@ -27,7 +27,7 @@ from ariel_lib.evaluation.leaderboard import ranked, weights_sentence
 from ariel_lib.execution.workers import WorkerPool, local_pool, run_tasks
 from ariel_lib.io.checksums import sha256
 from ariel_lib.io.dataset import Dataset
-from ariel_lib.io.storage import write_atomically
+from ariel_lib.io.storage import atomic_path, write_atomically
 from ariel_lib.io.tables import read_spectra
 from ariel_lib.metrics import bootstrap_error, naive_answer, planet_scores
 from ariel_lib.pipeline.checkpoint import Checkpoint
@@ -50,8 +50,13 @@ BUNDLED = ("weights.safetensors", "metrics.json", "manifest.json", "manifest_tra
 
 @dataclass(frozen=True)
 class Point:
-    """name: its settings, as on the command line; config with training.out in its own folder; data: fingerprint of what it is
-    trained and judged on; truth: file with the labels of the test planets, or None."""
+    """One point of the grid.
+
+    name    its settings, as on the command line
+    config  the configuration, with training.out in a folder of the point's own
+    data    fingerprint of training data and truth
+    truth   file with the labels of the test planets, or None
+    """
 
     name: str
     config: Config
@@ -64,17 +69,19 @@ class Point:
 
     @property
     def dataset(self) -> Dataset:
-        """The training set; light curves and fits are shared by all points that calibrate alike."""
+        """The training set; its scratch folder is shared by all points with the same calibration settings."""
         shared = self.folder.resolve().parents[1] / f"shared_{self.config.calibration.airs_samples}"
         return training_set(self.config).with_scratch(shared)
 
 
 def load_grid(path: Path | str, overrides: list[str] | tuple = ()) -> tuple[list[Point], Path, dict[str, float]]:
-    """Points, output folder and public scores by point name. overrides are settings of every point, after the file's base.
+    """Points, output folder and public scores by point name, from a YAML file.
 
-    The file: base, a list of KEY=VALUE; grid, KEY: [values], or a list of such grids, whose points are added up; out, a folder;
-    public, point name: score (optional). A configuration that stands in two grids is one point.
-    Raises ConfigError for anything that is not understood, before any point is run.
+    overrides  settings of every point, applied after the file's base
+
+    Keys of the file: base, a list of KEY=VALUE; grid, KEY: [values], or a list of such grids, whose points are joined; out, a
+    folder; public, point name: score (optional). A configuration in two grids is one point.
+    Raises ConfigError for a file that does not have this form, or an unknown setting.
     """
     path = Path(path)
     if not path.is_file():
@@ -114,19 +121,20 @@ def ablate(
     path: Path | str, overrides: list[str] | tuple = (), *, train: Train, truth: Path | str | None = None, workers: int | WorkerPool = 1,
     progress: Callable[[int, int], None] | None = None, log: Callable[[str], None] = print,
 ) -> dict:  # fmt: skip
-    """Run what is not done of the grid and write leaderboard.csv, .md, .html and winner.zip; returns winner, counts, failed, and
-    under "files" what was written.
+    """Run the unfinished points of a grid and write leaderboard.csv, .md, .html and winner.zip.
 
-    train    trains one point and returns what training.loop.train does, such as commands.run_training; a function of a module
-    truth    labels of the test planets: every point is scored on them too, and compared with the first of the grid
-    workers  points side by side, or the pool of a cluster
-    Raises ConfigError where no point at all could be run.
+    train    trains one point and returns the result of training.loop.train; a function of a module, so that it can be pickled
+    truth    CSV file with the labels of the test planets: every point is scored on them too, and compared with the first point
+    workers  number of points run in parallel, or the pool of a cluster
+
+    Returns winner, its composite, counts, failed points with reasons, and the files written, JSON-able.
+    Raises ConfigError where every point failed.
     """
     points, out, public = load_grid(path, overrides)
     out.mkdir(parents=True, exist_ok=True)
     points = _with_data(points, truth and Path(truth))
     waiting = [point for point in points if finished(point) is None]
-    log(f"{len(points)} points, {len(points) - len(waiting)} of them finished before")
+    log(f"{len(points)} points, {len(points) - len(waiting)} of them already finished")
     for point in {(p.config.calibration.airs_samples, p.config.data.root): p for p in waiting}.values():
         for dataset in (point.dataset, point.dataset.with_split("test"))[: 1 + (truth is not None)]:
             _fit(dataset, point.config, point.config.calibration.workers)
@@ -142,7 +150,7 @@ def ablate(
                 progress(done, len(points))
     good = [point for point in points if point.name not in failed]
     if not good:
-        raise ConfigError(f"{path}: none of {len(points)} points could be run: {failed}")
+        raise ConfigError(f"{path}: expected a point that can be run, found none of {len(points)}: {failed}")
     figures = [{"point": point.name, "public": public.get(point.name), **finished(point)} for point in good]
     if truth is not None:
         figures = with_differences(figures)
@@ -159,7 +167,7 @@ def ablate(
 
 
 def _with_data(points: list[Point], truth: Path | None) -> list[Point]:
-    """The points with the fingerprint of their data and truth, each folder looked at once."""
+    """The points with the fingerprint of their data and truth; each folder is read once."""
     if missing := [point.name for point in points if point.config.data.root is None]:
         raise ConfigError(f"data.root: expected a data folder, found none for {missing[0]!r}. Give data.root=DIR.")
     prints = {point.config.data.root: fingerprint(point.dataset.root) for point in {p.config.data.root: p for p in points}.values()}
@@ -168,7 +176,7 @@ def _with_data(points: list[Point], truth: Path | None) -> list[Point]:
 
 
 def finished(point: Point) -> dict | None:
-    """The figures of a point that ran to its end with this very configuration and data, or None."""
+    """The stored figures of a finished point of the same configuration and data, or None."""
     path = point.folder / RESULT
     if not path.is_file():
         return None
@@ -178,21 +186,21 @@ def finished(point: Point) -> dict | None:
 
 
 def run_point(point: Point, train: Train) -> None:
-    """Train a point, judge it on its held-out planets and keep the figures that leaderboard.py ranks by."""
+    """Train a point, evaluate it on its held-out planets and store the figures that evaluation.leaderboard ranks by."""
     for state in point.folder.glob("state_*.safetensors"):
         state.unlink()
     alone = replace(point.config, calibration=replace(point.config.calibration, workers=1))
     started = time.monotonic()
     result = train(alone, dataset=point.dataset, log=lambda line: None)
-    figures = judged(result) | {"runtime_s": round(time.monotonic() - started, 2), "violations": violated_share(point)}
+    figures = ranking_figures(result) | {"runtime_s": round(time.monotonic() - started, 2), "violations": violated_share(point)}
     if point.truth is not None:
         figures["shares"] = shares_on_test(point)
     text = {"point": point.name, "config_hash": config_hash(point.config), "data": point.data, "figures": figures}
     write_atomically(point.folder / RESULT, json.dumps(text, indent=1).encode())
 
 
-def judged(result: Mapping) -> dict[str, float]:
-    """validation, coverage_gap, z_error and mae; with COREL the sigmas are its cross-fitted ones, the means the network's."""
+def ranking_figures(result: Mapping) -> dict[str, float]:
+    """validation, coverage_gap, z_error and mae of a training run; with COREL, sigmas are its cross-fitted ones."""
     v50 = result["validation"]["v50"]
     score, stated = v50["score"], v50
     if "corel" in result:
@@ -207,7 +215,7 @@ def _fit(dataset: Dataset, config: Config, workers: int) -> PlanetFits:
 
 
 def violated_share(point: Point) -> float:
-    """Share of the bins of held-out planets that break a rule of physics (lensing_bump aside, which needs light curves)."""
+    """Share of the bins of held-out planets that violate a physics rule; lensing_bump, which needs light curves, is left out."""
     checkpoint = Checkpoint.load(point.folder / "weights.safetensors")
     held_out = checkpoint.as_held_out(LabelledSpectra.read(point.dataset))
     planet_fits = _fit(point.dataset.select(list(held_out)), point.config, 1).conditioned_on(checkpoint)
@@ -219,7 +227,7 @@ def violated_share(point: Point) -> float:
 
 
 def shares_on_test(point: Point) -> dict[str, float]:
-    """Share of the 2025 score by test planet: their mean is the score. Planets without a fit are left out."""
+    """By test planet its term of the 2025 score, whose mean is the score. Planets without a fit are left out."""
     checkpoint = Checkpoint.load(point.folder / "weights.safetensors")
     fits = _fit(point.dataset.with_split("test"), point.config, 1).conditioned_on(checkpoint).fits
     answers = [answer(planet_fit, checkpoint) for planet_fit in fits.values()]
@@ -230,8 +238,10 @@ def shares_on_test(point: Point) -> dict[str, float]:
 
 
 def with_differences(figures: list[dict]) -> list[dict]:
-    """In place of the shares: `test`, their mean, and `difference` to the first point's with its paired bootstrap error, over
-    the test planets that both answered."""
+    """The figures with `shares` replaced by their mean `test`, and by `difference` to the first point and its error.
+
+    The difference and its bootstrap error are paired, over the test planets that both points predict.
+    """
     first, found = figures[0]["shares"], []
     for point in figures:
         shares = point["shares"]
@@ -243,7 +253,7 @@ def with_differences(figures: list[dict]) -> list[dict]:
 
 
 def differences_table(figures: list[dict]) -> str:
-    """Markdown, in the order of the grid."""
+    """Markdown table of the test scores and differences, in the order of the grid."""
     lines = ["| point | score of the test planets | difference to the first |", "|---|---|---|"]
     for n, row in enumerate(figures):
         apart = f"{row['difference']:+.4f} ± {row['difference_error']:.4f}" if n else ""
@@ -252,9 +262,9 @@ def differences_table(figures: list[dict]) -> str:
 
 
 def write_leaderboard(out: Path, figures: list[dict], failed: Mapping[str, str]) -> list[tuple[int, float]]:
-    """leaderboard.csv, .md and .html in out, best first, and what failed; the order."""
-    order, said = ranked(figures), weights_sentence(figures)
-    notes = [said, *(f"Failed: {name}: {reason}" for name, reason in failed.items())]
+    """Write leaderboard.csv, .md and .html to `out`, best first, failed points in the notes; returns the order of leaderboard.ranked."""
+    order = ranked(figures)
+    notes = [weights_sentence(figures), *(f"Failed: {name}: {reason}" for name, reason in failed.items())]
     rows = [{"rank": rank, "composite": score, **figures[n]} for rank, (n, score) in enumerate(order, 1)]
     table = pd.DataFrame(rows)
     shown = table.fillna("–")
@@ -267,11 +277,10 @@ def write_leaderboard(out: Path, figures: list[dict], failed: Mapping[str, str])
 
 
 def write_bundle(path: Path, winner: Point, out: Path, grid: Path) -> Path:
-    """The winner's weights, manifests and figures in one ZIP; the same files give the same bytes."""
+    """Write the winner's weights, manifests and figures to a ZIP file, with fixed time stamps: same files, same bytes."""
     files = {name: winner.folder / name for name in BUNDLED} | {"ablation.yaml": grid}
     files |= {name: out / name for name in LEADERBOARD}
-    temporary = path.with_suffix(".partial")
-    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as bundle:
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as bundle:
         for name in sorted(files):
             bundle.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), files[name].read_bytes(), zipfile.ZIP_DEFLATED)
-    return temporary.replace(path)
+    return path

@@ -1,7 +1,4 @@
-"""V50 compared with baselines on one split: trained on the same planets, scored on the same others, errors by bootstrap.
-
-Composes training, inference and the baselines; knows no model's insides.
-"""
+"""V50 compared with baselines: trained on the same planets, scored on the same test planets, errors by bootstrap."""
 
 import csv
 import importlib.util
@@ -40,18 +37,20 @@ def compare(
     dataset: Dataset, config: Config, truth: Path | str, *, workers: int = 1, progress: Callable[[int, int], None] | None = None,
     log: Callable[[str], None] = print,
 ) -> dict:  # fmt: skip
-    """Train V50 and every baseline on a labelled data set, answer for its test split, score against `truth`.
+    """Train V50 and every baseline on a labelled data set, predict its test split, and score against `truth`.
 
-    Writes comparison.csv, .md, .json and .png under config.training.out; returns the table, JSON-able:
-    {"planets", "table": {answer: figures}}. `v50_lead` is V50's score minus the answer's, with its paired error. V50's times include
-    its closed forms, without calibration and fits. Where the data set is a simulation, the answers of oracle.py come last.
-    Raises ConfigError without scikit-learn; ArchiveError where truth lacks a planet; SpectraMindError where a test planet has no
-    fit, for then answers differ in more than their method.
+    truth  CSV file with the labels of the test planets
+
+    Writes comparison.csv, .md, .json and .png under config.training.out; returns {"planets", "table": {method: figures}},
+    JSON-able. `v50_lead` is V50's score minus the method's, with its paired error. V50's times include its closed forms, not
+    calibration and fits. For a simulated data set the table also holds the oracles of evaluation.oracle.
+    Raises ConfigError without scikit-learn, ArchiveError where truth lacks a planet, and SpectraMindError where a test planet
+    has no fit: the methods would then be compared on different planets.
     """
     if importlib.util.find_spec("sklearn") is None:
         raise ConfigError("compare: expected scikit-learn, found none. pip install 'spectramind[diagnostics]'")
     out, test = Path(config.training.out), dataset.with_split("test")
-    seen, asked = (fit_planets(part, workers=workers, progress=progress) for part in (dataset, test))  # before any clock runs
+    training_fits, test_fits = (fit_planets(part, workers=workers, progress=progress) for part in (dataset, test))  # not timed
     answers, cost = _v50_answers(dataset, test, config, workers, progress, log)
     planets = answers.pop("planets")
     expected, labels = read_spectra(truth).of(planets), dataset.labels()
@@ -59,13 +58,13 @@ def compare(
     if read_truth(dataset.root, "test"):
         answers |= oracle_answers(test.select(planets), labels.depth)
     checkpoint = Checkpoint.load(out / "weights.safetensors")
-    seen, asked = (fits.conditioned_on(checkpoint).fits for fits in (seen, asked))
-    seen = {planet: seen[planet] for planet in labels.planet_ids if planet in seen}
-    baselines, spent = answer_baselines(list(seen.values()), labels.of(seen), [asked[planet] for planet in planets], log)
+    known, new = (fits.conditioned_on(checkpoint).fits for fits in (training_fits, test_fits))
+    known = {planet: known[planet] for planet in labels.planet_ids if planet in known}
+    baselines, spent = answer_baselines(list(known.values()), labels.of(known), [new[planet] for planet in planets], log)
     table = tabulate(expected, baselines | answers, naive)
     for name, figures in ({"v50": cost} | spent).items():
         table[name] |= figures
-    result = {"planets": {"training": len(seen), "test": len(planets)}, "table": table}
+    result = {"planets": {"training": len(known), "test": len(planets)}, "table": table}
     write_atomically(out / "comparison.json", json.dumps(result, indent=1).encode())
     write_atomically(out / "comparison.csv", as_csv(table).encode())
     write_atomically(out / "comparison.md", as_markdown(table).encode())
@@ -74,7 +73,8 @@ def compare(
 
 
 def _v50_answers(dataset: Dataset, test: Dataset, config: Config, workers: int, progress, log) -> tuple[dict, dict]:
-    """Train V50 and predict the test split: the answers of V50 and of its closed forms, and under "planets" the planets; and V50's cost."""
+    """Train V50 and predict the test split. Returns the answers of V50 and its closed forms with their planet ids under "planets",
+    and V50's cost."""
     clock, submission = time.monotonic(), Path(config.training.out) / "submission.csv"
     trained = train(dataset, config, progress=progress, log=log)
     answering = time.monotonic()
@@ -83,7 +83,7 @@ def _v50_answers(dataset: Dataset, test: Dataset, config: Config, workers: int, 
         "parameters": trained["parameters"], "train_s": round(answering - clock, 1), "answer_s": round(time.monotonic() - answering, 1)
     }  # fmt: skip
     if predicted["fallbacks"]:
-        raise SpectraMindError(f"compare: expected a fit of every test planet, found none of {sorted(predicted['fallbacks'])[:5]}")
+        raise SpectraMindError(f"compare: expected a fit of every test planet, found none for {sorted(predicted['fallbacks'])[:5]}")
     planets, mean, sigma = read_submission(submission)
     extras, _ = load_arrays(submission.with_suffix(".safetensors"))
     initial = INITIAL_NAMES[config.model.initial_estimate]
@@ -97,17 +97,20 @@ def _v50_answers(dataset: Dataset, test: Dataset, config: Config, workers: int, 
 
 
 def answer_baselines(
-    seen: list[PlanetFit], truth: np.ndarray, asked: list[PlanetFit], log: Callable[[str], None]
+    training: list[PlanetFit], truth: np.ndarray, test: list[PlanetFit], log: Callable[[str], None]
 ) -> tuple[Answers, dict[str, dict]]:
-    """Every baseline's answer for the fits asked, and what it cost; seen: training planets, truth (planet, wavelength)."""
-    white, white_asked = (
-        np.array([white_depth(o.estimate.depth, o.estimate.sigma_uncorrelated) for o in fits]) for fits in (seen, asked)
+    """Every baseline's answer for the test planets, and its cost: parameters, seconds of training and of prediction.
+
+    truth  (planet, wavelength) labels of the training planets
+    """
+    white, white_test = (
+        np.array([white_depth(p.estimate.depth, p.estimate.sigma_uncorrelated) for p in fits]) for fits in (training, test)
     )
-    features, features_asked = (np.array([baseline_features(o) for o in fits]) for fits in (seen, asked))
-    answers = {"constant": ConstantSpectrum.fit(white, truth).predict(white_asked, truth.shape[1])}
+    features, features_test = (np.array([baseline_features(p) for p in fits]) for fits in (training, test))
+    answers = {"constant": ConstantSpectrum.fit(white, truth).predict(white_test, truth.shape[1])}
     costs = {"constant": {"parameters": 1}}
     for name, baseline in BASELINES.items():
-        found = answer_of(baseline, features, white, truth, features_asked, white_asked)
+        found = answer_of(baseline, features, white, truth, features_test, white_test)
         answers[name] = found.mean, found.sigma
         costs[name] = {"parameters": found.parameters, "train_s": round(found.train_s, 1), "answer_s": round(found.answer_s, 2)}
         log(f"{name}: {found.train_s:.0f} s")
@@ -115,7 +118,7 @@ def answer_baselines(
 
 
 def baseline_features(planet_fit: PlanetFit) -> np.ndarray:
-    """Features of a planet for a baseline: depths relative to white light in groups of bins, their noise, star and fit, (feature,)."""
+    """(feature,): a planet's depths relative to white light in groups of bins, their noise, and features of star and fit."""
     estimate = planet_fit.estimate
     white = white_depth(estimate.depth, estimate.sigma_uncorrelated)
     groups = np.array_split(np.arange(1, len(estimate.depth)), min(47, len(estimate.depth) - 1))
@@ -128,7 +131,12 @@ def baseline_features(planet_fit: PlanetFit) -> np.ndarray:
 
 
 def tabulate(truth: np.ndarray, answers: Answers, naive: Mapping[str, float]) -> dict[str, dict]:
-    """Figures of each answer with its score's standard error, and the lead that V50 has over it with the paired one's."""
+    """Figures of each answer, V50's lead over it, and bootstrap standard errors of score and (paired) lead.
+
+    truth    (planet, wavelength)
+    answers  must contain "v50"
+    naive    naive_mean and naive_sigma
+    """
     gain = planet_scores(truth, answers, naive)
     table = {}
     for name, answer in answers.items():
@@ -149,7 +157,7 @@ def as_csv(table: Mapping[str, Mapping]) -> str:
 
 
 def as_markdown(table: Mapping[str, Mapping]) -> str:
-    """The table in Markdown: by score, V50 after the baselines, the oracles last."""
+    """The table in Markdown: baselines by score, then V50, then the oracles."""
     heads = ("answer", "score", "V50's lead", "NLL", "MAE, ppm", "coverage of 80 %", "z rms", "parameters", "training, s", "answering, s")
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for name, row in _in_order(table).items():

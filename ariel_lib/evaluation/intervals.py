@@ -1,7 +1,4 @@
-"""Intervals with a coverage guarantee for a trained checkpoint: COREL on the planets that training held out, judged by cross-fitting.
-
-Knows the order of the stages, not their insides.
-"""
+"""Intervals with guaranteed coverage for a trained checkpoint: COREL on the planets that training held out, cross-fitted."""
 
 import json
 import logging
@@ -37,16 +34,19 @@ from ariel_lib.uncertainty.conformal import (
 from ariel_lib.uncertainty.corel import Corel, corel_features, halves, train_corel
 from ariel_lib.uncertainty.temperature import Temperature, fit_temperature, folds_of_planets, noise_level
 
-FOLDS = 4  # each planet's intervals come from a COREL that has not seen it
+FOLDS = 4  # of cross-fitting: each planet's intervals come from a COREL trained without it
 CLASSES = 3  # of brightness, by the planet's median AIRS sigma
-MIN_HELD_OUT = 4  # with fewer, a fold leaves less than what COREL can be trained on
+MIN_HELD_OUT = 4  # with fewer, a fold leaves too few planets to train COREL
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Planets that the network was not trained on: answers before any temperature and the truth, (planet, wavelength);
-    features (planet, wavelength, feature)."""
+    """Planets that the network was not trained on.
+
+    features            (planet, wavelength, feature) inputs of COREL
+    mean, sigma, truth  (planet, wavelength); sigma without temperature
+    """
 
     planet_ids: tuple[str, ...]
     features: np.ndarray
@@ -76,20 +76,20 @@ def train_intervals(
     """Train COREL at coverage q; write intervals.csv, coverage.json, coverage_by_bin.csv and corel.safetensors to outdir.
 
     dataset  the labelled data set that the weights were trained on
-    update   store the intervals in the checkpoint, so that `predict` takes its sigmas from them
+    update   store COREL in the checkpoint, so that `predict` takes its sigmas from it
 
-    Intervals and tables are cross-fitted: no planet is judged by a network or a quantile that has seen it.
-    Too few held-out planets for q: the intervals are infinite, one warning says how many it takes, and a checkpoint is not
-    updated. Raises ConfigError then, and for fewer than MIN_HELD_OUT planets.
+    Intervals and tables are cross-fitted: the network and the quantiles behind a planet's interval were fitted without it.
+    With too few held-out planets for q the intervals are infinite, and one warning gives the number needed.
+    Raises ConfigError for fewer than MIN_HELD_OUT planets, and with `update` for infinite intervals.
     """
     weights, outdir, checkpoint = Path(weights), Path(outdir), Checkpoint.load(weights)
     held_out, naive = _held_out(dataset, checkpoint, weights, workers, progress)
     torch.set_num_threads(checkpoint.config["training"]["threads"])
     with threadpool_limits(checkpoint.config["training"]["threads"]), warnings.catch_warnings():
-        warnings.simplefilter("ignore", TooFewPlanets)  # a sentence for all of them follows
+        warnings.simplefilter("ignore", TooFewPlanets)  # one warning for all folds follows
         corel = train_corel(held_out.features, *held_out.prediction, level=q)
         if update and not np.isfinite(corel.stretch).all():
-            raise ConfigError(f"{weights} is left as it is: {_shortage(len(held_out.mean), q)}")
+            raise ConfigError(f"{weights} is not updated: {_shortage(len(held_out.mean), q)}")
         intervals, scores, statistics = _cross_fit(held_out, q, naive)
     if infinite := int(np.isinf(intervals[MARGINAL].upper).any(axis=1).sum()):
         logger.warning("infinite intervals for %d of %d planets: %s", infinite, len(held_out.mean), _shortage(len(held_out.mean), q))
@@ -105,13 +105,13 @@ def train_intervals(
 
 def _shortage(n: int, q: float) -> str:
     return (
-        f"{n} held-out planets are too few for {q:.0%} intervals of finite width; it takes {_enough(q)}. "
-        "Train with more planets or a larger training.validation_fraction, or ask for a smaller q."
+        f"{n} held-out planets are too few for {q:.0%} intervals of finite width; {_enough(q)} are needed. "
+        "Train with more planets or a larger training.validation_fraction, or choose a smaller q."
     )
 
 
 def _enough(q: float) -> int:
-    """Held-out planets with which every fold leaves planets_needed(q) to calibrate on."""
+    """The least number of held-out planets with which every fold leaves planets_needed(q) to calibrate on."""
     return next(n for n in count(MIN_HELD_OUT) if len(halves(n - -(-n // FOLDS), 0)[1]) >= planets_needed(q))
 
 
@@ -121,7 +121,7 @@ def _held_out(dataset: Dataset, checkpoint: Checkpoint, weights: Path, workers: 
     known = LabelledSpectra.read(dataset)
     fits = planet_fits.conditioned_on(checkpoint).fits
     if not fits:
-        raise ConfigError(f"{weights} held out {len(planets)} planets, of which {dataset.root} has none.")
+        raise ConfigError(f"{weights}: expected light curves of its {len(planets)} held-out planets under {dataset.root}, found none.")
     if len(fits) < MIN_HELD_OUT:
         raise ConfigError(f"{weights}: expected at least {MIN_HELD_OUT} held-out planets, found {len(fits)}.")
     held_out_checkpoints = checkpoint.as_held_out(known)
@@ -138,20 +138,20 @@ def _held_out(dataset: Dataset, checkpoint: Checkpoint, weights: Path, workers: 
 
 
 def _cross_fit(held_out: HeldOut, q: float, naive: dict) -> tuple[dict[str, Intervals], dict[str, float], dict[str, dict]]:
-    """Intervals of every planet by promise; the scores of sigmas from COREL and from the temperature alone; and their
-    z_rms and coverage_80 (of the temperature alone where no interval is finite)."""
+    """Cross-fitted intervals of every planet by coverage kind (MARGINAL, JOINT); scores of the sigmas from COREL and from the
+    temperature alone; and their z_rms and coverage_80 (of the temperature alone where no interval is finite)."""
     n, wavelengths = held_out.mean.shape
-    edges = {promise: np.empty((2, n, wavelengths)) for promise in (MARGINAL, JOINT)}
+    edges = {kind: np.empty((2, n, wavelengths)) for kind in (MARGINAL, JOINT)}
     sigmas = {name: np.empty((n, wavelengths)) for name in ("temperature", "corel")}
-    for seen, judged in folds_of_planets(n, FOLDS):
-        known, new = held_out.take(seen), held_out.take(judged)
+    for fitted, left_out in folds_of_planets(n, FOLDS):
+        known, new = held_out.take(fitted), held_out.take(left_out)
         corel = train_corel(known.features, *known.prediction, level=q)
-        for promise, both in edges.items():
-            found = corel.intervals(new.features, new.mean, new.sigma, promise)
-            both[0, judged], both[1, judged] = found.lower, found.upper
-        own = corel.sigmas(new.features, new.mean, new.sigma)
-        sigmas["corel"][judged] = _temperature(corel, known, naive).apply(own)
-        sigmas["temperature"][judged] = fit_temperature(*known.prediction, **naive).apply(new.sigma)
+        for kind, bounds in edges.items():
+            found = corel.intervals(new.features, new.mean, new.sigma, kind)
+            bounds[0, left_out], bounds[1, left_out] = found.lower, found.upper
+        sigma = corel.sigmas(new.features, new.mean, new.sigma)
+        sigmas["corel"][left_out] = _temperature(corel, known, naive).apply(sigma)
+        sigmas["temperature"][left_out] = fit_temperature(*known.prediction, **naive).apply(new.sigma)
     if np.isinf(edges[MARGINAL]).all():
         del sigmas["corel"]  # widths that are all infinite make no sigmas
     scores = {name: unclipped_score(held_out.truth, held_out.mean, sigma, **naive) for name, sigma in sigmas.items()}
@@ -162,25 +162,25 @@ def _cross_fit(held_out: HeldOut, q: float, naive: dict) -> tuple[dict[str, Inte
         }
         for name, sigma in sigmas.items()
     }
-    return {promise: Intervals(*both, q, promise) for promise, both in edges.items()}, scores, statistics
+    return {kind: Intervals(*bounds, q, kind) for kind, bounds in edges.items()}, scores, statistics
 
 
 def _temperature(corel: Corel, held_out: HeldOut, naive: dict) -> Temperature:
-    """Of COREL's sigmas, on the half of the planets that its network was not trained on."""
+    """The temperature of COREL's sigmas, fitted to the half of the planets that its network was not trained on."""
     rest = held_out.take(halves(len(held_out.mean), 0)[1])
     return fit_temperature(rest.mean, corel.sigmas(rest.features, rest.mean, rest.sigma), rest.truth, **naive)
 
 
 def _write_tables(outdir: Path, held_out: HeldOut, intervals: dict[str, Intervals]) -> dict:
-    """intervals.csv and coverage_by_bin.csv; returns marginal and joint coverage, in all and by brightness class."""
+    """Write intervals.csv and coverage_by_bin.csv; returns marginal and joint coverage, overall and by brightness class."""
     level = noise_level(held_out.sigma)
     classes = brightness_classes(level, np.quantile(level, np.arange(1, CLASSES) / CLASSES))
     names = [f"wl_{n + 1}" for n in range(held_out.mean.shape[1])]
     columns = {"planet_id": held_out.planet_ids}
-    for promise, found in intervals.items():
+    for kind, found in intervals.items():
         for side in ("lower", "upper"):
-            columns |= {f"{promise}_{side}_{n}": column for n, column in zip(names, getattr(found, side).T)}
-    by_bin = {"bin": names} | {promise: found.hits(held_out.truth).mean(axis=0) for promise, found in intervals.items()}
+            columns |= {f"{kind}_{side}_{n}": column for n, column in zip(names, getattr(found, side).T)}
+    by_bin = {"bin": names} | {kind: found.hits(held_out.truth).mean(axis=0) for kind, found in intervals.items()}
     write_atomically(outdir / "intervals.csv", pd.DataFrame(columns).to_csv(index=False).encode())
     write_atomically(outdir / "coverage_by_bin.csv", pd.DataFrame(by_bin).to_csv(index=False).encode())
-    return {promise: coverage_table(found, held_out.truth, classes) for promise, found in intervals.items()}
+    return {kind: coverage_table(found, held_out.truth, classes) for kind, found in intervals.items()}

@@ -1,27 +1,28 @@
-"""Points of an ablation in order of a composite score: pure functions of their figures, no files.
+"""Ranking of the points of an ablation by a composite score.
 
-A figure is normalised over the grid: 1 for the best point, 0 for the worst, linear between; 1 for all where all are equal.
+The composite is a weighted sum of figures, each normalised over the grid: 1 for the best point, 0 for the worst, linear
+between; 1 for all points where all are equal.
 """
 
 from collections.abc import Mapping, Sequence
 
 WEIGHTS = {"public": 0.40, "validation": 0.25, "coverage_gap": 0.10, "runtime_s": 0.15, "violations": 0.10}
 HIGHER_IS_BETTER = ("public", "validation")
-TIES = ("z_error", "mae", "runtime_s")  # lower is better, asked in this order
-DIGITS = 9  # composites that differ beyond them are a tie
+TIES = ("z_error", "mae", "runtime_s")  # lower is better; compared in this order
+DIGITS = 9  # decimals to which composites are compared; a difference beyond them is a tie
 
 Point = Mapping[str, float | None]
 
 
 def shared_weights(points: Sequence[Point]) -> dict[str, float]:
-    """WEIGHTS of the figures that every point has, in proportion, so that they sum to one."""
+    """WEIGHTS of the figures that every point has, rescaled to sum to one."""
     known = {name: weight for name, weight in WEIGHTS.items() if all(point.get(name) is not None for point in points)}
     total = sum(known.values())
     return {name: weight / total for name, weight in known.items()}
 
 
 def normalised(values: Sequence[float], higher_is_better: bool) -> list[float]:
-    """Values between the worst (0) and the best (1)."""
+    """Values rescaled linearly from the worst (0) to the best (1)."""
     low, high = min(values), max(values)
     if low == high:
         return [1.0] * len(values)
@@ -38,7 +39,7 @@ def composites(points: Sequence[Point]) -> list[float]:
 
 
 def ranked(points: Sequence[Point]) -> list[tuple[int, float]]:
-    """(index, composite) of the points, best first; ties by z-calibration error, then MAE, then runtime."""
+    """(index, composite) of the points, best first; ties by |z rms − 1|, then MAE, then runtime."""
     scores = composites(points)
     order = sorted(
         range(len(points)), key=lambda n: (-round(scores[n], DIGITS), *(points[n][name] for name in TIES))
@@ -47,9 +48,9 @@ def ranked(points: Sequence[Point]) -> list[tuple[int, float]]:
 
 
 def weights_sentence(points: Sequence[Point]) -> str:
-    """What the composite is made of, and whether a figure was missing."""
+    """A sentence with the weights of the composite, and a second one where public scores are missing."""
     weights = shared_weights(points)
-    said = "Composite: " + ", ".join(f"{weight:.3f} {name}" for name, weight in weights.items()) + "."
+    sentence = "Composite: " + ", ".join(f"{weight:.3f} {name}" for name, weight in weights.items()) + "."
     if "public" not in weights:
-        said += f" No public score for every point: its weight of {WEIGHTS['public']:.2f} is shared out among the others."
-    return said
+        sentence += f" No public score for every point: its weight of {WEIGHTS['public']:.2f} is shared out among the others."
+    return sentence

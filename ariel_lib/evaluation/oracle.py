@@ -1,11 +1,12 @@
-"""Lower limits on the error for simulated planets: with the truth of everything but the spectrum, and with the best possible fit.
+"""Reference answers for simulated planets, whose nuisance parameters are known, and the Cramér–Rao bound (Rao 1945, Cramér 1946).
 
-Needs the simulator's truth.json. Cramér–Rao (1945) and Gaussian posteriors at the truth, linearised as in transit.fit.
+Gaussian posteriors at the true parameters, linearised as in transit.fit. Needs the simulator's truth.json. The answers differ
+in the nuisance parameters that are fixed at their true values and in the priors of the others:
 
-oracle            knows orbit, limb darkening, drift and noise of the planet
-oracle_but_drift  of the drifts knows their distribution only, as nobody can know more
-ideal_fit         of all that the fit leaves free, the distribution: that of the drifts, and of the catalogue's errors about the
-                  true orbits; limb darkening as the fit's tables have it. What a fit with a Gaussian spectral prior can know
+oracle            orbit, limb darkening, drift and noise all fixed
+oracle_but_drift  drifts free, under their true distribution; the others fixed
+ideal_fit         all parameters of the fit free: drifts, and the catalogue's errors of the orbits, under their true
+                  distributions; limb darkening under the fit's own prior. The limit of a fit with a Gaussian spectral prior
 """
 
 import json
@@ -36,18 +37,18 @@ ORACLES = ("oracle", "oracle_but_drift", "ideal_fit")
 
 
 def read_truth(root: Path | str, split: str) -> dict[str, dict]:
-    """The simulator's record of each planet of a split; empty where the data set is not a simulation."""
+    """The simulator's record of each planet of a split, by planet id; empty for a data set that is not simulated."""
     path = Path(root) / TRUTH_FILE
     records = json.loads(path.read_text())["planets"] if path.is_file() else {}
     return {planet: record for planet, record in records.items() if record["split"] == split}
 
 
 def oracle_answers(dataset: Dataset, labels: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """mean and sigma (planet, wavelength) of all ORACLES, with a spectral prior fitted to labels (planet, wavelength).
+    """Mean and sigma (planet, wavelength) of each of ORACLES for the planets of a simulated data set, in their order.
 
-    dataset  a simulation's, its planets in the order of the answers
+    labels  (planet, wavelength): the Gaussian spectral prior is fitted to them
 
-    Raises KeyError where truth.json has no such planet.
+    Raises KeyError for a planet that truth.json does not list.
     """
     truth, wavelength = read_truth(dataset.root, dataset.split), dataset.wavelengths
     nuisances = read_nuisances(dataset, truth)
@@ -66,15 +67,18 @@ def oracle_answers(dataset: Dataset, labels: np.ndarray) -> dict[str, tuple[np.n
 
 @dataclass(frozen=True)
 class Nuisances:
-    """drifts, as truth.json has them, of many visits; orbit (2,): mean squares of the catalogue's errors in ln(a/Rs) and b², over
-    the variances of the fit's own prior."""
+    """Distribution of the nuisance parameters of a simulated split.
+
+    drifts  coefficients of every visit, as in truth.json
+    orbit   (2,) mean squares of the catalogue's errors in ln(a/Rs) and b², over the variances of the fit's prior
+    """
 
     drifts: list[dict]
     orbit: np.ndarray
 
 
 def read_nuisances(dataset: Dataset, truth: dict[str, dict]) -> Nuisances:
-    """The distribution in a split of what the fit leaves free; truth as from read_truth."""
+    """Drifts and catalogue errors of a split; truth as from read_truth."""
     errors = []
     for planet, record in truth.items():
         star, orbit = dataset.star(planet), record["orbit"]
@@ -87,14 +91,18 @@ def read_nuisances(dataset: Dataset, truth: dict[str, dict]) -> Nuisances:
 def true_problem(
     visits: list[LightCurves], star: Star, wavelength: np.ndarray, record: dict
 ) -> tuple[Problem, np.ndarray, list[float]]:
-    """The fit's own problem with the simulator's noise and the truth as the mean of its priors; what that mean is from the catalogue alone, (shared,); and, of each segment, the variance of the noise common to its channels."""
+    """The transit fit's problem at the truth: the simulator's noise, and priors centred on the true parameters.
+
+    Returns the problem, the prior mean that the catalogue alone gives, (shared,), and for each segment the variance of the
+    noise common to its channels.
+    """
     segments, common = [], []
     for segment in make_segments(visits, wavelength):
         instrument = INSTRUMENTS[segment.instrument]
         first, second = INTEGRATION_TIMES[instrument.name]
         scatter = optics.GAIN_NOISE[instrument.name] * np.hypot(first, second) / (second - first)
         variance = scatter**2 * instrument.sample_time / 3600 / segment.exposure
-        if instrument is FGS1:  # one channel: its own noise
+        if instrument is FGS1:  # a single channel: the common noise adds to its own
             weight = segment.weight
             segment = replace(segment, weight=np.divide(weight, 1 + weight * variance, where=weight > 0, out=0 * weight))
             variance = 0.0
@@ -112,7 +120,10 @@ def true_problem(
 
 
 def true_drift(problem: Problem, index: int, drift: dict) -> np.ndarray:
-    """The simulator's drift in the fit's basis, by least squares; it is a polynomial of columns, not of wavelength."""
+    """The simulator's drift of one segment in the fit's basis, (coefficient,), by least squares.
+
+    The simulator's drift is a polynomial in detector column, the fit's one in wavelength.
+    """
     segment = problem.segments[index]
     trend = np.column_stack([np.ones(len(segment.time)), segment.trend])
     tau = 2 * (segment.time - segment.time[0]) / (segment.time[-1] - segment.time[0]) - 1
@@ -131,7 +142,7 @@ def true_drift(problem: Problem, index: int, drift: dict) -> np.ndarray:
 
 
 def drift_covariance(problem: Problem, drifts: Sequence[dict]) -> np.ndarray:
-    """Covariance about zero, in the fit's basis, of drifts like these of the simulator: (coefficient, coefficient)."""
+    """Second moments of the simulator's drifts in the fit's basis, (coefficient, coefficient)."""
     blocks = []
     for index, segment in enumerate(problem.segments):
         kind = "fgs1" if segment.instrument == FGS1.name else "airs"
@@ -146,11 +157,13 @@ def drift_covariance(problem: Problem, drifts: Sequence[dict]) -> np.ndarray:
 def limits(
     problem: Problem, catalogue_mean: np.ndarray, common: Sequence[float], depth: np.ndarray, nuisances: Nuisances
 ) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """Cramér–Rao's sigma (wavelength,), and the depth and covariance of each of ORACLES.
+    """The Cramér–Rao sigma (wavelength,), and the depth (wavelength,) and covariance of each of ORACLES.
 
-    problem, catalogue_mean, common  as from true_problem; depth (wavelength,), the truth; nuisances: how what is free is distributed
+    problem, catalogue_mean, common  as true_problem gives them
+    depth                            (wavelength,) the true spectrum
+    nuisances                        distribution of the free parameters
 
-    Noise common to the channels is a parameter of its own at every time with a Gaussian prior, marginalised exactly.
+    Noise common to the channels is a free parameter at every time with a Gaussian prior, marginalised exactly.
     """
     point = linearise(problem, depth, problem.prior_mean)
     n, q = point.coupling.shape
@@ -187,6 +200,6 @@ def limits(
 
 
 def _depth_of(information: np.ndarray, pull: np.ndarray, free: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Posterior depth (wavelength,) and covariance where the `free` parameters, depths first, are unknown."""
+    """Posterior depth (wavelength,) and covariance with the parameters `free`, depths first, free and the others fixed."""
     inverse, n = np.linalg.inv(information[np.ix_(free, free)]), len(depth)
     return depth + (inverse @ pull[free])[:n], 0.5 * (inverse + inverse.T)[:n, :n]

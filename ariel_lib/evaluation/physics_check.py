@@ -1,6 +1,6 @@
-"""A submission judged by the physics rules, planet by planet, with bumps in its light curves where there are any.
+"""The physics rules applied to a submission, planet by planet, with a search for bumps in the light curves.
 
-Independent of truth and network.
+Independent of true spectra and network.
 """
 
 import json
@@ -27,10 +27,14 @@ from ariel_lib.transit.bumps.fit import BumpDetection, detect_bumps, known_candi
 def make_rule_context(
     mean: np.ndarray, sigma: np.ndarray, wavelength: np.ndarray, detections: Sequence[Sequence[BumpDetection]]
 ) -> tuple[torch.Tensor, Context]:
-    """The spectra (planet, wavelength) as a tensor, and the context in which the rules judge them; detections: one sequence a planet.
+    """The spectra (planet, wavelength) as a tensor, and the context that the rules take.
 
-    Where an achromatic bump was found, the spectrum is compared with the fit of the same light curves in which the bump is a
-    regressor: the part of the bump's depth bias that the spectrum contains is its violation.
+    mean, sigma  (planet, wavelength)
+    wavelength   (wavelength,) micron
+    detections   one sequence of bump detections for each planet
+
+    Where an achromatic bump was found, the spectrum is compared with a fit of the same light curves that has the bump as a
+    regressor: the part of the bump's depth bias that the spectrum contains violates the rule lensing_bump.
     """
     bias = np.stack([total_depth_bias(found, len(wavelength)) for found in detections])
     share = [found[0].followed(m, s, moved) if moved.any() else 0.0 for found, m, s, moved in zip(detections, mean, sigma, bias)]
@@ -47,11 +51,14 @@ def check_submission(
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict:
-    """Judge a submission by every rule; writes violations.jsonl (a line for each planet, rule and bin that violates it, and
-    one for each planet) and summary.json under outdir. Returns the summary: a row a rule.
+    """Apply every rule to a submission; writes violations.jsonl and summary.json under outdir and returns the summary.
 
-    dataset  where the light curves are that bumps are sought in; without a scratch folder of its own it takes the submission's folder.
-             A planet without light curves, or whose light curves cannot be read, is judged without them and listed under "unread"
+    submission  CSV file
+    dataset     the data set of its light curves; without a scratch folder it takes the submission's folder
+    workers     processes of the bump search
+
+    violations.jsonl has a line for each violation (planet, rule, bin) and one for each planet; the summary has a row for each
+    rule. A planet without readable light curves is checked without the bump search; files that cannot be read are under "unread".
     """
     outdir, folder = Path(outdir), Path(submission).parent
     dataset = dataset if dataset.scratch else dataset.with_scratch(folder)
@@ -71,7 +78,7 @@ def check_submission(
 
 
 def summarise(planets: Sequence[str], found: dict[str, Violations]) -> list[dict]:
-    """Rows rule, planets violating, bins, worst planet, its largest deviation in ppm and in sigmas."""
+    """A row for each rule: planets and bins that violate it, the worst planet, and its largest deviation in ppm and in sigmas."""
     rows = []
     for name, violations in found.items():
         flagged, ppm, sigmas = (x.numpy() for x in (violations.flagged, violations.ppm, violations.sigmas))
@@ -105,7 +112,7 @@ def _log_lines(planets, wavelength, found: dict[str, Violations], detections, sh
 
 @dataclass(frozen=True)
 class Task:
-    """One planet whose light curves are searched for bumps; kept: file of its transit fit, which says where the transit is."""
+    """One planet to search for bumps: light-curve files, star, wavelengths (micron), and the file of its transit fit, if there is one."""
 
     planet: str
     paths: tuple[Path, ...]
@@ -117,9 +124,11 @@ class Task:
 def detect_bumps_in_planets(
     dataset: Dataset, workers: int = 1, progress: Callable[[int, int], None] | None = None
 ) -> tuple[dict[str, list[BumpDetection]], dict[str, Failure]]:
-    """detect_bumps for every planet of a data set that has light curves, side by side; and why it failed for the others of them.
+    """detect_bumps for every planet of a data set that has light curves, in parallel.
 
-    dataset  with a scratch folder: a transit fit kept there is used
+    dataset  with a scratch folder; a transit fit stored there gives the transit's place
+
+    Returns detections by planet, one for each visit, and failures by planet.
     """
     present, wavelength = dataset.light_curve_visits, tuple(dataset.wavelengths.tolist())
     tasks = [

@@ -1,7 +1,4 @@
-"""The challenge's score of a submission on disk, and the statistics beside it.
-
-Composes archive, submission and metrics; knows no model.
-"""
+"""Score of a submission file against the true spectra, with the statistics of `metrics.summary`."""
 
 from pathlib import Path
 
@@ -13,10 +10,12 @@ from ariel_lib.metrics import naive_statistics, summary
 def evaluate_submission(
     submission: Path | str, truth: Path | str, *, year: int = 2025, train_labels: Path | str | None = None
 ) -> dict[str, float | int]:
-    """Figures of metrics.summary over the submitted planets, ready for JSON.
+    """metrics.summary over the submitted planets, with the number of planets and the naive answer, JSON-able.
 
-    train_labels    labels whose mean and standard deviation are the naive answer; default: the truth itself
-    Truth that was not submitted is left out and counted; a submitted planet without truth is a SubmissionError.
+    submission, truth  CSV files in the challenge's formats
+    train_labels       CSV file of the labels whose mean and standard deviation are the naive answer; default: the truth itself
+    Planets of `truth` that were not submitted are left out and counted in n_not_submitted.
+    Raises SubmissionError for a submitted planet without truth, or another number of wavelengths.
     """
     planet_ids, mean, sigma = read_submission(submission)
     spectra = read_spectra(truth)

@@ -1,1 +1,1 @@
-"""Where work runs and for how long: worker processes, Dask clusters, the time budget of a session."""
+"""Execution of work: worker processes, Dask clusters, the time budget of a session."""

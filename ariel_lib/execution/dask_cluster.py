@@ -1,7 +1,6 @@
-"""A Dask cluster as the pool that calibrates: met with a look at what is installed there, as a package that a worker lacks
-would leave its tasks waiting for ever.
+"""A Dask cluster as a worker pool, after a check of package versions and folders on every worker.
 
-Needs the extra [dask], imported only here and only when a cluster is asked for. Knows nothing of what a task is.
+Without the check, tasks would wait for ever on a worker that lacks a package. Needs the extra [dask], imported on use only.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,11 +16,11 @@ from ariel_lib.execution.workers import WorkerPool
 if TYPE_CHECKING:
     from distributed import Client
 
-PACKAGES = ("ariel_lib", "numpy", "numba", "pyarrow")  # what a result depends on, beside Python itself
-PATIENCE = 20  # s until a scheduler must answer, and until it must have a worker
-AHEAD = 2  # tasks for each thread of the cluster: none waits for the next one to come over the network
+PACKAGES = ("ariel_lib", "numpy", "numba", "pyarrow")  # compared between this machine and every worker, like the version of Python
+PATIENCE = 20  # s to wait for the scheduler, and for its first worker
+AHEAD = 2  # tasks submitted for each thread of the cluster, so that none is idle during transfers
 
-# Text for eval, which every Python has: a function of this library could not travel to where the library is missing.
+# Source text for eval: a function of this library could not be sent to a worker where the library is missing.
 _VERSIONS = f"""{{
     "python": __import__("platform").python_version(),
     **{{name: __import__(name).__version__ if __import__("importlib.util").util.find_spec(name) else "missing" for name in {PACKAGES}}},
@@ -29,15 +28,17 @@ _VERSIONS = f"""{{
 
 
 class ClusterError(SpectraMindError):
-    """A cluster that cannot be used: says what was expected there and what was found."""
+    """A cluster that cannot be used; the message says what was expected and what was found."""
 
 
 @contextmanager
 def open_pool(address: str, *folders: Path) -> Iterator[WorkerPool]:
-    """The workers of the scheduler at tcp://host:port, once all of them have been found fit.
+    """A pool of all workers of a Dask scheduler, after check_cluster.
 
+    address  of the scheduler, tcp://host:port
     folders  that every worker must see under the same path
-    Raises ClusterError for a scheduler that does not answer, has no worker, or lacks what is needed.
+
+    Raises ClusterError for a scheduler that does not answer, has no worker, or fails the check.
     """
     if find_spec("distributed") is None:
         raise ClusterError("--scheduler: expected dask distributed, found it missing: pip install 'spectramind[dask]'")
@@ -54,12 +55,12 @@ def open_pool(address: str, *folders: Path) -> Iterator[WorkerPool]:
                 yield pool
         except CancelledError as error:
             raise ClusterError(
-                f"{address}: expected the scheduler to stay, found it gone. What is done is kept: run the same command again."
+                f"{address}: expected a running scheduler, found that it has stopped. Finished work is kept: run the same command again."
             ) from error
 
 
 def check_cluster(client: "Client", address: str, folders: tuple[Path, ...]) -> int:
-    """The number of threads of the cluster's workers, all of which have what they need."""
+    """Compare versions and folders on all machines of a cluster with those here; returns its number of threads. Raises ClusterError."""
     try:
         client.wait_for_workers(1, timeout=PATIENCE)
     except TimeoutError as error:
@@ -70,15 +71,15 @@ def check_cluster(client: "Client", address: str, folders: tuple[Path, ...]) -> 
     found |= {f"worker {name}": versions for name, versions in client.run(eval, _VERSIONS).items()}
     wrong = compare_versions(eval(_VERSIONS), found)
     for folder in folders:
-        seen = client.run(eval, f"__import__('os').path.isdir({str(folder)!r})")
-        wrong += [f"worker {name} does not see the folder {folder}" for name, there in seen.items() if not there]
+        present = client.run(eval, f"__import__('os').path.isdir({str(folder)!r})")
+        wrong += [f"worker {name} does not see the folder {folder}" for name, there in present.items() if not there]
     if wrong:
         raise ClusterError(f"{address}: expected the same versions and folders as here, found {'; '.join(wrong)}")
     return sum(client.nthreads().values())
 
 
 def compare_versions(here: Mapping[str, str], found: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """What differs, one sentence each: `found` holds the versions of each machine by its name."""
+    """A sentence for each difference. here: package → version; found: the same by name of machine."""
     return [
         f"{machine} has {name} {there[name]}, here it is {version}" if there[name] != "missing" else f"{machine} lacks {name}"
         for machine, there in found.items()

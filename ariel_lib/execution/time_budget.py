@@ -1,7 +1,4 @@
-"""The clock of a session: its limit, what work was measured to cost, what is left, and what to give up when that is short.
-
-It knows seconds and the names of stages, not the work itself.
-"""
+"""Time budget of a session: its limit, measured rates of work, the time left, and what to skip when that is too short."""
 
 import math
 import threading
@@ -13,31 +10,32 @@ from ariel_lib.errors import SpectraMindError
 
 T = TypeVar("T")
 
-SKIP_ORDER = ("second visits", "ensemble members", "COREL", "report")  # the first is given up first
-RESERVE = 0.02  # of the limit, kept for what nobody measured: the last write, a figure, the end of the notebook
+SKIP_ORDER = ("second visits", "ensemble members", "COREL", "report")  # the first is skipped first
+RESERVE = 0.02  # of the limit, for work without a measured rate: the last write, a figure, the end of the notebook
 LEAST_RESERVE = 3.0  # s
 
 
 class OutOfTimeError(RuntimeError):
-    """Work was given up because its time had run out."""
+    """Work was abandoned because its time had run out."""
 
 
-OPTIONAL_ERRORS = (OutOfTimeError, OSError, ValueError, LookupError, ArithmeticError)  # optional work may fail by these
+OPTIONAL_ERRORS = (OutOfTimeError, OSError, ValueError, LookupError, ArithmeticError)  # after which optional work is skipped
 
 
 class Budget:
-    """Seconds of one session, counted from `started`.
+    """The time of one session in seconds, counted from `started`.
 
-    limit    s, None: no limit
+    limit    s; None for no limit
     started  a reading of `clock`; default: now
-    skipped     what was given up so far → why
+    rates    s a piece, by stage, as measured
+    skipped  name → reason of what was skipped so far
     """
 
     def __init__(
         self, limit: float | None, *, started: float | None = None, clock: Callable[[], float] = time.monotonic
     ):
         if limit is not None and not limit > 0:
-            raise SpectraMindError(f"the limit of a budget is a number of seconds above 0 or None, found {limit!r}")
+            raise SpectraMindError(f"limit of the time budget: expected a number of seconds above 0 or None, found {limit!r}")
         self.limit = math.inf if limit is None else float(limit)
         self.clock, self.started = clock, clock() if started is None else started
         self.rates: dict[str, float] = {}
@@ -45,42 +43,43 @@ class Budget:
 
     @property
     def spent(self) -> float:
+        """Seconds since the start."""
         return self.clock() - self.started
 
     @property
     def left(self) -> float:
-        """Seconds that work may still take: what the limit leaves, less the reserve."""
+        """Seconds that work may still take: limit minus reserve minus time spent."""
         reserve = 0.0 if math.isinf(self.limit) else max(LEAST_RESERVE, RESERVE * self.limit)
         return self.limit - reserve - self.spent
 
     def share(self, fraction: float) -> "Budget":
-        """A stage's own budget: it ends when that fraction of what is left is used. Rates and what is skipped are shared."""
+        """The budget of a stage: that fraction of the time left, with shared rates and skipped work."""
         stage = Budget(None, started=self.started, clock=self.clock)
         stage.rates, stage.skipped = self.rates, self.skipped
         stage.limit = self.spent + fraction * self.left
         return stage
 
     def measure(self, stage: str, pieces: int, seconds: float) -> None:
-        """Note what so many pieces of work took; the newest measurement counts."""
+        """Record the duration of `pieces` pieces of work; the latest measurement is used."""
         if pieces > 0:
             self.rates[stage] = seconds / pieces
 
     def cost(self, stage: str, pieces: int = 1) -> float:
-        """Seconds that so many pieces should take; 0 for work that was never measured."""
+        """Expected seconds of `pieces` pieces of work; 0 for a stage without a measurement."""
         return self.rates.get(stage, 0.0) * pieces
 
     def choose(self, essential: float, optional: Mapping[str, float]) -> tuple[str, ...]:
-        """Which of the optional things (name of SKIP_ORDER → s) the time left is too short for, the first named first."""
+        """choose_skipped for the time left: the optional work (name of SKIP_ORDER → s) to skip."""
         return choose_skipped(self.left, essential, optional)
 
     def skip(self, what: str, why: str) -> None:
-        """Put on record that something was left undone."""
+        """Record skipped work and the reason."""
         self.skipped[what] = why
 
     def within(self, work: Callable[[], T]) -> T:
-        """The result of `work`, or OutOfTimeError when it is not there once the time left has passed.
+        """The result of `work`. Raises OutOfTimeError when it is not done within the time left.
 
-        What cannot be interrupted goes on in a thread that nobody waits for.
+        Work runs in a daemon thread, which cannot be interrupted and is then left behind.
         """
         if math.isinf(self.limit):
             return work()
@@ -103,7 +102,7 @@ class Budget:
         return value
 
     def attempt(self, what: str, seconds: float, work: Callable[[], T]) -> T | None:
-        """Do optional work that should take so many seconds; None, and a record of it, where time or disk run out."""
+        """Do optional work of an expected duration; None, recorded as skipped, for want of time or after one of OPTIONAL_ERRORS."""
         if seconds > self.left:
             self.skip(what, f"{max(self.left, 0.0):.0f} s were left")
             return None
@@ -119,10 +118,10 @@ class Budget:
 
 
 def choose_skipped(left: float, essential: float, optional: Mapping[str, float]) -> tuple[str, ...]:
-    """What to give up, in SKIP_ORDER, until the essential and the rest of the optional (name → s) fit into `left`."""
+    """What to skip, in SKIP_ORDER, until the essential and the remaining optional work (name → s) fit into `left` seconds."""
     unknown = sorted(set(optional) - set(SKIP_ORDER))
     if unknown:
-        raise SpectraMindError(f"only {', '.join(SKIP_ORDER)} can be given up, found {', '.join(unknown)}")
+        raise SpectraMindError(f"optional work: expected names among {', '.join(SKIP_ORDER)}, found {', '.join(unknown)}")
     need, skipped = essential + sum(optional.values()), []
     for name in SKIP_ORDER:
         if need <= left:
@@ -134,7 +133,7 @@ def choose_skipped(left: float, essential: float, optional: Mapping[str, float])
 
 
 def format_seconds(seconds: float) -> str:
-    """0 h 07 min, or whole seconds below two minutes."""
+    """Duration as text: 0 h 07 min, or whole seconds below two minutes."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d} min"

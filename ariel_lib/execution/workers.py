@@ -1,7 +1,6 @@
-"""Tasks on workers: one loop that submits them, survives a worker's death, and fails only the task that causes it.
+"""Parallel execution of tasks in a pool of workers: a task that kills its worker fails, the others are completed.
 
-The workers are processes of this machine or those of a cluster (dask_cluster.py): a pool, kept from one set of tasks to the
-next. Independent of what a task is.
+Workers are processes of this machine or of a cluster (execution.dask_cluster). A pool can be reused for several sets of tasks.
 """
 
 import os
@@ -22,21 +21,21 @@ from ariel_lib.errors import SpectraMindError
 
 T = TypeVar("T", bound=Hashable)
 R = TypeVar("R")
-DEATHS = 2  # of workers on the same task before it fails
-PATIENCE = 900.0  # s; a full-size visit takes one or two
-# Two BLAS teams on two cores run four times slower; Arrow's own allocator keeps some 100 MB that the system's gives back.
+DEATHS = 2  # of workers on the same task before the task fails
+PATIENCE = 900.0  # s before a worker counts as hung; a full-size visit takes one or two
+# Two multi-threaded BLAS on two cores run four times slower; Arrow's own allocator keeps some 100 MB that the system's returns.
 ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 ENVIRONMENT |= {"ARROW_DEFAULT_MEMORY_POOL": "system"}
-ORPHANED = 70  # exit code of a worker whose main process is gone
+ORPHANED = 70  # exit code of a worker whose parent process has ended
 
 
 class WorkerDiedError(RuntimeError):
-    """A worker process ended in the middle of a task, or the pool was closed meanwhile."""
+    """A worker process ended during a task, or the pool was closed."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a piece of work has no result. traceback: of an exception that nothing foresaw, a defect; empty for any other."""
+    """Why a task has no result. traceback: of an unexpected exception, which indicates a defect; else empty."""
 
     reason: str
     traceback: str = ""
@@ -47,7 +46,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Settled(Generic[T, R]):
-    """A task that has ended: its result, or its failure."""
+    """A completed task with its result or its failure."""
 
     task: T
     result: R | None = None
@@ -55,9 +54,9 @@ class Settled(Generic[T, R]):
 
 
 def attempt(work: Callable[..., R], /, *arguments: object) -> tuple[R | None, Failure | None]:
-    """The result of work(*arguments), or why it failed: one bad planet must not end the work on all others.
+    """The result of work(*arguments), or its failure, so that one bad planet does not end the work on all others.
 
-    The one place that catches every exception. But for bad input, files and memory it keeps the traceback, for the run's report.
+    Catches every exception. The traceback is kept unless the cause is bad input (SpectraMindError), a file or want of memory.
     """
     try:
         return work(*arguments), None
@@ -70,10 +69,10 @@ def attempt(work: Callable[..., R], /, *arguments: object) -> tuple[R | None, Fa
 
 
 class WorkerPool:
-    """Executors for tasks: `size` of them, each with one task at a time, replaced when it dies. Closing the pool ends them all.
+    """`size` executors with one task each at a time, replaced when they die. Closing the pool ends them all.
 
-    death     what a future raises whose worker died on it
-    patience  s after which a worker is taken to hang on its task, and ended
+    death     exception of a future whose worker died
+    patience  s after which a worker counts as hung and is killed; None: never
     """
 
     def __init__(
@@ -83,17 +82,18 @@ class WorkerPool:
         self._open_executor, self._idle, self._busy = open_executor, [], []
 
     def start(self) -> None:
-        """Have all workers started, so that they are ready when the first tasks come."""
+        """Start all workers before the first task."""
         self._idle += [self._open_executor() for _ in range(self.size - len(self._idle) - len(self._busy))]
 
     def take(self) -> Executor:
-        """A worker without a task. Raises WorkerDiedError once the pool is closed."""
+        """An idle executor, marked as busy. Raises WorkerDiedError once the pool is closed."""
         if self.closed:
             raise WorkerDiedError("the pool was closed")
         self._busy.append(self._idle.pop() if self._idle else self._open_executor())
         return self._busy[-1]
 
     def give_back(self, executor: Executor, *, alive: bool) -> None:
+        """Return an executor to the idle ones, or shut it down if it died or the pool is closed."""
         self._busy.remove(executor)
         if alive and not self.closed:
             self._idle.append(executor)
@@ -107,7 +107,7 @@ class WorkerPool:
         self.close()
 
     def close(self) -> None:
-        """Nobody is waited for: a worker that hangs must not keep the session."""
+        """Shut down all executors without waiting, since a worker may hang."""
         self.closed = True
         for executor in (*self._idle, *self._busy):
             executor.shutdown(wait=False)
@@ -115,9 +115,9 @@ class WorkerPool:
 
 
 def local_pool(number: int, *, imports: Iterable[str] = (), patience: float = PATIENCE) -> WorkerPool:
-    """Processes of this machine, 1 being this one.
+    """A pool of worker processes on this machine; with number=1 tasks run in this process.
 
-    imports  modules that a worker loads as soon as it starts, before its first task
+    imports  modules that a worker imports when it starts, before its first task
     """
     if number == 1:
         return WorkerPool(1, InProcess, WorkerDiedError)
@@ -125,17 +125,17 @@ def local_pool(number: int, *, imports: Iterable[str] = (), patience: float = PA
 
 
 def as_pool(workers: int | WorkerPool) -> AbstractContextManager[WorkerPool]:
-    """The pool, which stays open afterwards, or so many processes, which do not."""
+    """A context manager of a pool: the given one, left open, or a new one of `workers` processes, closed at the end."""
     return nullcontext(workers) if isinstance(workers, WorkerPool) else local_pool(workers)
 
 
 def run_tasks(tasks: Iterable[T], work: Callable[[T], R], workers: int | WorkerPool) -> Iterator[Settled[T, R]]:
-    """Yield each task with the result of work(task), or its failure, as it settles, in whatever order.
+    """Yield each task with the result of work(task) or its failure, in the order of completion.
 
-    A task whose worker died, or hung and was ended, is tried once more, alone, when the others are settled: on a cluster a
-    death is blamed on all tasks that the worker had. An exception of `work` is a failure of that task alone.
+    workers  number of processes, 1 for this one, or a pool
 
-    workers  a number of processes, 1 being this one, or a pool
+    A task whose worker died or was killed is tried once more, alone, after the others: on a cluster all tasks of a dead worker
+    fail with it. An exception of `work` is a failure of that task alone.
     """
     waiting, suspects, deaths = deque(tasks), deque(), Counter()
     running: dict[Future, tuple[T, Executor, float]] = {}
@@ -168,31 +168,31 @@ def run_tasks(tasks: Iterable[T], work: Callable[[T], R], workers: int | WorkerP
 
 
 class InProcess(Executor):
-    """This process: a task is done when it is submitted."""
+    """Executor in this process: a task runs when it is submitted."""
 
     def submit(self, work: Callable, /, *arguments: object) -> Future:
         future: Future = Future()
         try:
             future.set_result(work(*arguments))
-        except Exception as error:  # noqa: BLE001 (handed on: result() raises it)
+        except Exception as error:  # noqa: BLE001 (result() raises it)
             future.set_exception(error)
         return future
 
 
 class WorkerProcess(Executor):
-    """A process of its own, with one task at a time, that can be ended whatever it is doing.
+    """Executor in a spawned process, one task at a time, that can be killed during a task.
 
-    concurrent.futures waits at exit for its processes, and so for ever for one that hangs; this one ends with its parent.
+    ProcessPoolExecutor waits for its processes at exit, for ever if one hangs; this process ends with its parent.
     """
 
     def __init__(self, imports: tuple[str, ...] = ()):
-        # spawn: a forked child would inherit the parent's Arrow and BLAS threads in whatever state they are
+        # spawn: a forked child would inherit the parent's Arrow and BLAS threads in an undefined state
         spawn = get_context("spawn")
         self._pipe, theirs = spawn.Pipe()
         self._process = spawn.Process(target=_serve, args=(theirs, imports), daemon=True)
-        with _environment(ENVIRONMENT):  # before it starts: its main module may import numpy and Arrow first thing
+        with _environment(ENVIRONMENT):  # set before the start, since its main module may import numpy and Arrow
             self._process.start()
-        theirs.close()  # so that its end is seen at this one
+        theirs.close()  # so that recv raises EOFError when the process ends
 
     def submit(self, work: Callable, /, *arguments: object) -> Future:
         future: Future = Future()
@@ -207,7 +207,7 @@ class WorkerProcess(Executor):
         except (EOFError, OSError):
             self._process.join()
             error, value = WorkerDiedError(f"exit code {self._process.exitcode}"), None
-        except Exception as unsendable:  # noqa: BLE001 (handed on: result() raises it)
+        except Exception as unsendable:  # noqa: BLE001 (result() raises it)
             error, value = unsendable, None
         if error is None:
             future.set_result(value)
@@ -215,14 +215,14 @@ class WorkerProcess(Executor):
             future.set_exception(error)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the process, whatever it is doing."""
+        """Kill the process."""
         self._process.kill()
         self._process.join()
 
 
 @contextmanager
 def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """These environment variables for what is started meanwhile."""
+    """Set environment variables within the context, for processes started there."""
     kept = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -236,9 +236,9 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 
 def _serve(pipe: Connection, imports: tuple[str, ...]) -> None:
-    """A worker's life: do what comes through the pipe until that ends.
+    """Main loop of a worker: run tasks from the pipe until it is closed.
 
-    In the middle of a task a worker must see for itself that the main process was killed.
+    A thread watches the parent process, so that a worker also ends during a task when the parent was killed.
     """
     Thread(target=_end_with_parent, daemon=True).start()
     for module in imports:
@@ -250,7 +250,7 @@ def _serve(pipe: Connection, imports: tuple[str, ...]) -> None:
             return
         try:
             outcome = None, work(*arguments)
-        except Exception as error:  # noqa: BLE001 (handed to the main process, which raises it)
+        except Exception as error:  # noqa: BLE001 (sent to the main process, which raises it)
             outcome = error, None
         pipe.send(outcome)
 

@@ -1,1 +1,1 @@
-"""Files: Kaggle's data layout in and out, light curves, submissions, checksums, lakeFS."""
+"""Input and output: Kaggle's data layout, light curves, submissions, atomic storage, checksums, lakeFS."""

@@ -1,7 +1,6 @@
-"""A data set in Kaggle's layout as a reader sees it: planets, visits, tables and detector files, 2024 and 2025.
+"""Reader of a data set in Kaggle's layout (2024 and 2025): planets, visits, tables and detector files as typed objects.
 
-Files in, typed objects out. Everything malformed ends here in an ArchiveError that names the file, what was expected and what
-was found. Knows nothing of calibration.
+Malformed input raises ArchiveError with the file, what was expected and what was found.
 """
 
 import re
@@ -21,8 +20,10 @@ from ariel_lib.io.tables import planet_ids_of, read_spectra, read_table
 class Archive:
     """A data set in Kaggle's layout, read only.
 
-    root: folder with train/, test/, axis_info.parquet, adc_info.csv or {train,test}_adc_info.csv, and the tables; or the lakeFS
-    reference of one, which is copied. Raises ArchiveError when the folder does not exist.
+    root  folder with train/, test/, axis_info.parquet, adc_info.csv or {train,test}_adc_info.csv, and the tables; or a lakeFS
+          reference, which is copied
+
+    Raises ArchiveError when the folder does not exist.
     """
 
     def __init__(self, root: Path | str):
@@ -31,7 +32,7 @@ class Archive:
             raise ArchiveError(self.root, "a data folder in Kaggle's layout", "no such folder", "Check data.root / --data.")
         self._tables: dict[Path, pd.DataFrame] = {}
 
-    # What there is
+    # Planets and visits
 
     def planets(self, split: str) -> tuple[str, ...]:
         """Planet ids with a folder under the split, in numeric order."""
@@ -41,7 +42,7 @@ class Archive:
         return tuple(sorted((p.name for p in folder.iterdir() if p.is_dir()), key=numeric_order))
 
     def visits(self, split: str, planet_id: str) -> tuple[int, ...]:
-        """Numbers of the visits for which any signal file exists (2024: visit 0 without a suffix)."""
+        """Numbers of the visits with a signal file (2024: visit 0, without a suffix). Raises ArchiveError without any."""
         folder = self._planet_folder(split, planet_id)
         found = set()
         for path in folder.glob("*_signal*.parquet"):
@@ -53,14 +54,14 @@ class Archive:
         return tuple(sorted(found))
 
     def requested_planets(self) -> tuple[str, ...]:
-        """Planets that a submission must hold: sample_submission.csv's, else the folders of test/."""
+        """Planets required in a submission: those of sample_submission.csv, else the folders of test/."""
         path = self.root / "sample_submission.csv"
         return planet_ids_of(self._table(path), path) if path.is_file() else self.planets("test")
 
     # Tables
 
     def star(self, split: str, planet_id: str) -> Star | None:
-        """The planet's row of {split}_star_info.csv, or None where the data set has no such table (2024)."""
+        """The planet's row of {split}_star_info.csv; None for a data set without that table (2024). Raises ArchiveError."""
         path = self.root / f"{split}_star_info.csv"
         if not path.is_file():
             return None
@@ -81,7 +82,7 @@ class Archive:
         return Star(planet_id, **{name: float(value) for name, value in values.items()})
 
     def labels(self, split: str = "train") -> Spectra:
-        """train.csv (2025) or train_labels.csv (2024); the simulator also writes test.csv."""
+        """Labels from {split}.csv (2025) or {split}_labels.csv (2024). Only the simulator writes those of the test split."""
         path = self._first_file(f"{split}.csv", f"{split}_labels.csv")
         spectra = read_spectra(path)
         stars = self.root / f"{split}_star_info.csv"
@@ -91,11 +92,11 @@ class Archive:
             if unknown:
                 raise ArchiveError(path, f"only planets that {stars.name} lists", f"unknown planet {', '.join(unknown[:5])}"
                                    + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""),
-                                   "Do the two files belong to one data set?")
+                                   "Check that both files belong to the same data set.")
         return spectra
 
     def wavelengths(self) -> np.ndarray:
-        """wavelengths.csv, micron: FGS1 first, then AIRS ascending, shape (wavelength,)."""
+        """Wavelengths of a spectrum from wavelengths.csv, (wavelength,), micron: FGS1 first, then AIRS ascending."""
         path = self._first_file("wavelengths.csv")
         table = self._table(path)
         if len(table) != 1 or list(table.columns) != [f"wl_{n + 1}" for n in range(table.shape[1])]:
@@ -106,7 +107,7 @@ class Archive:
         return wavelengths
 
     def converter(self, split: str, planet_id: str, instrument: Instrument) -> Converter:
-        """Gain and offset: one row for all planets (2025) or one row a planet (2024)."""
+        """Gain and offset of the ADC: one row for all planets (2025) or one row a planet (2024)."""
         path = self._first_file("adc_info.csv", f"{split}_adc_info.csv")
         table = self._table(path)
         columns = [f"{instrument.name}_adc_gain", f"{instrument.name}_adc_offset"]
@@ -123,7 +124,7 @@ class Archive:
     # Detector files
 
     def read_times(self, instrument: Instrument, n_reads: int) -> tuple[np.ndarray, np.ndarray]:
-        """Start of each read (h) and its integration time (s), each (time,): the first n_reads rows of axis_info."""
+        """Start (h) and integration time (s) of the first n_reads reads, each (time,), from axis_info.parquet."""
         path = self._first_file("axis_info.parquet")
         table = self._table(path)
         needed = [f"{instrument.name}-axis0-h"] + (["AIRS-CH0-integration_time"] if instrument is AIRS else [])
@@ -140,12 +141,12 @@ class Archive:
         return axis[:n_reads], integration
 
     def column_wavelengths(self) -> np.ndarray:
-        """Wavelength of every AIRS detector column, micron, in detector order (descending): shape (column,)."""
+        """Wavelength of every AIRS detector column, (column,), micron, in detector order (descending)."""
         table = self._table(self._first_file("axis_info.parquet"))
         return table["AIRS-CH0-axis2-um"].dropna().to_numpy(float)
 
     def calibration_maps(self, split: str, planet_id: str, visit: int, instrument: Instrument) -> CalibrationMaps:
-        """The five maps of one visit. Raises ArchiveError for a missing file or a wrong shape."""
+        """The five calibration maps of one visit. Raises ArchiveError for a missing file or a wrong shape."""
         folder = self._calibration_folder(split, planet_id, visit, instrument)
         shape = (instrument.rows, instrument.columns)
         linear = read_map(folder / "linear_corr.parquet", (LINEARITY_ORDERS * instrument.rows, instrument.columns), float)
@@ -158,11 +159,11 @@ class Archive:
         )
 
     def signal(self, split: str, planet_id: str, visit: int, instrument: Instrument) -> Signal:
-        """Open the raw reads of one visit; nothing but the footer is read yet."""
+        """Open the raw reads of one visit; only the footer of the file is read."""
         return Signal(self._signal_path(split, planet_id, visit, instrument), instrument)
 
     def signal_bytes(self, split: str, planet_id: str, visit: int) -> tuple[int, ...]:
-        """Sizes of the visit's signal files (0 where missing): a cheap fingerprint of the input."""
+        """Sizes of the visit's signal files in bytes, 0 where missing."""
         paths = [self._signal_path(split, planet_id, visit, instrument) for instrument in INSTRUMENTS.values()]
         return tuple(path.stat().st_size if path.is_file() else 0 for path in paths)
 

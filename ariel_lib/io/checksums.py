@@ -1,7 +1,4 @@
-"""What a folder of artifacts holds: names, sizes and SHA-256 in manifest.json, checked before a file is used.
-
-Knows bytes, not what they mean.
-"""
+"""SHA-256 manifests: names, sizes and digests of a folder's files in manifest.json, and their verification before use."""
 
 import hashlib
 import json
@@ -14,13 +11,13 @@ MANIFEST = "manifest.json"
 
 
 def sha256(path: Path | str) -> str:
-    """Hexadecimal digest of a file."""
+    """Hexadecimal SHA-256 of a file."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_manifest(folder: Path | str, names: Iterable[str], facts: Mapping[str, object] | None = None) -> Path:
-    """List the named files of the folder, and facts about them, in its manifest."""
+    """Write manifest.json of a folder: size and SHA-256 of the named files, and further entries `facts`."""
     folder = Path(folder)
     files = {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in sorted(names)}
     text = json.dumps({"files": files, **(facts or {})}, indent=1, sort_keys=True)
@@ -28,7 +25,7 @@ def write_manifest(folder: Path | str, names: Iterable[str], facts: Mapping[str,
 
 
 def verify(path: Path | str) -> Path:
-    """The same path, if the manifest beside the file lists it with these very bytes. Raises StorageError otherwise."""
+    """Check a file against the manifest beside it; returns its path. Raises StorageError if the SHA-256 differs or is not listed."""
     path = Path(path)
     manifest = path.parent / MANIFEST
     if not path.is_file():
@@ -41,5 +38,5 @@ def verify(path: Path | str) -> Path:
         raise StorageError(f"{manifest}: expected the SHA-256 of {path.name}, found none") from error
     found = sha256(path)
     if found != wanted:
-        raise StorageError(f"{path}: expected SHA-256 {wanted}, found {found}. The file is not the one that was released.")
+        raise StorageError(f"{path}: expected SHA-256 {wanted}, found {found}. The file has changed since the manifest was written.")
     return path

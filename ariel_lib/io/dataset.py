@@ -1,6 +1,6 @@
-"""A data set as every command works on it: folder, split, planets, light curves, stars and labels in one immutable object.
+"""One split of a data set: folder, planets, light curves, stars and labels in one immutable object.
 
-It is made once, at the boundary (API, command line, notebook). It holds the one rule by which the folder of light curves is found.
+Made once by the API, a command or a notebook, and passed on. Contains the rule that locates the light curves.
 """
 
 from collections.abc import Sequence
@@ -23,11 +23,12 @@ LIGHT_CURVES = "lightcurves"  # the folder of light curves in a simulated data s
 class Dataset:
     """One split of a data set in Kaggle's layout (2024 or 2025), read only.
 
-    archive         the folder's files
-    split           train or test
-    selected        planet ids that were asked for, or None: all there are
-    given_curves    folder that `spectramind calibrate` wrote, or None: see light_curve_folder
-    scratch         folder where light curves and fits are kept between runs, or None
+    archive       reader of the folder's files
+    root          the folder
+    split         train or test
+    selected      planet ids to use, or None for all
+    given_curves  folder written by `spectramind calibrate`, or None; see light_curve_folder
+    scratch       folder where light curves and fits are stored between runs, or None
 
     >>> from ariel_lib import Dataset
     >>> dataset = Dataset(folder, split="test")
@@ -85,15 +86,15 @@ class Dataset:
         return f"<table>{rows}</table>"
 
     def select(self, planets: Sequence[str]) -> "Dataset":
-        """The same data set with these planets only."""
+        """The data set restricted to these planets."""
         return self._with(selected=tuple(planets))
 
     def with_split(self, split: str) -> "Dataset":
-        """The other split, all of its planets."""
+        """The given split of the same data set, with all its planets."""
         return self._with(split=split, selected=None)
 
     def with_scratch(self, folder: Path | str) -> "Dataset":
-        """The same data set, light curves and fits kept in another folder."""
+        """The same data set with another scratch folder."""
         return self._with(scratch=Path(folder))
 
     def _with(self, **changes) -> "Dataset":
@@ -106,8 +107,7 @@ class Dataset:
 
     @cached_property
     def planets(self) -> tuple[str, ...]:
-        """Planet ids: those selected; else, for the test split, those of sample_submission.csv; else all that have frames or light
-        curves, in numeric order."""
+        """Planet ids: those selected; else, for the test split, those of sample_submission.csv; else those on disk."""
         if self.selected is not None:
             return self.selected
         requested = self.archive.requested_planets() if self.split == "test" else ()
@@ -142,8 +142,8 @@ class Dataset:
 
     @cached_property
     def light_curve_folder(self) -> Path:
-        """The folder given; else {root}/lightcurves where it has the split; else {scratch}/lightcurves, which `fit_planets` fills from
-        the frames."""
+        """given_curves; else {root}/lightcurves if it has the split or there is no scratch folder; else {scratch}/lightcurves, which
+        `fit_planets` fills from the frames."""
         beside = self.root / LIGHT_CURVES
         if self.given_curves is not None:
             return self.given_curves
@@ -153,16 +153,16 @@ class Dataset:
 
     @property
     def is_calibrated_on_demand(self) -> bool:
-        """Whether missing light curves are made from the frames: so where the folder is the scratch folder's."""
+        """Whether missing light curves are calibrated from the frames: true if light_curve_folder lies in the scratch folder."""
         return self.scratch is not None and self.light_curve_folder == self.scratch / LIGHT_CURVES and self.given_curves is None
 
     @property
     def light_curve_visits(self) -> dict[str, tuple[int, ...]]:
-        """Planet id → visits whose light curves are on disk now."""
+        """Planet id → visits whose light curves are on disk."""
         return list_light_curves(self.light_curve_folder, self.split)
 
     def light_curve_path(self, planet: str, visit: int) -> Path:
-        """File of one visit's light curves."""
+        """The file of one visit's light curves."""
         return light_curves_path(self.light_curve_folder, self.split, planet, visit)
 
     def light_curves(self, planet: str) -> list[LightCurves]:
@@ -171,7 +171,7 @@ class Dataset:
         return [load_light_curves(self.light_curve_path(planet, visit)) for visit in visits]
 
     def fit_path(self, planet: str) -> Path:
-        """File where the planet's transit fit is kept. Raises SpectraMindError without a scratch folder."""
+        """The file of the planet's transit fit. Raises SpectraMindError without a scratch folder."""
         if self.scratch is None:
             raise SpectraMindError(f"{self!r}: expected a scratch folder for fits, found none. Give Dataset(..., scratch=FOLDER).")
         if not is_plain_name(planet):

@@ -1,19 +1,20 @@
-"""Where a Kaggle session mounts its inputs: found by a file they hold, because the folder names differ.
+"""Inputs of a Kaggle session, located by a file in them, because the names of the mounted folders differ.
 
-Seen: /kaggle/input/<slug>, /kaggle/input/datasets/<owner>/<slug>, /kaggle/input/competitions/<slug>.
+Known forms: /kaggle/input/<slug>, /kaggle/input/datasets/<owner>/<slug>, /kaggle/input/competitions/<slug>.
 """
 
 import shutil
 from pathlib import Path
 
 from ariel_lib.errors import ArchiveError
+from ariel_lib.io.storage import atomic_path
 
 MOUNT = "/kaggle/input"
-DEPTH = 4  # folders below the mount that are looked into: a competition's own planets lie deeper than its tables
+DEPTH = 4  # levels of folders searched below the mount, enough for the tables of a competition
 
 
 def find_input(marker: str, *, under: Path | str = MOUNT) -> Path:
-    """The shallowest folder that holds a file named marker, the first by name where several do. Raises ArchiveError."""
+    """The folder of least depth that contains a file named `marker`, the first by name of several. Raises ArchiveError."""
     level = [Path(under)]
     for _ in range(DEPTH):
         for folder in level:
@@ -21,21 +22,23 @@ def find_input(marker: str, *, under: Path | str = MOUNT) -> Path:
                 return folder
         level = [child for folder in level if folder.is_dir() for child in sorted(folder.iterdir()) if child.is_dir()]
     raise ArchiveError(
-        Path(under), f"an input that holds {marker}", "none", "Attach it to the notebook or give its path."
+        Path(under), f"an input that contains {marker}", "none", "Attach it to the notebook or give its path."
     )
 
 
 def take_up_session(previous: Path | str | None, out: Path | str) -> int:
-    """Copy what an earlier session left (its output, attached as an input) to where this one works, but nothing that is
-    there already. Returns the number of files; None: there was no earlier session."""
+    """Copy the safetensors files of an earlier session (its output, attached as an input) that are missing in `out`.
+
+    previous  folder of the earlier session, or None
+    Returns the number of files copied.
+    """
     if previous is None:
         return 0
-    source, taken = Path(previous), 0
+    source, copied = Path(previous), 0
     for path in sorted(source.rglob("*.safetensors")):
         target = Path(out) / path.relative_to(source)
         if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target.with_suffix(".partial"))
-            target.with_suffix(".partial").replace(target)
-            taken += 1
-    return taken
+            with atomic_path(target) as temporary:
+                shutil.copyfile(path, temporary)
+            copied += 1
+    return copied

@@ -1,8 +1,8 @@
-"""Data that live elsewhere under version control: lakefs://REPOSITORY/REF/PATH, where a data folder is asked for.
+"""Data sets in lakeFS: a reference lakefs://REPOSITORY/REF/PATH can be given in place of a data folder.
 
-A reference is resolved to the commit that it means at the moment, and that commit's files are copied once. Endpoint and keys come
-from the environment variables of lakeFS's own client. API: https://docs.lakefs.io/reference/api.html, version 1, tried against a
-stub only. Without an endpoint a reference is refused. Knows files and HTTP, no spectra.
+The reference is resolved to its present commit, whose files are copied once. Endpoint and keys come from the environment
+variables of lakeFS's own client; without an endpoint a reference raises. API: https://docs.lakefs.io/reference/api.html,
+version 1, tested against a stub only.
 """
 
 import base64
@@ -26,20 +26,20 @@ ENDPOINT = "LAKECTL_SERVER_ENDPOINT_URL"
 KEYS = ("LAKECTL_CREDENTIALS_ACCESS_KEY_ID", "LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY")
 COPIES = "SPECTRAMIND_LAKEFS"  # environment variable: folder of the copies
 DEFAULT_COPIES = "outputs/lakefs"
-SOURCE = "lakefs.json"  # in a copy: what it is a copy of; written last, so it marks a complete one
-PATIENCE = 60  # s until a server must answer
+SOURCE = "lakefs.json"  # in a copy: its repository, ref, path and commit; written last, so it marks a complete copy
+PATIENCE = 60  # s, timeout of a request
 PAGE = 1000  # objects a listing
-# One slash or two: pathlib makes one of them. Names as lakeFS allows them.
+# One slash or two, since pathlib reduces two to one. Names as lakeFS allows them.
 _PATTERN = re.compile(r"lakefs:/{1,2}([a-z0-9][a-z0-9-]{2,62})/([\w.~^-]+)(?:/(.*))?")
 
 
 class LakeFSError(SpectraMindError):
-    """A reference cannot be read: says what was expected, what was found and what to do."""
+    """A reference that cannot be read; the message says what was expected, what was found and what to do."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A folder in a lakeFS repository; ref: branch, tag or commit."""
+    """A folder in a lakeFS repository. ref: branch, tag or commit; path: relative to the repository, empty for all of it."""
 
     repository: str
     ref: str
@@ -50,11 +50,12 @@ class Reference:
 
 
 def is_reference(text: object) -> bool:
+    """Whether a path is a lakeFS reference."""
     return str(text).startswith("lakefs:")
 
 
 def parse_reference(text: object) -> Reference:
-    """Raises LakeFSError for what is not lakefs://REPOSITORY/REF/PATH."""
+    """Parse lakefs://REPOSITORY/REF/PATH. Raises LakeFSError for another form."""
     found = _PATTERN.fullmatch(str(text))
     if found is None or ".." in PurePosixPath(found[3] or "").parts:
         raise LakeFSError(f"{text}: expected lakefs://REPOSITORY/REF/PATH, with a folder as PATH")
@@ -62,19 +63,19 @@ def parse_reference(text: object) -> Reference:
 
 
 def local_folder(root: Path | str) -> Path:
-    """The folder itself, or a local copy of what a lakeFS reference means now. Raises LakeFSError."""
+    """A folder unchanged; for a lakeFS reference, a local copy of its present commit. Raises LakeFSError."""
     return copy_of(parse_reference(root)) if is_reference(root) else Path(root)
 
 
 def source_of(folder: Path | str) -> dict | None:
-    """repository, ref, path and commit of a copy; None for any other folder."""
+    """repository, ref, path and commit of a copied folder; None for any other folder."""
     path = Path(folder) / SOURCE
     return json.loads(path.read_bytes()) if path.is_file() else None
 
 
 @lru_cache
 def copy_of(reference: Reference) -> Path:
-    """A complete copy of the commit, made when there is none. What a branch means is asked once: a run sees one commit."""
+    """A local copy of the reference's commit, made if missing. Cached: within a process a branch means one commit."""
     if not os.environ.get(ENDPOINT):
         raise LakeFSError(
             f"{reference}: expected a lakeFS endpoint, found none configured. Set {ENDPOINT}, {KEYS[0]} and {KEYS[1]}, or give a folder."
@@ -94,12 +95,13 @@ def copy_of(reference: Reference) -> Path:
         if not any(copying.iterdir()):
             raise LakeFSError(f"{reference}: expected files there, found none in commit {commit}")
         (copying / SOURCE).write_text(json.dumps(asdict(reference) | {"commit": commit}, indent=1, sort_keys=True) + "\n")
-        shutil.rmtree(target, ignore_errors=True)  # a copy without its mark is not complete
+        shutil.rmtree(target, ignore_errors=True)  # a copy without SOURCE is incomplete
         os.replace(copying, target)
     return target
 
 
 def _commit(reference: Reference) -> str:
+    """Id of the latest commit of a reference."""
     found = _get_json(f"repositories/{reference.repository}/refs/{quote(reference.ref, safe='')}/commits", amount=1)
     if not found.get("results"):
         raise LakeFSError(f"{reference}: expected a commit, found none under {reference.ref}")
@@ -107,6 +109,7 @@ def _commit(reference: Reference) -> str:
 
 
 def _objects(repository: str, commit: str, prefix: str) -> Iterator[str]:
+    """Paths of all objects of a commit under a prefix, page by page."""
     after = ""
     while True:
         page = _get_json(f"repositories/{repository}/refs/{commit}/objects/ls", prefix=prefix, after=after, amount=PAGE)
@@ -117,6 +120,7 @@ def _objects(repository: str, commit: str, prefix: str) -> Iterator[str]:
 
 
 def _download(repository: str, commit: str, path: str, folder: Path, name: str) -> None:
+    """Download one object to folder/name. Raises LakeFSError for a name outside the folder."""
     target = (folder / name).resolve()
     if not target.is_relative_to(folder.resolve()) or target == folder.resolve():
         raise LakeFSError(f"lakefs://{repository}/{commit}/{path}: expected a name inside its folder")
@@ -131,6 +135,7 @@ def _get_json(where: str, **query: object) -> dict:
 
 
 def _open(where: str, **query: object):
+    """GET a path of the API with basic authentication; returns the open response."""
     endpoint = os.environ[ENDPOINT].rstrip("/").removesuffix("/api/v1")
     if not endpoint.startswith(("http://", "https://")):
         raise LakeFSError(f"{ENDPOINT}: expected http(s)://HOST, found {endpoint!r}")

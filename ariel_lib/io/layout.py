@@ -1,6 +1,4 @@
-"""Where things lie in a data set of Kaggle's layout (2024 and 2025), how files and columns are named, and what a row or a
-folder holds as an object. Opens no file.
-"""
+"""Kaggle's layout of a data set (2024 and 2025): names of files and columns, and the objects that tables and folders hold."""
 
 import glob
 import re
@@ -50,7 +48,7 @@ class Star:
 
 @dataclass(frozen=True)
 class Converter:
-    """Analogue to digital: counts = floor((electrons − offset) · gain). gain counts/electron, offset electrons."""
+    """Analogue-to-digital converter: counts = floor((electrons − offset) · gain). gain counts/electron, offset electrons."""
 
     gain: float
     offset: float
@@ -58,10 +56,13 @@ class Converter:
 
 @dataclass(frozen=True)
 class CalibrationMaps:
-    """One visit's maps of one instrument, each (row, column).
+    """Calibration maps of one instrument in one visit.
 
-    dark electrons/s, flat relative, read_noise electrons a read, dead bool,
-    linearity (6, row, column): ascending powers, detected counts in electrons → true electrons.
+    dark        (row, column)     electrons/s
+    flat        (row, column)     relative response
+    read_noise  (row, column)     electrons a read
+    dead        (row, column)     True for a dead pixel
+    linearity   (6, row, column)  coefficients of ascending powers: detected electrons → true electrons
     """
 
     dark: np.ndarray
@@ -73,7 +74,7 @@ class CalibrationMaps:
 
 @dataclass(frozen=True)
 class Spectra:
-    """Labels: planet_ids in file order and depth (planet, wavelength), (Rp/Rs)²."""
+    """Spectra of several planets: planet_ids in file order and depth (planet, wavelength), (Rp/Rs)²."""
 
     planet_ids: tuple[str, ...]
     depth: np.ndarray
@@ -85,33 +86,33 @@ class Spectra:
 
 
 def normalise_planet_id(value: object) -> str:
-    """A planet id as text: 1103775, 1103775.0 and '1103775.0' (as in test_star_info.csv) are one planet."""
+    """A planet id as text: 1103775, 1103775.0 and '1103775.0' (as in test_star_info.csv) give the same id."""
     return re.sub(r"\.0+$", "", str(value).strip())
 
 
 def is_plain_name(planet_id: str) -> bool:
-    """Whether an id from a table can name a file: no separator, no way up, nothing empty."""
+    """Whether an id from a table can be a file name: not empty, no separator, not . or .."""
     return planet_id not in ("", ".", "..") and not set(planet_id) & set("/\\\0")
 
 
 def numeric_order(planet_id: str) -> tuple[int, int, str]:
     """Sort key of planet ids: numbers by value, before all other names."""
-    return (0, int(planet_id), "") if planet_id.isdigit() else (1, 0, planet_id)
+    return (0, int(planet_id), "") if planet_id.isdecimal() else (1, 0, planet_id)
 
 
 def light_curves_path(folder: Path | str, split: str, planet_id: str, visit: int) -> Path:
-    """Where the visit lies under a light-curve folder: {folder}/{split}/{planet_id}_{visit}.safetensors."""
+    """File of a visit's light curves: {folder}/{split}/{planet_id}_{visit}.safetensors. Raises SpectraMindError for an unsafe id."""
     if not is_plain_name(planet_id):
         raise SpectraMindError(f"planet id {planet_id!r}: expected a plain name without a path separator")
     return Path(folder) / split / f"{planet_id}_{visit}.safetensors"
 
 
 def list_light_curves(folder: Path | str, split: str, planet_id: str = "*") -> dict[str, tuple[int, ...]]:
-    """Planet id → visits present under {folder}/{split}, planets and visits in order; of one planet where its id is given."""
+    """Planet id → visits with light curves under {folder}/{split}, in numeric order; of one planet if its id is given."""
     found: dict[str, list[int]] = {}
     pattern = planet_id if planet_id == "*" else glob.escape(planet_id)
     for path in (Path(folder) / split).glob(f"{pattern}_*.safetensors"):
         planet, _, visit = path.stem.rpartition("_")
-        if visit.isdigit():
+        if visit.isdecimal():
             found.setdefault(planet, []).append(int(visit))
     return {planet: tuple(sorted(found[planet])) for planet in sorted(found, key=numeric_order)}

@@ -1,7 +1,4 @@
-"""Light curves: what calibration workers to everything after it, one file a visit, saved and loaded losslessly.
-
-Files are safetensors (no pickle) with planet, visit and provenance as metadata, written atomically.
-"""
+"""Calibrated light curves: the output of calibration and the input of the transit fit, one safetensors file a visit."""
 
 import json
 from dataclasses import dataclass, field, fields
@@ -16,7 +13,7 @@ INSTRUMENT_KEYS = ("fgs1", "airs")
 
 @dataclass(frozen=True)
 class LightCurve:
-    """One instrument, one visit. AIRS wavelengths ascend (wl_2 … wl_283); FGS1 has no wavelength axis.
+    """Light curves of one instrument in one visit. AIRS wavelengths ascend (wl_2 … wl_283); FGS1 has no wavelength axis.
 
     time              (time,)                 h, middle of the exposure, float64
     flux              (time[, wavelength])    electrons a sample, background subtracted
@@ -43,13 +40,13 @@ class LightCurve:
 
     @property
     def variance(self) -> np.ndarray:
-        """Variance of the flux, electrons², of its shape."""
+        """Sum of Poisson and read variance, (time[, wavelength]), electrons²."""
         return self.variance_poisson + self.variance_read
 
 
 @dataclass(frozen=True)
 class LightCurves:
-    """Both instruments of one visit of one planet, with provenance (config hash, source) as plain strings.
+    """Both instruments in one visit of one planet. provenance: fingerprint of inputs and settings, and version.
 
     >>> from ariel_lib import Dataset, calibrate
     >>> dataset = Dataset(folder, split="test")
@@ -66,7 +63,7 @@ class LightCurves:
 
 
 def save_light_curves(path: Path | str, curves: LightCurves) -> None:
-    """Write one visit atomically."""
+    """Write one visit, atomically."""
     arrays = {
         f"{name}.{f.name}": getattr(getattr(curves, name), f.name) for name in INSTRUMENT_KEYS for f in fields(LightCurve)
     }
@@ -75,7 +72,7 @@ def save_light_curves(path: Path | str, curves: LightCurves) -> None:
 
 
 def load_light_curves(path: Path | str) -> LightCurves:
-    """Read one visit back, every array with the dtype it was saved with. Raises StorageError for a damaged file."""
+    """Read one visit, with the dtypes it was saved with. Raises StorageError for a damaged file."""
     arrays, metadata = load_arrays(path)
     try:
         curves = {name: LightCurve(**{f.name: arrays[f"{name}.{f.name}"] for f in fields(LightCurve)}) for name in INSTRUMENT_KEYS}
@@ -85,5 +82,5 @@ def load_light_curves(path: Path | str) -> LightCurves:
 
 
 def load_provenance(path: Path | str) -> dict[str, str]:
-    """The provenance of a saved visit without its arrays; empty for a file that is not ours."""
+    """The provenance of a saved visit, without reading its arrays; empty for a file of another kind."""
     return json.loads(load_metadata(path).get("provenance", "{}"))

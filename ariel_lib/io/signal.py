@@ -1,4 +1,4 @@
-"""Detector files of a data set: the raw reads, streamed or pixel by pixel, and the calibration maps. Parquet, a column a pixel."""
+"""Detector files, Parquet with one column a pixel: raw reads, streamed or pixel by pixel, and calibration maps."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +12,9 @@ from ariel_lib.instrument import Instrument
 
 
 class Signal:
-    """The raw reads of one instrument in one visit, streamed as uint16.
+    """The raw reads of one instrument in one visit, uint16.
 
-    n_reads: number of reads (rows of the file), even: reads come in pairs.
+    n_reads  number of reads (rows of the file); reads come in pairs, start and end of a ramp
     """
 
     def __init__(self, path: Path, instrument: Instrument):
@@ -32,10 +32,11 @@ class Signal:
             raise ArchiveError(path, "at least one pair of reads", f"{self.n_reads} rows")
 
     def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
     def blocks(self, reads: int = 1024, columns: tuple[int, int] | None = None) -> Iterator[np.ndarray]:
-        """Yield counts (time, row, column), uint16, `reads` at a time; `columns` limits the detector columns read."""
+        """Yield counts (time, row, column), uint16, `reads` at a time, of the detector columns first to last of `columns`."""
         inst = self.instrument
         first, last = columns or (0, inst.columns)
         pixels = (np.arange(inst.rows)[:, None] * inst.columns + np.arange(first, last)).ravel()
@@ -52,9 +53,9 @@ class Signal:
             raise ArchiveError(self.path, "a readable parquet file", f"{type(error).__name__}: {error}") from error
 
     def decode_series(self, pixels: np.ndarray) -> list[pa.RecordBatch]:
-        """All reads of the given pixels, pixel by pixel as the file stores them, for copy_series. By one thread at a time.
+        """Decode all reads of some pixels, for copy_series. Not thread-safe.
 
-        pixels  numbers in the detector, row · columns + column, ascending
+        pixels  indices in the detector, row · columns + column, ascending
         """
         names = [self._names[pixel] for pixel in pixels]
         try:
@@ -64,7 +65,7 @@ class Signal:
             raise ArchiveError(self.path, "a readable parquet file", f"{type(error).__name__}: {error}") from error
 
     def copy_series(self, batches: list[pa.RecordBatch], counts: np.ndarray) -> None:
-        """Fill counts (pixel, time), uint16, with the first counts.shape[1] reads of what decode_series gave."""
+        """Fill counts (pixel, time), uint16, with the first counts.shape[1] reads of the result of decode_series."""
         first = 0
         for batch in batches:
             rows = slice(first, min(first + batch.num_rows, counts.shape[1]))
@@ -76,20 +77,20 @@ class Signal:
 
 
 def return_memory() -> None:
-    """Let Arrow's results lie in the system's memory, which takes them back: by default it keeps some 150 MB of each visit.
+    """Use the system's allocator for Arrow's results: Arrow's default one keeps some 150 MB of each visit.
 
-    What its parquet reader needs on the way follows ARROW_DEFAULT_MEMORY_POOL=system, set before Arrow is imported.
+    The buffers of its Parquet reader follow ARROW_DEFAULT_MEMORY_POOL=system instead, set before Arrow is imported.
     """
     pa.set_memory_pool(pa.system_memory_pool())
 
 
 def decoding_threads() -> int:
-    """Threads that Arrow decodes with, one a core unless OMP_NUM_THREADS says otherwise: the right number for others too."""
+    """Number of threads that Arrow decodes with: one a core, or OMP_NUM_THREADS."""
     return pa.cpu_count()
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:
-    """The file with its footer read. Raises ArchiveError where it is missing or damaged."""
+    """Open a Parquet file. Raises ArchiveError where it is missing or damaged."""
     if not path.is_file():
         raise ArchiveError(path, "a parquet file", "no such file")
     try:
@@ -99,13 +100,13 @@ def open_parquet(path: Path) -> pq.ParquetFile:
 
 
 def read_map(path: Path, shape: tuple[int, int], dtype: type) -> np.ndarray:
-    """A calibration map of that shape. Raises ArchiveError for another shape or type."""
+    """Read a calibration map (row, column). Raises ArchiveError for another shape or type."""
     file = open_parquet(path)
     found = (file.metadata.num_rows, file.metadata.num_columns)
     if found != shape:
         raise ArchiveError(path, f"{shape[0]} rows x {shape[1]} columns", f"{found[0]} x {found[1]}")
     try:
-        columns = file.read(use_threads=False).columns  # short ones: threads cost more than they give
+        columns = file.read(use_threads=False).columns  # columns are short: threads would be slower
         array = np.stack([column.to_numpy() for column in columns], axis=1).astype(dtype)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ArchiveError(path, f"{dtype.__name__} values", f"{type(error).__name__}: {error}") from error

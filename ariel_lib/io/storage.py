@@ -1,12 +1,10 @@
-"""Files that are never half written: bytes and named arrays (safetensors, no pickle), replaced in one step.
-
-Knows nothing of what the arrays mean.
-"""
+"""Atomic writing of files, and named arrays with text metadata in safetensors files (no pickle)."""
 
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Self
@@ -21,46 +19,55 @@ _TEXT = "spectramind"
 
 
 class StorageError(SpectraMindError):
-    """A file of the project's own is missing or damaged."""
+    """A file that SpectraMind wrote is missing or damaged."""
 
 
-def write_atomically(path: Path | str, content: bytes) -> Path:
-    """Replace a file in one step: a reader sees the old bytes or the new ones, never half of them."""
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """A new file beside `path`, to be written inside the block, that replaces it at the end in one step: a reader sees the
+    old bytes or the new ones, never half of them. After an exception the old file stays and the new one goes."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
+    temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
+        with temporary.open("r+b") as file:
+            os.fsync(file.fileno())  # its bytes are on the disk before its name is
         os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
         os.replace(temporary, path)
     finally:
-        Path(temporary).unlink(missing_ok=True)
-    return path
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path | str, content: bytes) -> Path:
+    """Replace a file in one step by one of this content."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+    return Path(path)
 
 
 def save_arrays(path: Path | str, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> Path:
-    """Write named arrays, dtype and shape kept, and text beside them."""
-    # safetensors writes several keys of text in an order that changes from run to run: one key keeps the bytes the same.
+    """Write named arrays, with their dtypes and shapes, and text metadata, atomically."""
+    # One key of metadata: safetensors writes several keys in an order that changes from run to run.
     text = {_TEXT: json.dumps(metadata, sort_keys=True)}
     return write_atomically(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, text))
 
 
 def part(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
-    """Those whose names begin with `name` and a dot, without both."""
+    """The arrays whose keys begin with `name` and a dot, with this prefix removed."""
     return {key.removeprefix(f"{name}."): array for key, array in arrays.items() if key.startswith(f"{name}.")}
 
 
 def load_arrays(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The arrays and the text of a file. Raises StorageError where it is missing or damaged."""
+    """Arrays and metadata of a file. Raises StorageError where it is missing or damaged."""
     with _opened(path) as file:
         return {name: file.get_tensor(name) for name in file.keys()}, _text(file)  # noqa: SIM118 (no mapping)
 
 
 def load_metadata(path: Path | str) -> dict[str, str]:
-    """The text alone: cheap, whatever the size of the arrays."""
+    """Metadata of a file, without reading its arrays. Raises StorageError where it is missing or damaged."""
     with _opened(path) as file:
         return _text(file)
 

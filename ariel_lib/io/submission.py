@@ -1,7 +1,7 @@
-"""Mean and sigma to the challenge's csv and back: always complete, always valid, the same bytes for the same numbers.
+"""Submissions of the challenge: mean and sigma to CSV and back, complete, valid and reproducible to the byte.
 
-Columns planet_id, wl_1 … wl_N, sigma_1 … sigma_N (sample_submission.csv). Depths are fractions, (Rp/Rs)².
-Knows nothing of models; a planet they failed on gets the fallback answer and a warning in the log.
+Columns planet_id, wl_1 … wl_N, sigma_1 … sigma_N (as in sample_submission.csv). Depths are fractions, (Rp/Rs)².
+A planet without a valid prediction gets the fallback values, with a warning in the log.
 """
 
 import logging
@@ -14,15 +14,16 @@ import pandas as pd
 from ariel_lib.errors import SpectraMindError
 from ariel_lib.io.layout import normalise_planet_id
 from ariel_lib.io.storage import write_atomically
+from ariel_lib.io.tables import read_csv
 
 Array = np.ndarray
 log = logging.getLogger(__name__)
 
-SIGMA_FLOOR = 1e-6  # the smaller of the two standard deviations that the 2025 score calls perfect
+SIGMA_FLOOR = 1e-6  # the smaller of the two standard deviations σ_true of the 2025 score
 
 
 class SubmissionError(SpectraMindError):
-    """A submission that would not be scored: names the file, what was expected, what was found and what to do."""
+    """An invalid submission; the message names the file, what was expected, what was found and what to do."""
 
     def __init__(self, path: Path | str, expected: str, found: str, remedy: str):
         super().__init__(f"{path}: expected {expected}, found {found}. {remedy}")
@@ -43,12 +44,16 @@ def write_submission(
     sigma_floor: Array | float = SIGMA_FLOOR,
     order: Sequence[str] | None = None,
 ) -> Path:
-    """Write one valid row for every planet of `order`, whatever the predictions look like.
+    """Write a valid row for every planet of `order`, with the fallback for a missing or invalid prediction.
 
-    mean, sigma      (planet, wavelength), rows as in planet_ids
-    fallback_mean    (wavelength,), the training mean; fallback_sigma its wide sigma, scalar or (wavelength,)
-    sigma_floor      scalar or (wavelength,), the smallest sigma written
-    order            planets that must be present, in this order; None: those predicted
+    planet_ids      planets of the rows of mean and sigma
+    mean, sigma     (planet, wavelength)
+    fallback_mean   (wavelength,), such as the mean of the training labels
+    fallback_sigma  scalar or (wavelength,), such as their standard deviation
+    sigma_floor     scalar or (wavelength,), the smallest sigma written
+    order           planets required, in this order; None: those predicted
+
+    Raises SubmissionError for duplicate ids, wrong shapes or an invalid fallback.
     """
     path = Path(path)
     fallback_mean = np.asarray(fallback_mean, dtype=np.float64)
@@ -65,7 +70,7 @@ def write_submission(
 
     row_of = {planet: row for row, planet in enumerate(predicted)}
     for planet in sorted(set(predicted) - set(order)):
-        log.warning("%s: planet %s was predicted but is not asked for; its row is left out", path, planet)
+        log.warning("%s: planet %s was predicted but is not required; its row is left out", path, planet)
     means, sigmas = np.tile(fallback_mean, (len(order), 1)), np.tile(wide, (len(order), 1))
     for position, planet in enumerate(order):
         row = row_of.get(planet)
@@ -108,7 +113,7 @@ def read_submission(path: Path | str) -> tuple[tuple[str, ...], Array, Array]:
 
 
 def validate_submission(path: Path | str, sample: Path | str | None = None) -> None:
-    """Raise one SubmissionError unless the file is valid and, given a sample submission, answers all it asks."""
+    """Raise SubmissionError unless the file is valid and has the planets and wavelengths of the sample submission, if given."""
     planet_ids, mean, _ = read_submission(path)
     if sample is None:
         return
@@ -128,7 +133,7 @@ def validate_submission(path: Path | str, sample: Path | str | None = None) -> N
 
 
 def _format_table(planet_ids: Sequence[str], mean: Array, sigma: Array) -> bytes:
-    # repr of a float is the shortest text that reads back as the same float
+    # repr gives the shortest text that is read back as the same float
     rows = [",".join(_columns(mean.shape[1]))]
     for planet, values in zip(planet_ids, np.hstack([mean, sigma]).tolist(), strict=True):
         rows.append(",".join([planet, *map(repr, values)]))
@@ -143,7 +148,7 @@ def _read_table(path: Path) -> tuple[tuple[str, ...], Array, Array]:
     if not path.is_file():
         raise SubmissionError(path, "a submission", "no such file", "Run write_submission first.")
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = read_csv(path, dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise SubmissionError(path, "a csv table", str(error), "Write it again.") from error
     n_wavelengths = (len(table.columns) - 1) // 2

@@ -1,4 +1,4 @@
-"""A submission on disk and what lies beside it: the record of how it was made, other answers, the weights, the kept fits."""
+"""A submission on disk and the files beside it: its record, manifest, weights, further arrays and transit fits."""
 
 import json
 from dataclasses import dataclass
@@ -16,8 +16,12 @@ MANIFEST = "manifest_predict.json"
 
 @dataclass(frozen=True)
 class SubmissionRecord:
-    """path: the submission; weights: file of the weights that made it, or None: as recorded; truth: csv of true spectra, or None:
-    {split}.csv of its data set where that exists."""
+    """Paths of a submission and its companions.
+
+    path     the submission (CSV)
+    weights  checkpoint it was made with; None: as recorded
+    truth    CSV of true spectra; None: {split}.csv of its data set where that exists
+    """
 
     path: Path
     weights: Path | None = None
@@ -25,26 +29,27 @@ class SubmissionRecord:
 
     @classmethod
     def of(cls, path: Path | str, weights: Path | str | None = None, truth: Path | str | None = None) -> "SubmissionRecord":
+        """A record from paths as strings."""
         return cls(Path(path), weights and Path(weights), truth and Path(truth))
 
     @cached_property
     def source(self) -> dict[str, str]:
-        """`data`, a folder, and `weights`, a SHA-256, as `predict` recorded them; empty where it did not write this submission."""
+        """`data` (folder) and `weights` (SHA-256) as recorded by `predict`; empty without a record."""
         return _read_json(self.path.with_suffix(".json")).get("source", {})
 
     @cached_property
     def manifest(self) -> dict:
-        """The manifest that `spectramind predict` left beside the submission; empty without one."""
+        """The manifest that `spectramind predict` wrote beside the submission; empty without one."""
         return _read_json(self.path.parent / MANIFEST)
 
     @property
     def weights_path(self) -> Path:
-        """Where the weights should lie: as given, else as the manifest names them, else model/weights.safetensors beside."""
+        """Path of the weights: `weights`, else as in the manifest, else model/weights.safetensors beside the submission."""
         named = self.manifest.get("inputs", {}).get("weights", {}).get("path")
         return self.weights or self.path.parent / (named or Path("model") / "weights.safetensors")
 
     def answers(self) -> dict[str, dict[str, np.ndarray]]:
-        """planet → the arrays that `predict` keeps of it, (wavelength,) each; empty without them. Raises StorageError."""
+        """planet → arrays that `predict` stored beside the submission, (wavelength,) each; empty without them. Raises StorageError."""
         path = self.path.with_suffix(".safetensors")
         if not path.is_file():
             return {}
@@ -52,9 +57,9 @@ class SubmissionRecord:
         return {planet: {name: rows[n] for name, rows in arrays.items()} for n, planet in enumerate(json.loads(text["planet_ids"]))}
 
     def dataset(self, data: Path | str | None = None, split: str = "test", light_curves: Path | str | None = None) -> Dataset:
-        """The data set that it answers: `data`, else the recorded one, with the submission's folder as scratch folder.
+        """The data set of the submission: `data`, else the recorded one, with the submission's folder as scratch folder.
 
-        Raises ArchiveError where neither is known.
+        Raises ArchiveError where neither is given.
         """
         folder = data or self.source.get("data")
         if folder is None:

@@ -1,6 +1,5 @@
-"""Writing a data set in Kaggle's layout: what the simulator needs."""
+"""Writer of data sets in Kaggle's layout, for the simulator."""
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -12,22 +11,20 @@ import pyarrow.parquet as pq
 
 from ariel_lib.instrument import AIRS, FGS1, Instrument
 from ariel_lib.io.layout import STAR_COLUMNS, CalibrationMaps, Converter, Spectra, Star
+from ariel_lib.io.storage import atomic_path
 
-ROW_GROUP_BYTES = 280_000_000  # a full visit is one row group (FGS1: 276 MB); bounds what a streaming reader or writer holds
+ROW_GROUP_BYTES = 280_000_000  # a full visit is one row group (FGS1: 276 MB); limits the memory of streaming readers and writers
 
 
 def write_signal(root: Path, split: str, planet_id: str, visit: int, instrument: Instrument, blocks: Iterable[np.ndarray]) -> Path:
     """Write uint16 blocks (time, row, column) as {instrument}_signal_{visit}.parquet, one row group per ROW_GROUP_BYTES."""
-    folder = Path(root) / split / planet_id
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{instrument.name}_signal_{visit}.parquet"
+    path = Path(root) / split / planet_id / f"{instrument.name}_signal_{visit}.parquet"
     schema = pa.schema([(f"column_{n}", pa.uint16()) for n in range(instrument.pixels)])
     per_group = max(1, ROW_GROUP_BYTES // (2 * instrument.pixels))
-    temporary = path.with_suffix(".partial")
-    with pq.ParquetWriter(temporary, schema, compression="snappy") as writer:  # with dictionaries, as Kaggle's files
+    # snappy with dictionaries, as Kaggle's files
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="snappy") as writer:
         for group in _regroup(blocks, per_group, instrument.pixels):
             writer.write_table(pa.table([pa.array(pixel) for pixel in group], schema=schema))
-    os.replace(temporary, path)
     return path
 
 
@@ -49,7 +46,7 @@ def _regroup(blocks: Iterable[np.ndarray], per_group: int, pixels: int) -> Itera
 
 
 def write_calibration_maps(root: Path, split: str, planet_id: str, visit: int, instrument: Instrument, maps: CalibrationMaps) -> None:
-    """Write the five maps of a visit as Kaggle's parquet files."""
+    """Write the five calibration maps of a visit."""
     folder = Path(root) / split / planet_id / f"{instrument.name}_calibration_{visit}"
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {
@@ -62,7 +59,7 @@ def write_calibration_maps(root: Path, split: str, planet_id: str, visit: int, i
 
 
 def write_axis(root: Path, airs_time: np.ndarray, airs_integration: np.ndarray, fgs1_time: np.ndarray, wavelengths: np.ndarray) -> None:
-    """Write axis_info.parquet. Times h (time,), integration times s (time,), wavelengths of all AIRS columns micron."""
+    """Write axis_info.parquet. Times (time,) h, integration times (time,) s, wavelengths of all AIRS columns (column,) micron."""
     columns = {
         f"{AIRS.name}-axis0-h": airs_time, f"{AIRS.name}-axis2-um": wavelengths,
         f"{AIRS.name}-integration_time": airs_integration, f"{FGS1.name}-axis0-h": fgs1_time,
@@ -77,7 +74,7 @@ def write_stars(root: Path, split: str, stars: Iterable[Star]) -> None:
 
 
 def write_spectra(path: Path, spectra: Spectra) -> None:
-    """Write planet_id, wl_1 … wl_N."""
+    """Write a CSV with columns planet_id, wl_1 … wl_N."""
     table = pd.DataFrame(spectra.depth, columns=[f"wl_{n + 1}" for n in range(spectra.depth.shape[1])])
     table.insert(0, "planet_id", list(spectra.planet_ids))
     table.to_csv(path, index=False)

@@ -78,9 +78,11 @@ class Standard:
         return cls(values.mean(axis=0), np.maximum(values.std(axis=0), 1e-12))
 
     def apply(self, values: np.ndarray) -> torch.Tensor:
+        """Standardised values."""
         return torch.from_numpy(((values - self.centre) / self.scale).astype(np.float32))
 
     def undo(self, values: np.ndarray) -> np.ndarray:
+        """Inverse of apply."""
         return self.centre + self.scale * values
 
 

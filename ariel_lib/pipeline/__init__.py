@@ -1,1 +1,1 @@
-"""Many planets through calibration and transit fit, and the checkpoint that training leaves."""
+"""Calibration and transit fits of many planets, and the checkpoint of a trained model."""

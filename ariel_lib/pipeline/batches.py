@@ -1,6 +1,6 @@
-"""Transit fits of many planets in batches, so that answers come early and the clock is looked at in between.
+"""Transit fits of many planets in batches under a time budget, so that first results come early.
 
-First visits come first where time is short. Works with fits and seconds; no network.
+Where time is short, first visits are fitted before later ones. Independent of the network.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,15 +13,15 @@ from ariel_lib.execution.workers import WorkerPool, as_pool
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.pipeline.planet_fits import PlanetFits, fit_planets
 
-BATCH_SECONDS = 300.0  # that a batch should take: no answer is older than that
-SHARE_OF_LEFT = 0.25  # of the time left that a batch may take
+BATCH_SECONDS = 300.0  # target duration of a batch
+SHARE_OF_LEFT = 0.25  # of the time left that a batch may take at most
 VISIT, REPORT = "visit", "report"  # names of rates in the budget
 Progress = Callable[[int, int], None] | None
 
 
 @dataclass(frozen=True)
 class PlanetBatch:
-    """The fits of one batch, and how far the work is: planets settled so far, and all."""
+    """The fits of one batch, the number of planets settled so far, and the number of all planets."""
 
     planet_fits: PlanetFits
     settled: int
@@ -36,12 +36,12 @@ def fit_batches(
     workers: int | WorkerPool = 1,
     progress: Progress = None,
 ) -> Iterator[PlanetBatch]:
-    """Fit the planets of a data set batch by batch; every planet comes once, and again if its later visits had to wait.
+    """Fit the planets of a data set batch by batch: each planet once, and again if its later visits were postponed.
 
-    settings, progress  as fit_planets takes them
-    workers             a number of processes or a pool, the same ones for all batches; ended at once when time runs out
+    settings, progress  as in fit_planets
+    workers             number of processes or a pool, used for all batches and closed when the budget is spent
 
-    What the caller does with a batch counts into the measured rate. Planets that the time does not suffice for come last, as failures.
+    The caller's work on a batch counts into the measured rate. Planets not reached in time are in the last batch, as failures.
     """
     counts = count_visits(dataset)
     waiting, late, total = list(dataset.planets), [], len(dataset.planets)
@@ -69,7 +69,7 @@ def fit_batches(
 
 
 def _fit_within(budget: Budget, pool: WorkerPool, fit: Callable[[], PlanetFits]) -> PlanetFits | None:
-    """The fits of one batch; None, and the pool closed, where the time does not suffice."""
+    """The fits of one batch; None where the budget ran out, with the pool closed."""
     try:
         return budget.within(fit)
     except OutOfTimeError:
@@ -78,7 +78,7 @@ def _fit_within(budget: Budget, pool: WorkerPool, fit: Callable[[], PlanetFits])
 
 
 def count_visits(dataset: Dataset) -> dict[str, int]:
-    """Visits of each planet, at least 1: one without any on disk still costs a look."""
+    """Number of visits of each planet, at least 1."""
     curves = dataset.light_curve_visits
     return {planet: len(curves.get(planet, ())) or _count_frames(dataset, planet) for planet in dataset.planets}
 
@@ -91,7 +91,7 @@ def _count_frames(dataset: Dataset, planet: str) -> int:
 
 
 def _time_for_all(budget: Budget, counts: dict[str, int], waiting: list[str], late: list[str]) -> bool:
-    """Whether later visits can be taken along with the first ones."""
+    """Whether the time left suffices for all visits, not only the first ones."""
     later = sum(counts[planet] - 1 for planet in waiting) + sum(counts[planet] for planet in late)
     optional = {"second visits": budget.cost(VISIT, later), "report": budget.cost(REPORT)}
     return "second visits" not in budget.choose(budget.cost(VISIT, len(waiting)), optional)
@@ -100,7 +100,7 @@ def _time_for_all(budget: Budget, counts: dict[str, int], waiting: list[str], la
 def _next_batch(
     budget: Budget, counts: dict[str, int], queue: list[str], most_visits: int | None, workers: int
 ) -> list[str]:
-    """As many planets of the queue as a batch should hold; none where not even one for each worker can be done in time."""
+    """The next planets of the queue, for one batch; none where the time left is too short."""
     aim, chosen, visits = min(BATCH_SECONDS, SHARE_OF_LEFT * max(budget.left, 0.0)), [], 0
     for planet in queue:
         visits += min(counts[planet], most_visits or counts[planet])
@@ -114,11 +114,11 @@ def _next_batch(
 
 
 def _skip_rest(budget: Budget, waiting: list[str], late: list[str], total: int) -> Iterator[PlanetBatch]:
-    """Record what was skipped for want of time."""
+    """Record the skipped visits and planets in the budget; yield the planets that were not reached, as failures."""
     if late:
-        budget.skip("second visits", f"{len(late)} planets were answered from their first visit")
+        budget.skip("second visits", f"{len(late)} planets were fitted with their first visit only")
     if waiting:
-        budget.skip("planets", f"{len(waiting)} of {total} were not looked at")
+        budget.skip("planets", f"{len(waiting)} of {total} were not fitted")
         reason = f"no time left after {format_seconds(budget.spent)}"
         yield PlanetBatch(PlanetFits({}, dict.fromkeys(waiting, reason)), total, total)
 
@@ -132,12 +132,12 @@ def fit_within_budget(
     workers: int | WorkerPool = 1,
     progress: Progress = None,
 ) -> PlanetFits:
-    """The fits of all planets of a data set, as far as the budget allows, in one object; the others are among its failures."""
+    """The fits of a data set's planets as far as the budget allows; planets not reached are among the failures."""
     found = PlanetFits({}, {})
-    for finished in fit_batches(dataset, budget, settings=settings, workers=workers, progress=progress):
-        later = finished.planet_fits
+    for batch in fit_batches(dataset, budget, settings=settings, workers=workers, progress=progress):
+        later = batch.planet_fits
         fits = found.fits | later.fits
         failures = {planet: why for planet, why in (found.failures | later.failures).items() if planet not in fits}
         found = PlanetFits(fits, failures, found.notes | later.notes, found.tracebacks | later.tracebacks)
-        log(f"{finished.settled} of {finished.total} planets fitted; {budget}")
+        log(f"{batch.settled} of {batch.total} planets fitted; {budget}")
     return replace(found, fits={planet: found.fits[planet] for planet in dataset.planets if planet in found.fits})

@@ -1,6 +1,6 @@
-"""What training leaves and prediction needs, in one safetensors file: network, spectral prior, library, temperature, configuration.
+"""A trained model in one safetensors file: networks, spectral priors, population corrections, temperature, configuration.
 
-Never a pickle. Knows the network's class, not how it was trained.
+No pickle: loading a checkpoint runs no code of its own.
 """
 
 import json
@@ -27,9 +27,19 @@ FORMAT = "spectramind-v50-7"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """network on the CPU, one member or several; wavelength (wavelength,) micron; fallback mean and sigma (wavelength,): the
-    answer for a planet without usable data; config: the resolved configuration of the run; held_out: for each member the
-    planets that it has not seen; corel: intervals that make the sigmas in place of the network's, or None."""
+    """All that prediction needs.
+
+    network                        ensemble of one or more members, on the CPU
+    prior                          Gaussian prior of spectra
+    initial_prior                  prior of model.initial_estimate, see priors.registry
+    corrections                    population corrections of transit fits
+    temperature                    calibration of the sigmas
+    wavelength                     (wavelength,) micron
+    fallback_mean, fallback_sigma  (wavelength,) the answer for a planet without usable data
+    config                         the resolved configuration of the run
+    held_out                       for each member the planets that it was not trained on
+    corel                          conformal quantile network that replaces the sigmas of the ensemble, or None
+    """
 
     network: Ensemble
     prior: SpectralPrior
@@ -45,14 +55,15 @@ class Checkpoint:
 
     @property
     def initial_estimate(self) -> str:
-        """model.initial_estimate of the run."""
+        """The setting model.initial_estimate of the run."""
         return self.config.get("model", {}).get("initial_estimate", "library")
 
     def as_held_out(self, known: LabelledSpectra) -> dict[str, "Checkpoint"]:
-        """By planet, the checkpoint as its held-out planets may meet it: the member that has not seen it, and prior and library of
-        the other labels only. A planet whose own spectrum is remembered is answered better than a new one.
+        """For each held-out planet, a checkpoint without its label: the member trained without it, and priors refitted without it.
 
-        known  the training set, all of it
+        known  all labels of the training set
+
+        Predictions from the full checkpoint would be optimistic, since its priors contain the planet's own spectrum.
         """
         found = {}
         if not self.config.get("model", {}).get("scale_height", True):
@@ -66,7 +77,7 @@ class Checkpoint:
         return found
 
     def condition(self, estimate: DepthEstimate) -> DepthEstimate:
-        """A new planet's estimate, given what the training planets' fits have in common."""
+        """A new planet's estimate, conditioned on the population corrections of the training planets."""
         return self.corrections.condition(estimate)
 
     def save(self, path: Path | str) -> Path:

@@ -1,7 +1,7 @@
-"""Many planets through the physical stages: light curves found or made, transits fitted, results kept on disk.
+"""Transit fits of many planets: light curves read, or calibrated from frames, then fitted, with results stored on disk.
 
-What is done stays done (one file a planet, named by what it was made from); a planet that fails is listed with its reason
-and stops nobody. Knows no network and no truth.
+One file a planet, with a digest of the inputs: a fit is repeated only when they change. A planet that fails is listed with
+its reason, and the others go on. Independent of network and true spectra.
 """
 
 import hashlib
@@ -24,12 +24,12 @@ from ariel_lib.io.storage import StorageError, load_metadata
 from ariel_lib.transit.estimate import estimate_depths
 from ariel_lib.transit.result import DepthEstimate, load_estimate, save_estimate
 
-ESTIMATE_VERSION = 8  # raise it when the fit changes, so that kept estimates are made anew
+ESTIMATE_VERSION = 8  # raised when the fit changes, so that stored estimates are recomputed
 
 
 @dataclass(frozen=True)
 class PlanetFit:
-    """One planet's physical estimate, the star it was fitted with (None in 2024) and where its light curves lie."""
+    """One planet's transit fit, the star parameters used (None in 2024) and the files of its light curves."""
 
     estimate: DepthEstimate
     star: Star | None
@@ -40,15 +40,20 @@ class PlanetFit:
 
 
 class Correction(Protocol):
-    """What is known of all planets alike: a NuisancePrior, a MultiplicativeBias, or what has both."""
+    """A correction common to all planets, to condition estimates on: NuisancePrior, MultiplicativeBias or PopulationCorrections."""
 
     def condition(self, estimate: DepthEstimate) -> DepthEstimate: ...
 
 
 @dataclass(frozen=True)
 class PlanetFits:
-    """Fits by planet id, the reason for every planet without one, remarks on some that have one, and the traceback of every failure that
-    nothing foresaw."""
+    """Transit fits of many planets, each attribute by planet id.
+
+    fits        planets with a fit
+    failures    reason for each planet without one
+    notes       remarks on planets with a fit
+    tracebacks  of failures by unexpected errors
+    """
 
     fits: dict[str, PlanetFit]
     failures: dict[str, str]
@@ -56,7 +61,7 @@ class PlanetFits:
     tracebacks: dict[str, str] = field(default_factory=dict)
 
     def conditioned_on(self, known: Correction) -> "PlanetFits":
-        """The same fits, every estimate conditioned on what is known of all planets."""
+        """The same fits with every estimate conditioned on a correction."""
         fits = {
             planet: replace(planet_fit, estimate=known.condition(planet_fit.estimate))
             for planet, planet_fit in self.fits.items()
@@ -66,7 +71,7 @@ class PlanetFits:
 
 @dataclass(frozen=True)
 class Task:
-    """One planet to fit: its star, light-curve files, wavelengths (micron) and where the estimate is kept."""
+    """One planet to fit: its star, light-curve files, wavelengths (micron) and the file for the estimate."""
 
     planet_id: str
     star: Star | None
@@ -76,7 +81,7 @@ class Task:
 
     @property
     def source(self) -> str:
-        """Digest of all that the estimate depends on."""
+        """SHA-256 of the inputs of the estimate."""
         files = [(path.name, path.stat().st_size, _provenance(path)) for path in self.paths]
         star = None if self.star is None else asdict(self.star)
         text = json.dumps([ESTIMATE_VERSION, star, files, self.wavelength], sort_keys=True)
@@ -84,7 +89,7 @@ class Task:
 
 
 def _provenance(path: Path) -> dict[str, str] | None:
-    """None for a damaged file, which the fit leaves out."""
+    """The file's provenance; None for a damaged file, which the fit leaves out."""
     try:
         return load_provenance(path)
     except StorageError:
@@ -99,12 +104,12 @@ def fit_planets(
     workers: int | WorkerPool = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> PlanetFits:
-    """The transit fits of a data set's planets, kept in its scratch folder between runs.
+    """The transit fits of a data set's planets, stored in its scratch folder between runs.
 
-    dataset         where its light curves are made on demand, missing visits are calibrated first
-    settings        of that calibration; default: CalibrationSettings()
-    most_visits     only so many of each planet, the first ones; default: all
-    workers         a number of processes, 1 being this one, or a pool that stays open
+    dataset      visits without light curves are calibrated first if they are computed on demand
+    settings     of that calibration; default: CalibrationSettings()
+    most_visits  number of visits used of each planet, the first ones; default: all
+    workers      number of processes, 1 for this one, or a pool, which stays open
     """
     with as_pool(workers) as pool:
         failures = _calibrate_missing(dataset, settings or CalibrationSettings(), most_visits, pool)
@@ -127,7 +132,7 @@ def fit_planets(
 def _calibrate_missing(
     dataset: Dataset, settings: CalibrationSettings, most_visits: int | None, pool: WorkerPool
 ) -> dict[str, str]:
-    """Calibrate frames whose light curves are not on disk; the reason by planet where that fails."""
+    """Calibrate the frames whose light curves are not on disk; the reason of failure by planet."""
     if not dataset.is_calibrated_on_demand:
         return {}
     report = calibrate_split(dataset, settings, workers=pool, most_visits=most_visits)
@@ -135,7 +140,7 @@ def _calibrate_missing(
 
 
 def _list_tasks(dataset: Dataset, most_visits: int | None, failures: dict[str, str]) -> list[Task]:
-    """One task for each planet that has light curves; the reason for each other enters failures."""
+    """A task for each planet with light curves; adds the reason for each of the others to `failures`."""
     present, wavelength, tasks = dataset.light_curve_visits, tuple(dataset.wavelengths.tolist()), []
     for planet in dataset.planets:
         if planet not in present:
@@ -150,10 +155,10 @@ def _list_tasks(dataset: Dataset, most_visits: int | None, failures: dict[str, s
 
 
 def fit_task(task: Task) -> None:
-    """Fit one planet and keep the estimate, unless one of the same source is kept already. Raises StorageError where none of its
-    light-curve files can be read.
+    """Fit one planet and store the estimate, unless one with the same source is stored already.
 
-    With one thread: several make these small products slower, and their last bits depend on the number of cores.
+    Single-threaded: the matrices are small, and the last bits would depend on the number of threads.
+    Raises StorageError where none of its light-curve files can be read.
     """
     if task.kept.is_file() and load_metadata(task.kept).get("source") == task.source:
         return

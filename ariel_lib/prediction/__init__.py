@@ -1,1 +1,1 @@
-"""A checkpoint and a data set to a complete, valid submission, and its export."""
+"""Prediction with a trained checkpoint: one planet's spectrum, the submission file, and its export."""

@@ -1,4 +1,4 @@
-"""One planet's transit fit and a checkpoint to its spectrum: what V50 answers, and what the closed forms that it starts from do."""
+"""The spectrum of one planet from its transit fit and a checkpoint: V50's prediction and the closed-form estimates behind it."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ class Answer:
     """The spectra of one planet, each (wavelength,), (Rp/Rs)².
 
     mean, sigma                    V50's, sigma calibrated
-    initial_mean, initial_sigma    what V50 corrects: the estimate that model.initial_estimate names
+    initial_mean, initial_sigma    V50's initial estimate (model.initial_estimate), which the network corrects
     gaussian_mean, gaussian_sigma  the transit fit's posterior under the Gaussian spectral prior
     depth, depth_sigma             the transit fit alone (generalised least squares), conditioned on the population corrections
     flags                          of the fit
@@ -46,10 +46,12 @@ class Answer:
 
 
 def answer(planet_fit: PlanetFit, checkpoint: Checkpoint) -> Answer:
-    """Run the network over one planet alone, so that no last bit depends on the other planets of a batch.
+    """V50's prediction for one planet.
 
-    planet_fit  its estimate conditioned on the checkpoint's population corrections
-    Where the network gives no valid spectrum, mean and sigma are those of the Gaussian posterior, and the note says so.
+    planet_fit  with its estimate conditioned on the checkpoint's population corrections
+
+    The network runs on one planet at a time: the last bits do not depend on the other planets of a batch. Where its spectrum
+    is invalid, mean and sigma are those of the Gaussian posterior, with a note.
     """
     inputs, estimate = planet_inputs(planet_fit, checkpoint), planet_fit.estimate
     mean, sigma = predict_inputs(checkpoint.network, inputs)
@@ -61,7 +63,7 @@ def answer(planet_fit: PlanetFit, checkpoint: Checkpoint) -> Answer:
     fault, note = find_fault(mean, sigma), ""
     if fault:
         mean, sigma = np.maximum(gaussian.mean, 0.0), checkpoint.temperature.apply(gaussian.sigma[None])[0]
-        note = f"the Gaussian posterior stands in for the network: {fault}"
+        note = f"Gaussian posterior in place of the network's spectrum: {fault}"
     initial = (x[0].double().numpy() for x in (inputs.mean, inputs.sigma))
     return Answer(mean, sigma, *initial, gaussian.mean, gaussian.sigma, estimate.depth, estimate.sigma, estimate.flags, note)
 

@@ -1,13 +1,11 @@
-"""A submission as astropy tables: ECSV, FITS or CSV with units, metadata and the covariance where it is known.
+"""Export of a submission to ECSV, FITS or CSV, with units, metadata and, for the transit fit, the covariance.
 
-V50's answer is a mean and a sigma at each wavelength, without a covariance. The covariance of `fit_depth`, the transit fit, comes
-from the fit kept beside the submission and the population corrections in the weights.
+V50 predicts a mean and a sigma at each wavelength, no covariance. The covariance of `fit_depth` comes from the transit fit
+stored beside the submission and the population corrections in the weights.
 """
 
 import importlib.util
 import json
-import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO, StringIO
@@ -21,32 +19,32 @@ from ariel_lib.errors import ArchiveError, SpectraMindError
 from ariel_lib.io.checksums import sha256
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import is_plain_name
-from ariel_lib.io.storage import StorageError, load_arrays, part, write_atomically
+from ariel_lib.io.storage import StorageError, atomic_path, load_arrays, part, write_atomically
 from ariel_lib.io.submission import read_submission
 from ariel_lib.io.submission_record import SubmissionRecord
 from ariel_lib.transit.population.corrections import PopulationCorrections
 from ariel_lib.transit.result import load_estimate
 
 FORMATS = ("ecsv", "fits", "csv")
-COLUMNS = {  # name: (array beside the submission, None for the submission's own; what it is)
+COLUMNS = {  # name: (array in submission.safetensors, None for the submission itself; description)
     "transit_depth": (None, "V50's (Rp/Rs)^2"),
     "sigma": (None, "its standard deviation"),
     "initial_depth": ("initial_mean", "V50's initial estimate (library posterior unless model.initial_estimate says otherwise)"),
     "initial_sigma": ("initial_sigma", "its standard deviation"),
     "gaussian_depth": ("gaussian_mean", "closed-form posterior of the transit fit under the spectral prior"),
     "gaussian_sigma": ("gaussian_sigma", "its standard deviation"),
-    "fit_depth": ("depth", "transit fit alone, drifts and orbit conditioned on the population's"),
+    "fit_depth": ("depth", "transit fit alone, conditioned on the population corrections"),
     "fit_sigma": ("depth_sigma", "its standard deviation, the root of the diagonal of fit_covariance"),
 }
 COVARIANCE = "fit_covariance"
 FITS_BLOCK = 2880  # bytes
-FITS_LETTERS = " !#$&()*+-.:;<=>?@[]^_`{|}~"  # and letters and digits; a value with '/ in it does not come back from astropy
-UNKNOWN = "of transit_depth: not known, predict keeps none. "
+FITS_LETTERS = " !#$&()*+-.:;<=>?@[]^_`{|}~"  # and letters and digits; astropy does not restore a value that contains '/
+UNKNOWN = "of transit_depth: not known, V50 predicts none. "
 
 
 @dataclass(frozen=True)
 class ExportedSpectrum:
-    """One planet. columns: name → (wavelength,), NaN where the planet has no such answer; covariance of fit_depth, or None."""
+    """One planet. columns: name → (wavelength,), NaN where missing; covariance: (wavelength, wavelength) of fit_depth, or None."""
 
     planet_id: str
     columns: dict[str, np.ndarray]
@@ -54,19 +52,20 @@ class ExportedSpectrum:
 
 
 def export(submission: SubmissionRecord, dataset: Dataset, out: Path | str, format: str, *, covariance: bool = True) -> dict:
-    """Write the spectra of a submission to out; returns path, planets and how many have a covariance, JSON-able.
+    """Write the spectra of a submission to `out`; returns path, number of planets and of covariances, JSON-able.
 
-    submission  with the weights of its run, for the covariance
-    dataset     as submission.dataset() gives it: where wavelengths.csv lies; the planets that it selects, else all
+    submission  its weights provide the population corrections of the covariance
+    dataset     from submission.dataset(): wavelengths and stored fits; planets selected in it, else all, are written
     format      one of FORMATS
-    covariance  write fit_covariance, 0.6 MB a planet in FITS and up to 3 MB as text
-    Raises SpectraMindError for input that does not belong together, or without the extra [export].
+    covariance  write fit_covariance: 0.6 MB a planet in FITS, up to 3 MB as text
+
+    Raises SpectraMindError for inputs that do not belong together, or without the extra [export].
     """
     if importlib.util.find_spec("astropy") is None:
         raise SpectraMindError("export needs astropy: pip install 'spectramind[export]' adds it")
     path, out = submission.path, Path(out)
     if out.resolve() in (path.resolve(), *(path.with_suffix(end).resolve() for end in (".json", ".safetensors"))):
-        raise SpectraMindError(f"{out}: expected another file than the submission and what lies beside it")
+        raise SpectraMindError(f"{out}: expected another file than the submission and its companions (.json, .safetensors)")
     ids, mean, sigma = read_submission(path)
     chosen = set(ids if dataset.selected is None else dataset.selected)
     if unknown := chosen - set(ids):
@@ -75,7 +74,7 @@ def export(submission: SubmissionRecord, dataset: Dataset, out: Path | str, form
     if len(wavelength) != mean.shape[1]:
         raise ArchiveError(dataset.root / "wavelengths.csv", f"{mean.shape[1]} wavelengths as in {path}", f"{len(wavelength)}")
     answers = submission.answers()
-    corrections, why = _corrections(submission) if covariance else (None, "left out on demand.")
+    corrections, why = _corrections(submission) if covariance else (None, "left out on request.")
     spectra = (
         _spectrum(planet, (mean[n], sigma[n]), answers.get(planet, {}), corrections, dataset)
         for n, planet in enumerate(ids)
@@ -85,7 +84,7 @@ def export(submission: SubmissionRecord, dataset: Dataset, out: Path | str, form
         "creator": f"spectramind {__version__}", "submission": path.name, "submission_sha256": sha256(path),
         "weights_sha256": submission.source.get("weights"), "git": submission.manifest.get("git"),
         "units": "wavelength in micron; depths, sigmas and covariances are dimensionless, (Rp/Rs)^2",
-        "columns": {name: said for name, (_, said) in COLUMNS.items()},
+        "columns": {name: description for name, (_, description) in COLUMNS.items()},
         "covariance": UNKNOWN + (f"{COVARIANCE}: of fit_depth, in the planets that have it" if corrections else f"{COVARIANCE}: {why}"),
     }  # fmt: skip
     write = _write_fits if format == "fits" else _write_text
@@ -94,21 +93,21 @@ def export(submission: SubmissionRecord, dataset: Dataset, out: Path | str, form
 
 
 def _corrections(submission: SubmissionRecord) -> tuple[PopulationCorrections | None, str]:
-    """The population corrections in the weights that made the submission, or None and why they are not known."""
+    """The population corrections in the weights of the submission, or None and the reason."""
     path = submission.weights_path
     if not path.is_file():
-        return None, "the weights were not found; --weights names them."
+        return None, "the weights were not found; give them with --weights."
     if submission.source.get("weights") != sha256(path):
         if submission.weights:
-            raise SpectraMindError(f"{path}: expected the weights that made {submission.path}, found others")
-        return None, "the weights beside the submission are not those that made it."
+            raise SpectraMindError(f"{path}: expected the weights of {submission.path}, found others")
+        return None, "the weights beside the submission are not those it was made with."
     return PopulationCorrections.from_arrays(part(load_arrays(path)[0], "corrections")), ""
 
 
 def _spectrum(
     planet: str, answer: tuple[np.ndarray, np.ndarray], others: dict, corrections: PopulationCorrections | None, dataset: Dataset
 ) -> ExportedSpectrum:
-    """others: the arrays that `predict` keeps of the planet."""
+    """One planet of the export; others: its arrays in submission.safetensors."""
     nothing = np.full(len(answer[0]), np.nan)
     columns = {name: others.get(source, nothing) for name, (source, _) in COLUMNS.items()}
     columns |= {"transit_depth": answer[0], "sigma": answer[1]}
@@ -118,7 +117,7 @@ def _spectrum(
             estimate = corrections.condition(load_estimate(dataset.fit_path(planet)))
         except StorageError:
             estimate = None
-        # A fit made anew since the prediction is not the one that these columns come from.
+        # Only the fit that the prediction used has this depth; a later one would give the covariance of other columns.
         if estimate is not None and np.array_equal(estimate.depth, columns["fit_depth"]):
             covariance = estimate.covariance
     return ExportedSpectrum(planet, columns, covariance)
@@ -136,7 +135,7 @@ def _table(wavelength: np.ndarray, spectrum: ExportedSpectrum):
 
 
 def _write_text(out: Path, wavelength: np.ndarray, spectra: Iterator[ExportedSpectrum], meta: dict, format: str) -> int:
-    """One row a planet and wavelength. CSV has no place for metadata: they go to {out}.json."""
+    """One row a planet and wavelength. CSV cannot hold metadata: they go to {out}.json."""
     from astropy.table import vstack
 
     tables, known = [], []
@@ -166,8 +165,8 @@ def _write_text(out: Path, wavelength: np.ndarray, spectra: Iterator[ExportedSpe
 
 
 def _write_fits(out: Path, wavelength: np.ndarray, spectra: Iterator[ExportedSpectrum], meta: dict, format: str) -> int:
-    """An extension SPECTRUM a planet, with its id as PLANET (percent-encoded where FITS has no such letter), and one
-    COVARIANCE of the same EXTVER where it is known. Written planet by planet: 1100 covariances need 0.7 GB."""
+    """A table extension SPECTRUM for each planet, its id percent-encoded in the keyword PLANET, and where the covariance is
+    known an image extension COVARIANCE with the same EXTVER. Written planet by planet: 1100 covariances take 0.7 GB."""
     from astropy.io import fits
 
     first = fits.PrimaryHDU()
@@ -178,21 +177,14 @@ def _write_fits(out: Path, wavelength: np.ndarray, spectra: Iterator[ExportedSpe
     for name in ("units", "covariance"):
         first.header.add_comment(f"{name}: {meta[name]}")
     found = 0
-    out.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            first.writeto(file)
-            for version, spectrum in enumerate(spectra, 1):
-                for hdu in _hdus(wavelength, spectrum):
-                    hdu.ver = version
-                    hdu.header["PLANET"] = quote(spectrum.planet_id, safe=FITS_LETTERS)
-                    file.write(_bytes(hdu))
-                found += spectrum.covariance is not None
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, out)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with atomic_path(out) as temporary, temporary.open("wb") as file:
+        first.writeto(file)
+        for version, spectrum in enumerate(spectra, 1):
+            for hdu in _hdus(wavelength, spectrum):
+                hdu.ver = version
+                hdu.header["PLANET"] = quote(spectrum.planet_id, safe=FITS_LETTERS)
+                file.write(_bytes(hdu))
+            found += spectrum.covariance is not None
     return found
 
 
@@ -209,7 +201,7 @@ def _hdus(wavelength: np.ndarray, spectrum: ExportedSpectrum) -> list:
 
 
 def _bytes(hdu) -> bytes:
-    """The extension alone: a FITS file is its HDUs one after the other, and astropy writes an empty first one."""
+    """The HDU as bytes, without the empty primary HDU that astropy writes before it."""
     buffer = BytesIO()
     hdu.writeto(buffer)
     return buffer.getvalue()[FITS_BLOCK:]

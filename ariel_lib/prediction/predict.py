@@ -1,6 +1,6 @@
-"""A trained checkpoint and a data set to a submission that is complete and valid whatever the data hold.
+"""Prediction: a trained checkpoint and a data set to a submission that is always complete and valid.
 
-Holds the order of the stages: fits in batches, one answer a planet, the file rewritten after each batch.
+Transits are fitted in batches, each planet's spectrum is predicted, and the file is rewritten after each batch.
 """
 
 import json
@@ -34,19 +34,19 @@ logger = logging.getLogger(__name__)
 
 
 class RejectedFitError(SpectraMindError):
-    """A transit fit from which no spectrum should be read."""
+    """A transit fit that fails its quality checks."""
 
 
 @dataclass
 class Answers:
-    """What became of each planet so far: its answer, or the reason why there is none, and the traceback of a defect."""
+    """Answers so far by planet, reasons for planets without one, and tracebacks of unexpected errors."""
 
     found: dict[str, Answer] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     tracebacks: dict[str, str] = field(default_factory=dict)
 
     def add_batch(self, batch: PlanetBatch, checkpoint: Checkpoint) -> None:
-        """Answer the planets of a batch; a planet that had an answer keeps it where a later fit gives none."""
+        """Predict the planets of a batch; an earlier answer is kept where the new fit gives none."""
         fits = batch.planet_fits
         for planet, planet_fit in fits.fits.items():
             found, failure = attempt(answer_or_reject, planet_fit, checkpoint)
@@ -62,10 +62,10 @@ class Answers:
             self.reasons.pop(planet, None)
 
     def facts(self, submission_file: SubmissionFile, budget: Budget) -> dict:
-        """The record beside the submission, JSON-able: fallbacks by planet, notes, flags, skipped work, tracebacks."""
+        """Content of submission.json: reasons of fallbacks, notes and flags by planet, skipped work, tracebacks."""
         missing = [planet for planet in submission_file.planets if planet not in self.found]
         return {
-            "fallbacks": {planet: self.reasons.get(planet, "not looked at yet") for planet in missing},
+            "fallbacks": {planet: self.reasons.get(planet, "not fitted yet") for planet in missing},
             "notes": {planet: found.note for planet, found in self.found.items() if found.note},
             "flags": {planet: list(found.flags) for planet, found in self.found.items() if found.flags},
             "skipped": dict(budget.skipped), "tracebacks": dict(self.tracebacks),
@@ -73,7 +73,7 @@ class Answers:
 
 
 def answer_or_reject(planet_fit: PlanetFit, checkpoint: Checkpoint) -> Answer:
-    """`answer` for a fit as it was made: checked, then conditioned on the checkpoint's corrections. Raises RejectedFitError."""
+    """`answer` for a fit that is not yet conditioned: quality checks, population corrections, prediction. Raises RejectedFitError."""
     reason = rejection_reason(planet_fit.estimate)
     if reason:
         raise RejectedFitError(reason)
@@ -90,14 +90,16 @@ def predict(
     progress: Callable[[int, int], None] | None = None,
     log: Callable[[str], None] = logger.info,
 ) -> dict:
-    """Write a submission for the planets of a data set, and beside it what is known of each.
+    """Predict the planets of a data set; writes a submission, with its record in JSON and further arrays beside it.
 
-    The file is there from the first minute, all training means, and is rewritten after every batch of planets.
-    dataset     without a scratch folder of its own it takes the submission's folder
-    budget      the session's clock: what it leaves no time for is skipped and listed under "skipped"
-    Returns {"submission", "planets", "fallbacks": {planet: reason}, "notes", "flags": {planet: [words]}, "skipped", "tracebacks"},
-    JSON-able. Raises ArchiveError for a data set without planets, StorageError for weights that are damaged or differ from the
-    manifest beside them.
+    dataset  without a scratch folder, the submission's folder is used
+    weights  checkpoint
+    out      CSV file, written at once with the training mean for every planet, and rewritten after every batch
+    budget   time budget of the session: what does not fit is skipped and listed under "skipped"
+
+    Returns {"submission", "planets", "fallbacks": {planet: reason}, "notes", "flags": {planet: [flag]}, "skipped", "tracebacks"},
+    JSON-able. Raises ArchiveError for a data set without planets, StorageError for weights that are damaged or differ from their
+    manifest.
 
     >>> from ariel_lib import Dataset, predict, read_submission
     >>> dataset = Dataset(folder, split="test")
@@ -109,7 +111,7 @@ def predict(
     out, budget = Path(out), budget or Budget(None)
     dataset = dataset if dataset.scratch else dataset.with_scratch(out.parent)
     with local_pool(workers, imports=(fit_planets.__module__,)) as pool:
-        pool.start()  # they load their libraries while the checkpoint is read
+        pool.start()  # the workers import their libraries while the checkpoint is read
         return _predict(dataset, out, Path(weights), budget, pool, progress, log)
 
 
@@ -139,11 +141,11 @@ def _predict(dataset: Dataset, out: Path, weights: Path, budget: Budget, pool: W
 
 
 def load_checkpoint(weights: Path, log: Callable[[str], None] = logger.info) -> Checkpoint:
-    """Weights, checked against the manifest that training or `make weights` left beside them; the network on the GPU where there is one."""
+    """Load a checkpoint, after a check against the manifest beside it, if there is one; the network on the GPU where there is one."""
     if (weights.parent / MANIFEST).is_file():
         verify(weights)
     else:
-        log(f"{weights}: no {MANIFEST} beside the weights, so they are used without a check of where they come from")
+        log(f"{weights}: no {MANIFEST} beside the weights, they are used without a check of their SHA-256")
     checkpoint = Checkpoint.load(weights)
     if torch.cuda.is_available():
         checkpoint.network.cuda()
@@ -151,15 +153,15 @@ def load_checkpoint(weights: Path, log: Callable[[str], None] = logger.info) -> 
 
 
 def _skip_members(network: Ensemble, budget: Budget, waiting: int) -> None:
-    """Leave the planets that are still to come to the first network where there is no time for all."""
+    """Keep only the first network for the planets still waiting, where the time left is too short for all networks."""
     optional = {"ensemble members": budget.cost(MEMBER, (len(network.members) - 1) * waiting)}
     if "ensemble members" in budget.choose(budget.cost(VISIT, waiting), optional):
-        budget.skip("ensemble members", f"{waiting} of the planets were left to one of {len(network.members)} networks")
+        budget.skip("ensemble members", f"{waiting} planets are predicted with one of {len(network.members)} networks")
         network.members = network.members[:1]
 
 
 def _write(submission_file: SubmissionFile, answers: Answers, budget: Budget, log) -> bool:
-    """Put the answers on disk; False where the disk does not take them: the file of before stays valid."""
+    """Write the answers; False where writing failed: the previous file is kept, and is valid."""
     rows = {planet: (found.mean, found.sigma) for planet, found in answers.found.items()}
     try:
         submission_file.update(rows, answers.facts(submission_file, budget))
@@ -167,17 +169,17 @@ def _write(submission_file: SubmissionFile, answers: Answers, budget: Budget, lo
         save_arrays(submission_file.path.with_suffix(".safetensors"), arrays, {"planet_ids": json.dumps(list(answers.found))})
     except OSError as error:
         log(f"cannot write ({error}); the submission on disk has {submission_file.answered} answers")
-        budget.skip("planets", f"the disk took no more after {submission_file.answered} answers: {error}")
+        budget.skip("planets", f"writing failed after {submission_file.answered} answers: {error}")
         return False
     return True
 
 
 def _conclude(submission_file: SubmissionFile, answers: Answers, budget: Budget, log) -> dict:
-    """Log the planets that have no answer of their own, and what was skipped; the result of `predict`."""
+    """Log fallbacks, notes, flags and skipped work; returns the result of `predict`."""
     facts = answers.facts(submission_file, budget)
     facts["fallbacks"] = {planet: answers.reasons.get(planet, "no answer") for planet in facts["fallbacks"]}
     for planet, reason in facts["fallbacks"].items():
-        logger.warning("planet %s takes the training mean: %s", planet, reason)
+        logger.warning("planet %s gets the training mean: %s", planet, reason)
     for planet in sorted(facts["notes"] | facts["flags"]):
         remarks = [facts["notes"].get(planet), *facts["flags"].get(planet, ())]
         logger.warning("planet %s: %s", planet, "; ".join(filter(None, remarks)))
@@ -189,14 +191,15 @@ def _conclude(submission_file: SubmissionFile, answers: Answers, budget: Budget,
 
 
 def _require_planets(dataset: Dataset) -> None:
-    """Raises ArchiveError for a data set without planets; warns of those on disk that are not asked for."""
+    """Raise ArchiveError for a data set without planets; warn of planets on disk that are not requested."""
     if not dataset.planets:
         raise ArchiveError(dataset.root / dataset.split, "planets to predict", "none")
     for planet in sorted(set(dataset.on_disk) - set(dataset.planets)):
-        logger.warning("planet %s lies under %s but is not asked for; it is left out", planet, dataset.root / dataset.split)
+        logger.warning("planet %s lies under %s but is not requested; it is left out", planet, dataset.root / dataset.split)
 
 
 def _require_same_axis(dataset: Dataset, checkpoint: Checkpoint, weights: Path | str) -> None:
+    """Raise ArchiveError where the number of wavelengths differs from the checkpoint's."""
     found, expected = len(dataset.wavelengths), len(checkpoint.wavelength)
     if found != expected:
         raise ArchiveError(dataset.root / "wavelengths.csv", f"{expected} wavelengths as in {weights}", f"{found}")

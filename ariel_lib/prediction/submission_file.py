@@ -1,7 +1,4 @@
-"""The submission as it stands on disk: valid from the first minute, and only ever replaced by one that answers more.
-
-Knows rows and files; not how an answer is found.
-"""
+"""The submission file of a run in progress: valid from the start, and replaced only by one with at least as many answers."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,11 +11,11 @@ from ariel_lib.io.submission import SubmissionError, read_submission, write_subm
 
 
 class SubmissionFile:
-    """One submission file and, beside it in JSON, what is known of each planet.
+    """A submission (CSV) and its record (JSON, same name).
 
     planets   the rows, in this order
     fallback  mean and sigma, (wavelength,): the row of a planet without an answer
-    source    says what answers are made from: a submission of another source is replaced at once
+    source    identifies weights and data; an existing file with another source is replaced at once
     """
 
     def __init__(
@@ -34,7 +31,7 @@ class SubmissionFile:
         return self.path.with_suffix(".json")
 
     def update(self, rows: Mapping[str, tuple[np.ndarray, np.ndarray]], facts: Mapping[str, object] | None = None) -> bool:
-        """Replace the file if these rows (planet → mean, sigma) are no fewer than it holds; whether that was done."""
+        """Replace the file with these rows, planet → (mean, sigma), unless it has more answers; returns whether it was replaced."""
         if len(rows) < self.answered:
             return False
         mean, sigma = (
@@ -49,7 +46,7 @@ class SubmissionFile:
         return True
 
     def _answered_before(self) -> int:
-        """Answers in a file that an earlier run of the same source left; -1 where there is none."""
+        """Number of answers in an existing file with the same source; -1 without one."""
         try:
             record = json.loads(self.record.read_bytes())
             planets = read_submission(self.path)[0]

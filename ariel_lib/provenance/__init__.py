@@ -1,1 +1,1 @@
-"""What a run was made of and what it made: manifests, progress files, MLflow."""
+"""Provenance of runs: manifests, log and summary, progress files, MLflow."""

@@ -1,6 +1,6 @@
-"""A finished run, as its manifest tells it, entered into an MLflow store on this machine. Needs the extra [mlflow].
+"""Logging of a finished run, from its manifest, to a local MLflow store. Needs the extra [mlflow].
 
-Parameters are the settings, metrics the figures, artifacts the manifest and the files that it lists. No server is asked.
+Settings become parameters, figures metrics; the manifest and the files that it lists become artifacts. No server is used.
 """
 
 import importlib
@@ -14,17 +14,20 @@ from ariel_lib.errors import SpectraMindError
 from ariel_lib.io.storage import StorageError
 
 EXPERIMENT = "spectramind"
-LARGEST = 64 * 2**20  # bytes of an artifact that is copied into the store; of larger ones the manifest has the hash
-LONGEST = 500  # letters of a parameter that MLflow takes
-ALLOW_FILES = "MLFLOW_ALLOW_FILE_STORE"  # newer MLflow keeps to databases unless this says true
+LARGEST = 64 * 2**20  # bytes of an artifact copied to the store; for larger ones the manifest has the SHA-256
+LONGEST = 500  # characters, MLflow's limit for a parameter
+ALLOW_FILES = "MLFLOW_ALLOW_FILE_STORE"  # newer versions of MLflow accept a folder as store only if it is true
 
 
 class TrackingError(SpectraMindError):
-    """A run cannot be entered: says what is missing."""
+    """A run that cannot be logged; the message says what is missing."""
 
 
 def track(manifest: Path | str, store: Path | str) -> dict:
-    """Enter the run; returns its id, and the numbers of params, metrics and artifacts."""
+    """Log the run of a manifest to an MLflow store (folder); returns its id and the numbers of params, metrics and artifacts.
+
+    Raises StorageError for a missing or malformed manifest, TrackingError without mlflow.
+    """
     manifest, store = Path(manifest), Path(store)
     if not manifest.is_file():
         raise StorageError(f"{manifest}: expected the manifest of a run, found no such file")
@@ -54,7 +57,7 @@ def track(manifest: Path | str, store: Path | str) -> dict:
 
 
 def flatten(values: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Dotted names of the leaves of nested mappings."""
+    """(dotted name, value) of the leaves of nested mappings."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from flatten(value, f"{prefix}{name}.")

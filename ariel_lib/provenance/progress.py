@@ -1,6 +1,6 @@
-"""What a run says while it runs: running.json in its folder, replaced as it goes on, gone when it has ended either way.
+"""Progress of a run in progress: running.json in its folder, rewritten regularly and removed when the run ends or fails.
 
-A run that was killed leaves it behind, and its `updated` stands still. Knows nothing of what runs.
+The file of a killed run remains, with an old time under `updated`.
 """
 
 import json
@@ -15,20 +15,24 @@ from pathlib import Path
 from ariel_lib.io.storage import write_atomically
 
 RUNNING = "running.json"
-EVERY = 1.0  # s between two writings, at least
-LINES = 50  # of the log, the last ones
+EVERY = 1.0  # s between two writes, at least
+LINES = 50  # last lines of the log that are kept
 Progress = Callable[[int, int], None]
 Log = Callable[[str], None]
 
 
 @contextmanager
-def publish_progress(command: str, folder: Path | str, progress: Progress | None = None, log: Log | None = None) -> Iterator[tuple[Progress, Log]]:
-    """Inside, call the yielded progress(done, total) and log(line): they go to the given ones and to folder/running.json.
+def publish_progress(
+    command: str, folder: Path | str, progress: Progress | None = None, log: Log | None = None
+) -> Iterator[tuple[Progress, Log]]:
+    """Context manager that yields functions progress(done, total) and log(line), which write folder/running.json.
 
-    Nothing is written where the folder does not exist yet, and a full disk stops no run.
+    progress, log  functions to call as well, or None
+
+    Nothing is written while the folder does not exist. Errors of the disk are ignored.
     """
     path, written = Path(folder) / RUNNING, -EVERY
-    said = {"command": command, "pid": os.getpid(), "started": _now(), "done": None, "total": None}
+    state = {"command": command, "pid": os.getpid(), "started": _now(), "done": None, "total": None}
     lines: deque[str] = deque(maxlen=LINES)
 
     def write() -> None:
@@ -37,10 +41,10 @@ def publish_progress(command: str, folder: Path | str, progress: Progress | None
             return
         written = time.monotonic()
         with suppress(OSError):
-            write_atomically(path, json.dumps(said | {"updated": _now(), "lines": list(lines)}, indent=1).encode())
+            write_atomically(path, json.dumps(state | {"updated": _now(), "lines": list(lines)}, indent=1).encode())
 
     def move(done: int, total: int) -> None:
-        said.update(done=done, total=total)
+        state.update(done=done, total=total)
         write()
         if progress:
             progress(done, total)

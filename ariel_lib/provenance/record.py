@@ -1,7 +1,7 @@
-"""What a run was made of and what it made: a manifest, a line in the log, an entry in the summary of runs.
+"""Record of a run: a manifest of inputs, settings, versions and artifacts, a line in the log, an entry in the summary.
 
-A run's folder holds manifest_{command}.json, logs/v50_debug_log.md and run_hash_summary_v50.json: always in the folder of its
-output, never in the working directory. All that depends on the clock stands under the one key "times".
+Written to the output folder of the run as manifest_{command}.json, logs/v50_debug_log.md and run_hash_summary_v50.json.
+Everything that depends on the clock is under the key "times".
 """
 
 import hashlib
@@ -25,13 +25,13 @@ from ariel_lib.io.storage import StorageError, write_atomically
 SUMMARY = "run_hash_summary_v50.json"
 LOG = Path("logs") / "v50_debug_log.md"
 PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "numba", "safetensors", "torch", "torch-geometric", "hydra-core", "omegaconf")
-LARGE = 4 * 2**20  # bytes: of a larger input file its size, first and last megabyte are hashed
+LARGE = 4 * 2**20  # bytes; of a larger input file only size, first and last MiB are hashed
 TIMES = "times"
 logger = logging.getLogger(__name__)
 
 
 class Run:
-    """Filled in while a run goes on: artifacts (paths under its folder), metrics, inputs (name → file or folder)."""
+    """Content of a run's record, filled in by the caller: artifacts (paths under its folder), metrics, inputs (name → path), settings."""
 
     def __init__(self, command: str, folder: Path, seed: int | None, config_hash: str | None):
         self.command, self.folder, self.seed, self.config_hash = command, folder, seed, config_hash
@@ -45,14 +45,18 @@ class Run:
 def record_run(
     command: str, folder: Path | str, *, seed: int | None = None, config_hash: str | None = None, manifest: str | None = None
 ) -> Iterator[Run]:
-    """Record what happens inside: with record_run('train', out) as run. manifest: its file's name, manifest_{command}.json if not
-    given. A run that raises leaves a line in the log only, and none where it had not made its folder yet."""
+    """Context manager that records a run: with record_run("train", out) as run: …
+
+    manifest  name of the manifest; default: manifest_{command}.json
+
+    A run that raises gets a line in the log only, and none if its folder does not exist.
+    """
     run, started, clock = Run(command, Path(folder), seed, config_hash), datetime.now(UTC), time.monotonic()
     try:
         yield run
     except BaseException as error:
         if run.folder.is_dir():
-            with suppress(OSError):  # the error itself matters more than its line in the log
+            with suppress(OSError):  # the error must not be hidden by a failed write
                 _log(run, started, time.monotonic() - clock, f"failed: {type(error).__name__}: {' '.join(str(error).split())}")
         raise
     try:
@@ -61,12 +65,12 @@ def record_run(
         path = write_atomically(run.folder / (manifest or f"manifest_{command}.json"), _json(described))
         _summarise(run, described, path)
         _log(run, started, time.monotonic() - clock, f"done: {path.name}, {len(run.artifacts)} artifacts")
-    except OSError as error:  # a full disk, an input gone: what the run made stands, and must not be lost for want of a record
-        logger.warning("%s: the run is done, but its record could not be made: %s", run.folder, error)
+    except OSError as error:  # full disk or missing input: the results of the run are complete without its record
+        logger.warning("%s: the run is done, but its record could not be written: %s", run.folder, error)
 
 
 def describe(run: Run) -> dict:
-    """The manifest of a run but for its times."""
+    """The manifest of a run, without its times."""
     return {
         "command": run.command, "git": git_state(), "config_hash": run.config_hash, "seed": run.seed, "settings": run.settings,
         "versions": versions(), "hardware": hardware(),
@@ -80,14 +84,14 @@ def describe(run: Run) -> dict:
 
 
 def _input(path: Path, folder: Path) -> dict[str, object]:
-    """Where it lies and its fingerprint; for a copy from lakeFS also which commit it is a copy of."""
+    """Path and fingerprint of an input; for a copy from lakeFS also its reference and commit."""
     found = {"path": os.path.relpath(path, folder), "fingerprint": fingerprint(path)}
     source = source_of(path)
     return found if source is None else found | {"lakefs": source}
 
 
 def verify_run(manifest: Path | str) -> list[str]:
-    """One sentence for everything that is not as the manifest says; none when all is. Raises StorageError for no manifest."""
+    """A sentence for each artifact or input that differs from the manifest. Raises StorageError for a missing or malformed manifest."""
     manifest = Path(manifest)
     try:
         stated = json.loads(manifest.read_bytes())
@@ -111,8 +115,10 @@ def verify_run(manifest: Path | str) -> list[str]:
 
 
 def fingerprint(path: Path | str) -> str:
-    """SHA-256 of a file or of a folder's names, sizes and contents (of files above LARGE, the ends). Hidden files and what
-    runs leave (manifests, log, summary) do not count."""
+    """SHA-256 of a file, or of the names, sizes and contents of a folder's files; of files above LARGE only the ends are read.
+
+    Hidden files and the records of runs (manifests, log, summary) are left out.
+    """
     path = Path(path)
     digest = hashlib.sha256()
     for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file() and _counts(p.relative_to(path))):
@@ -123,11 +129,13 @@ def fingerprint(path: Path | str) -> str:
 
 
 def _counts(relative: Path) -> bool:
-    left = relative.name == SUMMARY or relative.name.startswith("manifest_") or relative.name == LOG.name
-    return not left and not any(part.startswith(".") for part in relative.parts)
+    """Whether a file enters the fingerprint of its folder."""
+    of_a_run = relative.name == SUMMARY or relative.name.startswith("manifest_") or relative.name == LOG.name
+    return not of_a_run and not any(part.startswith(".") for part in relative.parts)
 
 
 def _ends(path: Path) -> bytes:
+    """SHA-256 of the first and the last MiB of a file."""
     with path.open("rb") as file:
         first = file.read(2**20)
         file.seek(-(2**20), os.SEEK_END)
@@ -135,7 +143,7 @@ def _ends(path: Path) -> bytes:
 
 
 def git_state(root: Path | None = None) -> dict[str, object]:
-    """sha and dirty of a checkout, by default the one that this library runs from; both None where there is none."""
+    """sha and dirty of a git checkout, by default that of this library; both None without one."""
     root = root or Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return {"sha": None, "dirty": None}
@@ -150,6 +158,7 @@ def git_state(root: Path | None = None) -> dict[str, object]:
 
 
 def versions() -> dict[str, str | None]:
+    """Versions of Python, SpectraMind and PACKAGES; None for a package that is not installed."""
     from ariel_lib import __version__
 
     found = {"python": platform.python_version(), "spectramind": __version__}
@@ -162,14 +171,14 @@ def versions() -> dict[str, str | None]:
 
 
 def hardware() -> dict[str, object]:
-    """Machine and cores; the GPU where torch is in use and sees one."""
+    """Machine, operating system and number of cores; the GPU if torch is imported and has one."""
     torch = sys.modules.get("torch")
     gpu = torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else None
     return {"machine": platform.machine(), "system": platform.system(), "cores": os.cpu_count(), "gpu": gpu}
 
 
 def read_seconds(summaries: Iterable[Path]) -> dict[str, float]:
-    """Seconds of the last run of each command in these summaries, a file read once; missing ones are passed over."""
+    """Seconds of the latest run of each command in these summaries; missing files are ignored."""
     found = {}
     for path in dict.fromkeys(Path(p) for p in summaries):
         if path.is_file():
@@ -178,6 +187,7 @@ def read_seconds(summaries: Iterable[Path]) -> dict[str, float]:
 
 
 def _summarise(run: Run, manifest: Mapping, written: Path) -> None:
+    """Add an entry for the run to the summary in its folder."""
     path = run.folder / SUMMARY
     entries = json.loads(path.read_bytes()) if path.is_file() else []
     entry = {
@@ -188,11 +198,13 @@ def _summarise(run: Run, manifest: Mapping, written: Path) -> None:
 
 
 def _log(run: Run, started: datetime, seconds: float, outcome: str) -> None:
+    """Add a line for the run to the log in its folder."""
     path = run.folder / LOG
     path.parent.mkdir(parents=True, exist_ok=True)
     short = "none" if run.config_hash is None else run.config_hash[:12]
     with path.open("a", encoding="utf-8") as file:
-        file.write(f"- {started.isoformat(timespec='seconds')} `{run.command}` config {short}, seed {run.seed}, {seconds:.1f} s: {outcome}\n")
+        at = started.isoformat(timespec="seconds")
+        file.write(f"- {at} `{run.command}` config {short}, seed {run.seed}, {seconds:.1f} s: {outcome}\n")
 
 
 def _json(value) -> bytes:

@@ -65,7 +65,8 @@ class ReadOnlyMiddleware:
             await self.app(scope, receive, send)
         else:
             answer = _choose_app(scope, self.app)
-            await answer(scope | {"method": "GET"}, receive, _add_headers(send, without_body=scope["method"] == "HEAD"))
+            # HEAD is answered as GET; the server, which sees HEAD, sends the headers alone.
+            await answer(scope | {"method": "GET"}, receive, _add_headers(send))
 
 
 def _choose_app(scope: Scope, app: ASGIApp) -> ASGIApp:
@@ -78,14 +79,12 @@ def _choose_app(scope: Scope, app: ASGIApp) -> ASGIApp:
     return app
 
 
-def _add_headers(send: Send, *, without_body: bool) -> Send:
+def _add_headers(send: Send) -> Send:
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
-        elif without_body and message["type"] == "http.response.body":
-            message = message | {"body": b""}
         await send(message)
 
     return send_with_headers

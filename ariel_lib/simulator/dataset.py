@@ -4,7 +4,6 @@ The random stream of each planet is spawned from the seed by split and number; i
 """
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,8 @@ from ariel_lib.io import writer
 from ariel_lib.io.archive import Archive
 from ariel_lib.io.layout import SPLITS, CalibrationMaps, Converter, Spectra, Star, light_curves_path
 from ariel_lib.io.light_curves import LightCurve, LightCurves, save_light_curves
-from ariel_lib.io.tables import read_spectra
+from ariel_lib.io.storage import write_atomically
+from ariel_lib.io.tables import read_spectra, read_table
 from ariel_lib.simulator import photometry, visit
 from ariel_lib.simulator.detector import draw_calibration_maps
 from ariel_lib.simulator.planet import SHIFTED, Nuisances, Planet, draw_planet
@@ -62,7 +62,7 @@ def simulate_dataset(
     """Simulate n_planets planets and write them under out, replacing an earlier simulation there.
 
     size              full: visits of 7.5 h; toy: 25 times fewer reads
-    labels            csv of spectra, drawn without replacement; None: spectra are simulated
+    labels            csv of spectra, drawn without replacement while there are enough; None: spectra are simulated
     level             frames: Kaggle's layout; lightcurves: out/lightcurves/{train,test}/<planet>_<visit>.safetensors
     calibration_from  folder of a planet whose calibration maps are used for all; None: maps are drawn for each visit
     n_test            planets of the test split, by default a quarter; their spectra are written to test.csv
@@ -169,7 +169,7 @@ def write_tables(out: Path, planets: list[tuple[str, int, Planet]], n_samples: d
         writer.write_stars(out, split, [planet.catalogue for planet in chosen])
         depth = np.array([planet.depth for planet in chosen]).reshape(len(chosen), len(spectrum_wavelengths()))
         writer.write_spectra(out / f"{split}.csv", Spectra(tuple(planet.planet_id for planet in chosen), depth))
-    test = pd.read_csv(out / "test.csv")
+    test = read_table(out / "test.csv")
     guess = test.assign(**{name: 0.0147 for name in test.columns[1:]})
     sigma = {name.replace("wl", "sigma"): np.full(len(test), 0.0107) for name in test.columns[1:]}
     pd.concat([guess, pd.DataFrame(sigma)], axis=1).to_csv(out / "sample_submission.csv", index=False)
@@ -177,14 +177,11 @@ def write_tables(out: Path, planets: list[tuple[str, int, Planet]], n_samples: d
 
 def write_truth(out: Path, planets: list[tuple[str, int, Planet]], **settings: int | str) -> None:
     """Write truth.json: settings of the run and all parameters drawn, by planet. It marks the folder as a simulation."""
-    out.mkdir(parents=True, exist_ok=True)
     record = {
         **settings,
         "planets": {planet.planet_id: {"split": split, **asdict(planet)} for split, _, planet in planets},
     }
-    temporary = out / f".{TRUTH_FILE}.partial"
-    temporary.write_text(json.dumps(record, default=lambda array: array.tolist()))
-    os.replace(temporary, out / TRUTH_FILE)
+    write_atomically(out / TRUTH_FILE, json.dumps(record, default=lambda array: array.tolist()).encode())
 
 
 def read_labels(path: Path) -> Labels:

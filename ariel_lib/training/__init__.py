@@ -1,1 +1,1 @@
-"""Labelled planets to a checkpoint."""
+"""Training of V50: labelled planets to a checkpoint."""

@@ -1,5 +1,6 @@
-"""Processes that train one network together, as torchrun starts them (`torchrun --nproc-per-node 2 --no-python spectramind
-train …`): each takes its share of every batch, and gradients are averaged. Independent of what is trained.
+"""Data-parallel training under torchrun: each process takes its share of every batch, and gradients are averaged.
+
+    torchrun --nproc-per-node 2 --no-python spectramind train …
 """
 
 import os
@@ -11,18 +12,18 @@ import torch.distributed as group
 
 
 def size() -> int:
-    """How many processes there are; 1 without torchrun."""
+    """Number of processes; 1 without torchrun."""
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
 def rank() -> int:
-    """Which of them this is; process 0 writes files and logs."""
+    """Index of this process; process 0 writes files and logs."""
     return int(os.environ.get("RANK", 0)) if size() > 1 else 0
 
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Join the process group; leave it at the end. On a machine with GPUs each process takes one of its own."""
+    """Join the process group and leave it at the end. With CUDA each process uses its own GPU, NCCL between them, else gloo."""
     if size() == 1:
         yield
         return
@@ -37,7 +38,7 @@ def joined() -> Iterator[None]:
 
 @contextmanager
 def leader_first() -> Iterator[None]:
-    """The body runs in process 0 first, then in the others, which find its files on disk."""
+    """Run the body in process 0 first, then in the others, so that they read the files that it wrote."""
     if rank() > 0:
         group.barrier()
     yield
@@ -56,7 +57,7 @@ def average_gradients(network: torch.nn.Module) -> None:
 
 
 def decided(here: bool) -> bool:
-    """Process 0's decision, broadcast to all: their clocks may differ by a moment."""
+    """Process 0's decision, broadcast to all: clocks differ a little between processes."""
     if size() == 1:
         return here
     device = "cuda" if torch.cuda.is_available() else "cpu"

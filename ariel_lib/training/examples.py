@@ -1,11 +1,12 @@
-"""Labelled planets as training uses them: which are held out, and fresh draws of the others.
+"""Training examples from labelled planets: held-out sets, and random draws of the other planets.
 
-Labels are few and noise is free: every draw has fresh depths from the planet's own noise covariance, of its own spectrum or
-of a mixed and rescaled one, and meets a library that has never seen those spectra.
+A draw adds noise of the planet's own depth covariance to its label, or to a mixed and rescaled spectrum. Its initial
+estimate comes from a spectral prior fitted without the planet's fold, so that no label enters its own input.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -26,36 +27,44 @@ from ariel_lib.pipeline.planet_fits import PlanetFit, PlanetFits
 from ariel_lib.priors.registry import fit_initial_prior
 from ariel_lib.priors.scale_height import LabelledSpectra
 
-FOLDS = 5  # of the training planets: the library posterior of each comes from a library without its fold
-REAL_SHARE = 0.25  # of the draws: the depth that was measured, with its true label
-MIXED_SHARE = 0.5  # of the others: a spectrum mixed from the planet's fold
+FOLDS = 5  # of the training planets; the prior of a planet's initial estimate is fitted without its fold
+REAL_SHARE = 0.25  # of the draws: the fitted depth itself, with its label
+MIXED_SHARE = 0.5  # of the other draws: a spectrum mixed from the planet's fold
 AMPLITUDE_SPREAD = 0.4  # standard deviation of ln(amplitude) of mixed spectra
 MIN_PLANETS = 5
 
 
 @dataclass(frozen=True)
 class Example:
-    """A labelled planet: its fit, the posterior under a library without it, spectra to mix from, and its tensors."""
+    """A labelled planet: its transit fit, the prior of its initial estimate, spectra to mix from, and FGS1 features.
+
+    truth              (wavelength,) label
+    conditioned_prior  prior of the initial estimate, fitted without the planet's fold (see priors.registry)
+    root               (wavelength, wavelength) Cholesky factor of the depth covariance
+    mixing_pool        (planet, wavelength) spectra of its fold minus their white depths, rescaled to this planet's scale height
+    fgs1, fgs1_mask    channels of the FGS1 light curves, as features.fgs1_channels gives them
+    bump_depth_bias    (wavelength,) bias of the fitted depth by an achromatic bump in its light curves; mostly zero
+    """
 
     planet_fit: PlanetFit
     truth: np.ndarray
-    conditioned_prior: object  # of the initial estimate, without the planet's own label; see priors.registry
-    root: np.ndarray  # Cholesky factor of the depth covariance
-    mixing_pool: np.ndarray  # (planet, wavelength): spectra of its fold about their white depths, at this planet's scale height
+    conditioned_prior: object
+    root: np.ndarray
+    mixing_pool: np.ndarray
     fgs1: np.ndarray
     fgs1_mask: np.ndarray
-    bump_depth_bias: np.ndarray  # (wavelength,) bias that an achromatic bump in its light curves adds to the depth; mostly zero
+    bump_depth_bias: np.ndarray
     initial_estimate: str = "library"  # model.initial_estimate
 
     def inputs(self, depth: np.ndarray) -> Inputs:
-        """The network's inputs if the transit fit had given `depth` (wavelength,)."""
+        """The network's inputs for a fitted depth `depth` (wavelength,) in place of the planet's own."""
         estimate = self.planet_fit.estimate
         mean, sigma, amplitude = make_initial_estimate(self.initial_estimate, depth, estimate, self.conditioned_prior)
         star = star_features(self.planet_fit.star, estimate, amplitude)
         return make_inputs(self.fgs1, self.fgs1_mask, mean, sigma, node_features(depth, estimate, mean, sigma), star)
 
     def draw(self, rng: np.random.Generator) -> tuple[Inputs, np.ndarray, np.ndarray]:
-        """Fresh inputs, the spectrum (wavelength,) that they come from, and the bump_depth_bias in them (wavelength,)."""
+        """Random inputs, the true spectrum (wavelength,) behind them, and the bump_depth_bias (wavelength,) that they contain."""
         if rng.random() < REAL_SHARE:
             return self.inputs(self.planet_fit.estimate.depth), self.truth, self.bump_depth_bias
         truth = self._mix(rng) if rng.random() < MIXED_SHARE else self.truth
@@ -70,17 +79,19 @@ class Example:
 
 
 def training_set(config: Config) -> Dataset:
-    """The labelled split that a configuration names, light curves and fits kept under training.out. Raises ConfigError without a
-    data folder, ArchiveError for one that does not exist."""
+    """The labelled split of a configuration (data.root, data.split), with training.out as its scratch folder.
+
+    Raises ConfigError where data.root is not set, ArchiveError where the folder does not exist.
+    """
     if config.data.root is None:
         raise ConfigError("data.root: expected a data folder, found none. Give data.root=DIR or +data.split=toy.")
     return Dataset(config.data.root, config.data.folder, light_curves=config.data.light_curves, scratch=config.training.out)
 
 
 def held_out_sets(planets: Sequence[str], folds: int, fraction: float, rng: np.random.Generator) -> list[list[str]]:
-    """For each network the planets that it is judged on: a fraction of them for one network, every planet once for several.
+    """Held-out planets of each network: for one fold a random `fraction` of them, for several a partition of all planets.
 
-    Raises ConfigError for more networks than half the planets.
+    Raises ConfigError for more folds than half the planets.
     """
     if folds > len(planets) // 2:
         raise ConfigError(f"training.folds: expected at most {len(planets) // 2} for {len(planets)} planets, found {folds}")
@@ -103,22 +114,25 @@ def make_examples(
     planet_fits: PlanetFits, known: LabelledSpectra, wavelength: np.ndarray, planets: Sequence[str], held_out: Sequence[str],
     rng: np.random.Generator, initial_estimate: str = "library",
 ) -> tuple[list[Example], list[Example]]:
-    """Training and held-out examples.
+    """Training and held-out examples. The prior of a planet's initial estimate is fitted without the planet's own label.
 
-    planets           all labelled ones, of which held_out are held out
+    known             labels and scale heights
+    wavelength        (wavelength,) micron
+    planets           all labelled planets with a fit, of which held_out are held out
     initial_estimate  model.initial_estimate
-    The library behind a planet's initial estimate never contains the planet's own label.
     """
     rest = sorted(set(planets) - set(held_out))
     rest = [rest[n] for n in rng.permutation(len(rest))]
     folds = [list(fold) for fold in np.array_split(rest, min(FOLDS, len(rest))) if len(fold)]
-    training = [e for fold in folds for e in _examples(planet_fits, known, wavelength, fold, initial_estimate, without=[*held_out, *fold])]
-    return training, _examples(planet_fits, known, wavelength, held_out, initial_estimate, without=held_out)
+    examples = partial(_examples, planet_fits, known, wavelength, initial_estimate=initial_estimate)
+    return [e for fold in folds for e in examples(fold, without=[*held_out, *fold])], examples(held_out, without=held_out)
 
 
 def _examples(
-    planet_fits: PlanetFits, known: LabelledSpectra, wavelength: np.ndarray, planets: Sequence[str], initial_estimate: str, *, without: Sequence[str]
-) -> list[Example]:
+    planet_fits: PlanetFits, known: LabelledSpectra, wavelength: np.ndarray, planets: Sequence[str], *, initial_estimate: str,
+    without: Sequence[str],
+) -> list[Example]:  # fmt: skip
+    """Examples of `planets`, which are each other's mixing pool; the prior is fitted to all labels but those of `without`."""
     others = known.without(without)
     prior = fit_initial_prior(initial_estimate, others.labels.depth, wavelength, others.scale)
     truth = known.labels.of(planets)
@@ -131,7 +145,7 @@ def _examples(
 
 
 def _rescaled(shapes: np.ndarray, scales: np.ndarray, scale: float) -> np.ndarray:
-    """Shapes (planet, wavelength) rescaled to a planet of that scale height; unchanged where either is unknown."""
+    """Shapes (planet, wavelength) times the ratio of scale heights, `scale` over `scales` (planet,); unchanged where it is unknown."""
     ratio = scale / scales
     return shapes * np.where(np.isfinite(ratio), ratio, 1.0)[:, None]
 

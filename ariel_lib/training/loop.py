@@ -1,4 +1,4 @@
-"""Training V50: labelled planets to a checkpoint. The one module that brings data, network and metric together."""
+"""The training loop of V50: transit fits, examples, epochs, temperature, checkpoint."""
 
 import json
 import time
@@ -18,7 +18,7 @@ from ariel_lib.io.checksums import write_manifest
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import Spectra
 from ariel_lib.io.storage import write_atomically
-from ariel_lib.metrics import column_weights, naive_answer, reference_gain, summary, unclipped_score
+from ariel_lib.metrics import naive_answer, summary, unclipped_score
 from ariel_lib.models.baselines import ConstantSpectrum, white_depth
 from ariel_lib.models.ensemble import Ensemble, predict_inputs
 from ariel_lib.models.features import FGS1_CHANNELS, NODE_FEATURES, STAR_FEATURES
@@ -36,6 +36,7 @@ from ariel_lib.symbolic.context import make_context
 from ariel_lib.symbolic.rules import total_penalty
 from ariel_lib.training import distributed
 from ariel_lib.training.examples import Example, held_out_sets, labelled_planets, make_examples
+from ariel_lib.training.loss import challenge_loss
 from ariel_lib.training.run_state import RunState
 from ariel_lib.transit.bumps.fit import bump_depth_bias
 from ariel_lib.transit.population.corrections import PopulationCorrections
@@ -43,13 +44,12 @@ from ariel_lib.transit.population.multiplicative_bias import fit_multiplicative_
 from ariel_lib.transit.population.nuisance_prior import fit_nuisance_prior
 from ariel_lib.uncertainty.temperature import Temperature, fit_temperature
 
-DRAWS_AN_EPOCH = 512  # at least so many planets pass in one epoch, however few there are
-SOFT_Z = 30.0  # beyond it the loss grows like a logarithm. At 4 the sigmas came out too small, and training cost 0.001 to 0.003
+DRAWS_AN_EPOCH = 512  # examples in an epoch, at least; a smaller training set is passed several times
 AVERAGING = 0.98  # decay a step of the running mean of the weights
-PRIOR_STRENGTH = 30.0  # that a temperature of one counts for: on 500 simulated planets the posterior's needed none
-FIT_SHARE = 2 / 3  # of training.max_hours that calibration and fits may take; planets not reached are left out
-INITIAL_NAMES = {name: f"{name}_posterior" for name in PRIORS} | {"fit": "gls_fit", "white": "white_depth"}
-ENCODER_SAMPLES = 256  # automatic bin_width: about so many samples a planet reach the encoder on a CPU
+PRIOR_STRENGTH = 30.0  # planets that the prior of a temperature of one counts for: 500 simulated planets needed no correction
+FIT_SHARE = 2 / 3  # of training.max_hours for calibration and fits; planets not reached by then are left out
+INITIAL_NAMES = {name: f"{name}_posterior" for name in PRIORS} | {"fit": "gls_fit", "white": "white_depth"}  # by model.initial_estimate
+ENCODER_SAMPLES = 256  # samples a planet at the encoder, about, with the automatic bin_width on a CPU
 
 
 def train(
@@ -57,10 +57,10 @@ def train(
 ) -> dict:
     """Train V50 on a labelled data set; writes weights.safetensors and metrics.json under config.training.out.
 
-    Returns paths and the scores on held-out planets of V50, of its initial estimate (library_posterior), of the gaussian_posterior, of
-    the transit fit alone (gls_fit) and of a constant spectrum, JSON-able. Goes on where a killed run of the same configuration
-    and data stopped. Under torchrun the processes share each batch, and the first of them writes.
-    Raises ArchiveError for malformed data, ConfigError where settings and data do not go together.
+    Returns, JSON-able, paths and the scores on held-out planets of V50, its initial estimate (default library_posterior), the
+    gaussian_posterior, the transit fit alone (gls_fit) and a constant spectrum. An interrupted run of the same configuration and
+    data is resumed. Under torchrun the processes share each batch, and the first of them writes.
+    Raises ArchiveError for malformed data, ConfigError for settings that do not fit the data.
 
     >>> from ariel_lib import Dataset, load_config, train
     >>> config = load_config(overrides=[f"training.out={out / 'v50'}", "training.epochs=1"])
@@ -86,13 +86,13 @@ def _train(dataset: Dataset, config: Config, progress: Callable[[int, int], None
     planets = labelled_planets(planet_fits, known.labels)
     planet_fits, corrections = _fit_corrections(planet_fits, planets, known.labels, wavelength, log)
     for planet, reason in planet_fits.failures.items():
-        log(f"planet {planet} left out: {reason}")
+        log(f"planet {planet} left out of training: {reason}")
     rng, depth = np.random.default_rng([settings.seed, 0]), known.labels.depth
     sets = held_out_sets(planets, settings.folds, settings.validation_fraction, rng)
     naive = naive_answer(depth)
     log(f"{len(planets)} planets, {time.monotonic() - started:.0f} s for the transit fits")
-    networks, history, judged = _fit_members(config, planet_fits, known, wavelength, planets, sets, naive, budget, log)
-    truth, answers = _together(judged)
+    networks, history, held_out_answers = _fit_members(config, planet_fits, known, wavelength, planets, sets, naive, budget, log)
+    truth, answers = _joined(held_out_answers)
     v50 = answers.pop("v50")
     fitted = fit_temperature(*v50, truth, **naive, prior_strength=PRIOR_STRENGTH)
     temperature = fitted if config.calibration.temperature else Temperature()
@@ -111,36 +111,43 @@ def _train(dataset: Dataset, config: Config, progress: Callable[[int, int], None
         "parameters": sum(p.numel() for p in checkpoint.network.parameters()), "history": history,
     }  # fmt: skip
     if distributed.rank() == 0:
-        checkpoint.save(weights)
-        write_manifest(out, [weights.name], {"config_hash": config_hash(config)})
-        write_atomically(out / "metrics.json", json.dumps(result | {"weights": weights.name}, indent=1).encode())
-        for member in range(len(sets)):
-            _state_path(out, member).unlink(missing_ok=True)
+        _write(checkpoint, weights, result)
     return {name: value for name, value in result.items() if name != "history"} | {
         "seconds": round(time.monotonic() - started, 1)
     }
 
 
+def _write(checkpoint: Checkpoint, weights: Path, result: dict) -> None:
+    """Write weights, manifest and metrics.json, then delete the states of the unfinished run."""
+    checkpoint.save(weights)
+    write_manifest(weights.parent, [weights.name], {"config_hash": result["config_hash"]})
+    write_atomically(weights.with_name("metrics.json"), json.dumps(result | {"weights": weights.name}, indent=1).encode())
+    for member in range(len(checkpoint.network.members)):
+        _state_path(weights.parent, member).unlink(missing_ok=True)
+
+
 def _fit_corrections(
     planet_fits: PlanetFits, planets: list[str], labels: Spectra, wavelength: np.ndarray, log: Callable[[str], None]
 ) -> tuple[PlanetFits, PopulationCorrections]:
-    """The fits conditioned on the population corrections, and those corrections; planets: the labelled ones."""
+    """Population corrections fitted to all fits and to the labelled `planets`, and the fits conditioned on them."""
     nuisance_prior = fit_nuisance_prior([planet_fit.estimate for planet_fit in planet_fits.fits.values()])
     planet_fits = planet_fits.conditioned_on(nuisance_prior)
     estimates = [planet_fits.fits[planet].estimate for planet in planets]
     bias = fit_multiplicative_bias(estimates, labels.of(planets), wavelength)
     if bias.mean.any():
-        log(f"depths of all planets are off alike, by up to {100 * np.abs(bias.mean).max():.2f} %: taken out")
+        log(f"multiplicative bias of the fitted depths, up to {100 * np.abs(bias.mean).max():.2f} %: corrected")
     return planet_fits.conditioned_on(bias), PopulationCorrections(nuisance_prior, bias)
 
 
 def _fit_members(
-    config: Config, planet_fits: PlanetFits, known: LabelledSpectra, wavelength: np.ndarray, planets: list[str], sets: list[list[str]], naive: dict,
-    budget: Budget, log: Callable[[str], None],
-) -> tuple[list[V50], list[dict], list[dict[str, tuple]]]:
-    """A network for every set of held-out planets, one after another in equal shares of the time left: the networks, their
-    epochs, and for each the answers of `answers_of` on its held-out planets."""
-    networks, history, judged, seed = [], [], [], config.training.seed
+    config: Config, planet_fits: PlanetFits, known: LabelledSpectra, wavelength: np.ndarray, planets: list[str],
+    sets: list[list[str]], naive: dict, budget: Budget, log: Callable[[str], None],
+) -> tuple[list[V50], list[dict], list[dict[str, tuple]]]:  # fmt: skip
+    """Train one network for each set of held-out planets, in equal shares of the time left.
+
+    Returns the networks, the history of all epochs, and for each network `answers_of` its held-out planets.
+    """
+    networks, history, held_out_answers, seed = [], [], [], config.training.seed
     for member, held_out in enumerate(sets):
         rng = np.random.default_rng([seed, 2, member])
         training, validation = make_examples(planet_fits, known, wavelength, planets, held_out, rng, config.model.initial_estimate)
@@ -153,16 +160,17 @@ def _fit_members(
         deadline = time.monotonic() + max(budget.left, 0.0) / (len(sets) - member)
         history += [{"member": member} | epoch for epoch in _fit(network, training, validation, config, naive, member, deadline, log)]
         networks.append(network)
-        judged.append(answers_of(network, training, validation, wavelength, config.model.initial_estimate))
-    return networks, history, judged
+        held_out_answers.append(answers_of(network, training, validation, wavelength, config.model.initial_estimate))
+    return networks, history, held_out_answers
 
 
 def _depth_bias_of_bumps(planet_fit: PlanetFit, wavelength: np.ndarray) -> np.ndarray:
+    """(wavelength,) bias of the fitted depth by achromatic bumps in the planet's light curves."""
     return bump_depth_bias(planet_fit.estimate, planet_fit.visits(), planet_fit.star, wavelength)
 
 
 def make_network(config: Config, wavelength: np.ndarray, training: list[Example], seed: int = 0) -> V50:
-    """V50 as configured; bin_width 0 chooses it from the length of the light curves, or 1 on CUDA."""
+    """V50 as configured. bin_width 0: chosen from the length of the longest light curve, 1 on CUDA."""
     model = config.model
     longest = max(len(example.fgs1) for example in training)
     automatic = 1 if torch.cuda.is_available() else max(1, longest // ENCODER_SAMPLES)
@@ -174,7 +182,7 @@ def make_network(config: Config, wavelength: np.ndarray, training: list[Example]
 
 
 def take_weights(network: V50, path: Path, member: int) -> None:
-    """Start from the weights of another run, such as one on simulated data. Raises ConfigError for a network of other sizes."""
+    """Load the weights of another run, such as one on simulated data. Raises ConfigError for a network of other sizes."""
     members = Checkpoint.load(path).network.members
     try:
         network.load_state_dict(members[member % len(members)].state_dict())
@@ -183,7 +191,7 @@ def take_weights(network: V50, path: Path, member: int) -> None:
 
 
 def _fit(network: V50, training, validation, config: Config, naive: dict, member: int, deadline: float, log) -> list[dict]:
-    """Run the epochs; leaves the weights of the best validation score in the network. Epoch 0 is the initial estimate."""
+    """Train one network; it ends with the weights of the best held-out score. Epoch 0 is the network before training."""
     settings, device = config.training, torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
     optimizer = _optimizer(network, config)
@@ -193,8 +201,9 @@ def _fit(network: V50, training, validation, config: Config, naive: dict, member
     truth = np.stack([example.truth for example in validation])
     if not state.resume():
         state.note(None, unclipped_score(truth, *predict_inputs(network, held_out), **naive))
-        weights = "what training.initial_weights makes of it" if settings.initial_weights else "without a network"
-        log(f"epoch 0: held-out score {state.best_score:.4f}, {INITIAL_NAMES[config.model.initial_estimate]} {weights}")
+        start = INITIAL_NAMES[config.model.initial_estimate]
+        start += " corrected by training.initial_weights" if settings.initial_weights else ""
+        log(f"epoch 0: held-out score {state.best_score:.4f} ({start})")
     while len(state.history) <= settings.epochs and state.since_best < settings.patience:
         if distributed.decided(time.monotonic() > deadline):
             log(f"stopped after {settings.max_hours} h: training.max_hours")
@@ -214,7 +223,7 @@ def _fit(network: V50, training, validation, config: Config, naive: dict, member
 def _epoch(
     network: V50, optimizer, state: RunState, training, config: Config, naive: dict, seed: list[int]
 ) -> float:
-    """One pass; the mean loss."""
+    """One epoch; returns the mean loss."""
     device, losses, most = next(network.parameters()).device, [], config.training.batch_size
     network.train()
     network.encoder.recompute = config.training.recompute
@@ -233,7 +242,7 @@ def _epoch(
 def _part_loss(
     network: V50, inputs: Inputs, truth: torch.Tensor, bias: torch.Tensor, config: Config, naive: dict, part: slice
 ) -> torch.Tensor:
-    """Mean loss of some of a batch's planets."""
+    """Mean loss, symbolic penalties included, of the planets `part` of a batch."""
     inputs, truth = inputs[part], truth[part]
     with mixed_precision(config.training.precision, truth.device):
         prediction = network(inputs)
@@ -246,9 +255,9 @@ def _part_loss(
 
 
 def _batches(training, size: int, seed: list[int]) -> Iterator[tuple[Inputs, torch.Tensor, torch.Tensor]]:
-    """One pass in batches of `size`, of which each process draws its share; a last batch too small to share is left out."""
-    rng, rounds, processes = np.random.default_rng(seed), -(-DRAWS_AN_EPOCH // len(training)), distributed.size()
-    order = np.concatenate([rng.permutation(len(training)) for _ in range(rounds)])
+    """One epoch in batches of `size`, shared among the processes; a last batch smaller than their number is dropped."""
+    rng, passes, processes = np.random.default_rng(seed), -(-DRAWS_AN_EPOCH // len(training)), distributed.size()
+    order = np.concatenate([rng.permutation(len(training)) for _ in range(passes)])
     draws = rng if processes == 1 else np.random.default_rng([*seed, distributed.rank()])
     for first in range(0, len(order), size):
         batch = order[first : first + size]
@@ -258,33 +267,20 @@ def _batches(training, size: int, seed: list[int]) -> Iterator[tuple[Inputs, tor
         yield Inputs.stack(list(inputs)), *(torch.from_numpy(np.stack(rows).astype(np.float32)) for rows in arrays)
 
 
-def challenge_loss(prediction, truth: torch.Tensor, naive: dict, *, weighted: bool = True) -> torch.Tensor:
-    """Minus the challenge's gain, mean over planets and weighted wavelengths, softened beyond SOFT_Z (lower is better).
-
-    prediction.mean, prediction.sigma, truth (planet, wavelength). weighted=False: plain softened negative log-likelihood.
-    """
-    z2 = ((truth - prediction.mean) / prediction.sigma) ** 2
-    nll = prediction.sigma.log() + 0.5 * SOFT_Z**2 * torch.log1p(z2 / SOFT_Z**2)
-    if not weighted:
-        return nll.mean()
-    weights = column_weights(truth.shape[1])
-    reference = reference_gain(truth.double().cpu().numpy(), **naive)
-    share = torch.from_numpy((weights / weights.sum() / reference).astype(np.float32)).to(truth.device)
-    return (share * nll).sum(dim=1).mean()
-
-
 def answers_of(
     network: V50, training: list[Example], validation: list[Example], wavelength: np.ndarray, initial_estimate: str = "library"
 ) -> dict[str, tuple]:
-    """Mean and sigma (planet, wavelength) of held-out planets by answer: the network, its initial estimate, the closed forms and the
-    constant spectrum that it must beat; and under "truth" the labels."""
+    """Mean and sigma (planet, wavelength) of the held-out planets by method, and under "truth" the labels.
+
+    Methods: v50, its initial estimate, gaussian_posterior, gls_fit and a constant spectrum fitted to the training planets.
+    """
     truth = np.stack([example.truth for example in validation])
     estimates = [example.planet_fit.estimate for example in validation]
     inputs = Inputs.stack([example.inputs(e.depth) for example, e in zip(validation, estimates)])
-    seen = np.stack([example.truth for example in training])
-    prior = fit_prior(seen, wavelength)
+    labels = np.stack([example.truth for example in training])
+    prior = fit_prior(labels, wavelength)
     posteriors = [prior.posterior(e.depth, e.covariance) for e in estimates]
-    known, asked = (np.array([white_depth(e.depth, e.sigma_uncorrelated) for e in some]) for some in (
+    white, white_held_out = (np.array([white_depth(e.depth, e.sigma_uncorrelated) for e in some]) for some in (
         [example.planet_fit.estimate for example in training], estimates,
     ))  # fmt: skip
     return {
@@ -292,14 +288,14 @@ def answers_of(
         "v50": predict_inputs(network, inputs),
         "gaussian_posterior": (np.maximum([p.mean for p in posteriors], 0.0), np.array([p.sigma for p in posteriors])),
         "gls_fit": (np.maximum([e.depth for e in estimates], 0.0), np.array([e.sigma for e in estimates])),
-        "constant": ConstantSpectrum.fit(known, seen).predict(asked, truth.shape[1]),
+        "constant": ConstantSpectrum.fit(white, labels).predict(white_held_out, truth.shape[1]),
         INITIAL_NAMES[initial_estimate]: (np.maximum(inputs.mean.double().numpy(), 0.0), inputs.sigma.double().numpy()),
     }
 
 
-def _together(judged: list[dict[str, tuple]]) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """The held-out planets of all networks in one: truth and answers."""
-    joined = {name: tuple(np.concatenate(parts) for parts in zip(*(one[name] for one in judged))) for name in judged[0]}
+def _joined(parts: list[dict[str, tuple]]) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """Truth and answers of the held-out planets of all networks, concatenated."""
+    joined = {name: tuple(np.concatenate(arrays) for arrays in zip(*(part[name] for part in parts))) for name in parts[0]}
     return joined.pop("truth")[0], joined
 
 

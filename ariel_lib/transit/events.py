@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ariel_lib.calibration.scatter import robust_scatter
 from ariel_lib.transit.noise import absorbed, white_light
 from ariel_lib.transit.segments import Segment
 
@@ -81,5 +82,5 @@ def _templates(time: np.ndarray, duration: float) -> tuple[np.ndarray, np.ndarra
 
 def _spread(data: np.ndarray) -> float:
     """Robust scatter from the median absolute difference of neighbouring samples, insensitive to slow trends; at least 1."""
-    difference = np.abs(np.diff(data))
-    return max(float(np.median(difference)) / (0.6745 * np.sqrt(2)), 1.0) if len(difference) else 1.0
+    difference = np.diff(data)
+    return max(float(robust_scatter(difference) / np.sqrt(2)), 1.0) if len(difference) else 1.0

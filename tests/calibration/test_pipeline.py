@@ -171,7 +171,8 @@ def test_times_of_real_samples_are_mid_exposure(real):
 def test_a_listed_frame_step_is_applied_by_both_forms_and_makes_kept_light_curves_stale(small_frames, monkeypatch):
     def halve(frames, detector):
         assert frames.signal.shape[1:] == (detector.instrument.rows, detector.instrument.columns)
-        return replace(frames, signal=frames.signal / 2, variance_poisson=frames.variance_poisson / 4, variance_read=frames.variance_read / 4)
+        variances = {name: getattr(frames, name) / 4 for name in ("variance_poisson", "variance_read")}
+        return replace(frames, signal=frames.signal / 2, **variances)
 
     archive, settings = Archive(small_frames), CalibrationSettings()
     before = fused.calibrate_visit(archive, "train", "11", 0, settings)

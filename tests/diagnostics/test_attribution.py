@@ -1,4 +1,4 @@
-"""ariel_lib.diagnostics.attribution: attributions of functions whose answer is known, and of V50."""
+"""diagnostics.attribution: attributions of functions with a known result, and of V50."""
 
 import numpy as np
 import pytest
@@ -30,12 +30,12 @@ def make_network(operator="rgcn"):
         channels=5, node_features=7, star_features=11, wavelength=WAVELENGTH, hidden=16, d_model=16, headdim=16, seed=1,
         operator=operator,
     )  # fmt: skip
-    with torch.no_grad():  # zero at initialisation: there would be nothing to explain
+    with torch.no_grad():  # zero at initialisation: the correction would vanish
         network.decoder.delta.weight.fill_(0.3)
     return network
 
 
-def test_a_linear_function_is_explained_exactly_by_both():
+def test_both_methods_are_exact_for_a_linear_function():
     weights, x = torch.tensor([1.0, -2.0, 3.0]), torch.tensor([0.5, 1.0, 2.0])
     baselines = torch.tensor([[0.1, 0.2, 0.3]])
     found, error = integrated_gradients(lambda rows: rows @ weights, x, baselines[0])
@@ -50,10 +50,10 @@ def test_integrated_gradients_of_a_product_and_its_completeness_error():
     found, error = integrated_gradients(lambda rows: rows[:, 0] * rows[:, 1], x, zero)
     assert torch.allclose(found, torch.tensor([3.0, 3.0]), atol=1e-5) and error < 1e-5
     _, coarse = integrated_gradients(lambda rows: rows[:, 0] ** 4, x, zero, steps=2)
-    assert coarse > 0.1  # two steps do not integrate a fourth power: the error must say so
+    assert coarse > 0.1  # two steps do not integrate a fourth power
 
 
-def test_the_explained_function_is_the_networks_own_correction():
+def test_band_corrections_equals_the_networks_correction():
     network, planet = make_network(), make_planets(1)[0]
     with torch.no_grad():
         prediction = network.eval()(planet)
@@ -63,7 +63,7 @@ def test_the_explained_function_is_the_networks_own_correction():
     assert function(point[None]).abs().max() > 1
 
 
-def test_explain_is_complete_and_the_same_again():
+def test_explain_is_complete_and_reproducible():
     network, planets = make_network(), make_planets()
     first, second = (explain(network, planets, 2, seed=5) for _ in range(2))
     assert all((first[name] == second[name]).all() for name in first)
@@ -72,12 +72,12 @@ def test_explain_is_complete_and_the_same_again():
     assert first["ig_error"].max() < 0.05 * abs(first["correction"]).max()
 
 
-def test_the_charts_name_the_gates_as_the_decoder_orders_them():
+def test_the_charts_order_the_gates_as_the_decoder_does():
     assert GATE_NAMES == EXPERTS
 
 
 @pytest.mark.parametrize("operator", ["rgcn", "gatv2"])
-def test_edges_are_traced_for_the_explained_planets_and_their_shares_sum_to_one(operator):
+def test_edge_shares_of_each_target_sum_to_one(operator):
     network, planets = make_network(operator), make_planets()
     arrays = explain(network, planets, 2, seed=5)
     edges = arrays["edge_index"].shape[1]
@@ -86,5 +86,5 @@ def test_edges_are_traced_for_the_explained_planets_and_their_shares_sum_to_one(
     reached = np.zeros(len(WAVELENGTH))
     np.add.at(reached, arrays["edge_index"][1], arrays["edge_share"][0, 0])
     assert np.allclose(reached[reached > 0], 1, atol=1e-5)
-    assert abs(arrays["edge_share"][0] - arrays["edge_share"][1]).max() > 1e-4  # a planet's own, not the graph's
+    assert abs(arrays["edge_share"][0] - arrays["edge_share"][1]).max() > 1e-4  # different for each planet
     assert not network.gnn._forward_pre_hooks

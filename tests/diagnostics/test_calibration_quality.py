@@ -1,4 +1,4 @@
-"""ariel_lib.diagnostics.calibration_quality: figures of a light curve whose noise and drift are known."""
+"""diagnostics.calibration_quality: figures of a light curve with known noise and drift."""
 
 import numpy as np
 import pytest
@@ -22,20 +22,20 @@ def make_curve(slope=0.0, factor=1.0, n=4000):
 
 
 @pytest.mark.parametrize("factor", [1.0, 2.0])
-def test_scatter_is_that_of_the_noise_whatever_the_slope(factor):
+def test_scatter_is_independent_of_the_slope(factor):
     figures = summarise_curve(make_curve(slope=0.05, factor=factor))
     assert figures["scatter_ppm"] == pytest.approx(1e3 * factor / 1.025, rel=0.05)
     assert figures["propagated_ppm"] == pytest.approx(1e3 / 1.025, rel=0.02)
 
 
-def test_drifts_and_masks():
+def test_masked_share_and_centroid_drift():
     curve = make_curve(slope=0.01)
     figures = summarise_curve(curve)
     assert figures["masked_percent"] == pytest.approx(100 / 30)
     assert figures["centroid_drift_pixel"] == pytest.approx(0.45, abs=0.01)  # 0.5 between the ends, less a tenth
 
 
-def test_a_curve_without_a_usable_sample_is_nan_and_no_error():
+def test_a_fully_masked_curve_gives_nan():
     curve = make_curve(n=50)
     curve.mask[:] = True
     assert np.isnan(summarise_curve(curve)["scatter_ppm"])

@@ -1,4 +1,4 @@
-"""ariel_lib.diagnostics.collect: what the dashboard is given, from the files that lie there."""
+"""diagnostics.collect: the data of the dashboard, from the files of a run."""
 
 import json
 
@@ -19,7 +19,7 @@ BANDS = 6
 
 
 def write_run(out, n):
-    """What a run over n planets leaves, invented: data without light curves, submission, explanation."""
+    """Files of a run over n planets with random content: data set without light curves, submission, explanation."""
     rng, wavelength = np.random.default_rng(0), spectrum_wavelengths()
     planets = [str(1000 + row) for row in range(n)]
     stars = [draw_star(rng, planet) for planet in planets]
@@ -43,15 +43,15 @@ def write_run(out, n):
 
 
 @pytest.fixture
-def gathered(tmp_path, monkeypatch):
-    """The submission of a small invented run, and a callable that diagnoses it and returns the evidence, undrawn."""
-    seen = {}
+def diagnosed(tmp_path, monkeypatch):
+    """The submission of a small run, and a function that diagnoses it and returns the dashboard data, without drawing."""
+    received = []
 
-    def draw(page, given, *, seed):
-        seen["given"] = given
+    def draw(page, data, *, seed):
+        received.append(data)
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text("")
-        return {"planets": len(given.planets), "metrics": {}, "missing": given.missing, "files": []}
+        return {"planets": len(data.planets), "metrics": {}, "missing": data.missing, "files": []}
 
     monkeypatch.setattr(collect, "draw_dashboard", draw)
     submission = write_run(tmp_path, 6)
@@ -59,29 +59,29 @@ def gathered(tmp_path, monkeypatch):
     def run(weights=None, truth=None):
         record = SubmissionRecord.of(submission, weights, truth)
         collect.diagnose(record, record.dataset(), tmp_path / "diagnostics")
-        return seen["given"]
+        return received[-1]
 
     return submission, run
 
 
-def test_data_and_truth_come_from_the_record_beside_the_submission(gathered):
-    _, run = gathered
-    given = run()
-    assert given.truth.shape == given.mean.shape == (6, 283)
-    assert list(given.explained) == list(given.planets) and given.stars["Ts"].notna().all()
-    assert set(given.deviations) == set(given.limits) == set(given.gradients) and "lensing_bump" in given.missing
+def test_data_set_and_truth_come_from_the_record(diagnosed):
+    _, run = diagnosed
+    data = run()
+    assert data.truth.shape == data.mean.shape == (6, 283)
+    assert list(data.explained) == list(data.planets) and data.stars["Ts"].notna().all()
+    assert set(data.deviations) == set(data.limits) == set(data.gradients) and "lensing_bump" in data.missing
 
 
-def test_without_truth_weights_and_light_curves_each_is_said_to_be_missing(gathered):
-    submission, run = gathered
+def test_missing_parts_are_listed(diagnosed):
+    submission, run = diagnosed
     submission.with_name("explanation.safetensors").unlink()
-    given = run(truth="nowhere.csv")
-    assert given.truth is None and not given.explanation and given.calibration_quality is None
-    assert {"explanation", "calibration_quality", "lensing_bump"} <= set(given.missing)
+    data = run(truth="nowhere.csv")
+    assert data.truth is None and not data.explanation and data.calibration_quality is None
+    assert {"explanation", "calibration_quality", "lensing_bump"} <= set(data.missing)
 
 
-def test_a_clean_flat_spectrum_has_no_violation_and_a_spike_has(gathered):
-    _, run = gathered
+def test_rules_flag_a_spike_and_not_a_flat_spectrum(diagnosed):
+    _, run = diagnosed
     wavelength = run().wavelength
     mean, sigma = np.full((2, 283), 0.01), np.full((2, 283), 2e-5)
     mean[1, 140] += 0.002
@@ -92,8 +92,8 @@ def test_a_clean_flat_spectrum_has_no_violation_and_a_spike_has(gathered):
     assert np.isnan(detections["lensing_bump"][0]).all() and (detections["lensing_bump"][1] == 0).all()
 
 
-def test_weights_that_did_not_make_the_submission_are_refused(gathered):
-    submission, run = gathered
+def test_weights_of_another_submission_raise(diagnosed):
+    submission, run = diagnosed
     submission.with_name("explanation.safetensors").unlink()
     record = submission.with_suffix(".json")
     content = json.loads(record.read_text())
@@ -101,19 +101,19 @@ def test_weights_that_did_not_make_the_submission_are_refused(gathered):
     record.write_text(json.dumps(content))
     weights = submission.with_name("weights.safetensors")
     weights.write_bytes(b"others")
-    with pytest.raises(ValueError, match="expected the weights that made"):
+    with pytest.raises(ValueError, match="expected the weights of"):
         run(weights=weights)
 
 
-def test_no_record_and_no_data_is_one_clear_error(gathered):
-    submission, run = gathered
+def test_without_a_record_the_data_set_must_be_given(diagnosed):
+    submission, run = diagnosed
     submission.with_suffix(".json").unlink()
     with pytest.raises(ArchiveError, match="Give --data FOLDER"):
         run()
 
 
-def test_an_explanation_of_other_planets_is_refused(gathered, tmp_path):
-    submission, run = gathered
+def test_an_explanation_of_other_planets_raises(diagnosed, tmp_path):
+    submission, run = diagnosed
     other = write_run(tmp_path / "other", 9)
     other.with_name("explanation.safetensors").replace(submission.with_name("explanation.safetensors"))
     with pytest.raises(ValueError, match="found 3 others"):

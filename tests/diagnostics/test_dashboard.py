@@ -1,4 +1,4 @@
-"""ariel_lib.diagnostics.dashboard: the page is whole, asks for nothing, shows hostile text as text; its tables are right."""
+"""diagnostics.dashboard: files and tables are complete, hostile text is escaped, the page makes no request."""
 
 import base64
 import gzip
@@ -20,9 +20,10 @@ from ariel_lib.plots.interactive import LEVELS, pack
 pytest.importorskip("bokeh")
 EVIL = "<script>alert(1)</script>"
 N, WAVELENGTHS = 8, 40
+DRIFTS = ("flux_drift_percent", "centroid_drift_pixel", "bad_pixels_percent")
 
 
-def make_evidence(**changes):
+def make_data(**changes):
     rng = np.random.default_rng(0)
     truth = rng.uniform(0.01, 0.02, (N, 1)) + rng.normal(0, 1e-4, (N, WAVELENGTHS))
     sigma = np.full_like(truth, 1e-4)
@@ -31,44 +32,44 @@ def make_evidence(**changes):
     explanation = {"embedding": rng.normal(size=(N, 4)), "gates": rng.dirichlet((1, 1, 1), (N, WAVELENGTHS)), "correction": bands[..., 0]}
     explanation |= {m: bands for m in explanation_charts.METHODS} | {f"{m}_error": 0.1 * bands[..., 0] for m in explanation_charts.METHODS}
     visits = {"planet": [EVIL], "instrument": [EVIL], "scatter_ppm": [2.0], "propagated_ppm": [1.0], "masked_percent": [1.0]}
-    given = {
+    data = {
         "planets": planets, "wavelength": np.linspace(0.7, 3.9, WAVELENGTHS), "mean": truth + sigma * rng.normal(size=truth.shape),
         "sigma": sigma, "truth": truth, "naive": {"naive_mean": 0.015, "naive_sigma": 0.005}, "configuration": {EVIL: EVIL},
         "stars": pd.DataFrame({"planet": planets, "Ts": [np.nan, *np.linspace(4000, 6000, N - 1)]}), "explanation": explanation,
         "explained": planets, "deviations": {"smoothness": rng.normal(size=truth.shape)}, "limits": {"smoothness": 1.0},
         "gradients": {"smoothness": rng.normal(size=truth.shape)}, "seconds": {EVIL: 1.0}, "missing": {EVIL: EVIL},
-        "calibration_quality": pd.DataFrame(visits | {"flux_drift_percent": [0.1], "centroid_drift_pixel": [0.1], "bad_pixels_percent": [0.1]}),
+        "calibration_quality": pd.DataFrame(visits | dict.fromkeys(DRIFTS, [0.1])),
     }  # fmt: skip
-    return DashboardData(**given | changes)
+    return DashboardData(**data | changes)
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dashboard")
-    summary = draw_dashboard(folder / "v50_report_v1.html", make_evidence(), title=EVIL)
+    summary = draw_dashboard(folder / "v50_report_v1.html", make_data(), title=EVIL)
     return folder, summary, (folder / "v50_report_v1.html").read_text()
 
 
-def test_every_promised_file_is_there_and_every_chart_is_png_and_csv(drawn):
+def test_all_expected_files_exist_and_every_chart_is_png_and_csv(drawn):
     folder, summary, _ = drawn
-    promised = {"v50_report_v1.html", "gll_heatmap.png", "umap.html", "umap.png", "tsne.html", "tsne.png", "shap_overlay.png"}
-    promised |= {"fft_residuals.png", "symbolic_violations.png", "coverage.csv"}
-    assert promised <= set(summary["files"]) and (folder / "diagnostic_summary.json").is_file()
+    expected = {"v50_report_v1.html", "gll_heatmap.png", "umap.html", "umap.png", "tsne.html", "tsne.png", "shap_overlay.png"}
+    expected |= {"fft_residuals.png", "symbolic_violations.png", "coverage.csv"}
+    assert expected <= set(summary["files"]) and (folder / "diagnostic_summary.json").is_file()
     assert all((folder / name).stat().st_size > 0 for name in summary["files"])
     pngs = {name[:-4] for name in summary["files"] if name.endswith(".png")}
     assert pngs == {name[:-4] for name in summary["files"] if name.endswith(".csv")} - {"planets"}
 
 
-def test_hostile_text_is_text_and_the_page_asks_for_nothing(drawn):
+def test_hostile_text_is_escaped_and_the_page_makes_no_request(drawn):
     html = drawn[2]
     assert EVIL not in html and "&lt;script&gt;alert(1)&lt;/script&gt;" in html
-    ours = re.sub(r"<script>.*?</script>", "", html, flags=re.S)  # without BokehJS and our own script, which hold no data
+    ours = re.sub(r"<script>.*?</script>", "", html, flags=re.S)  # without BokehJS and the page's own script, which contain no data
     links = re.findall(r"""(?:src|href|srcset|action)\s*=\s*["']([^"']*)""", ours)
     assert links and all(re.match(r"data:|#|[\w]+\.(png|csv|html)$", link) for link in links)
     assert "default-src 'none'" in html and "@import" not in ours
 
 
-def test_the_data_block_holds_the_spectra_worst_first(drawn):
+def test_the_data_block_lists_the_planets_worst_first(drawn):
     data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', drawn[2], re.S).group(1))
     table = pd.read_csv(drawn[0] / "planets.csv", dtype={"planet": str})
     assert data["planets"] == table["planet"].tolist() and EVIL in data["planets"]
@@ -76,13 +77,13 @@ def test_the_data_block_holds_the_spectra_worst_first(drawn):
     assert len(data["arrays"]) == 3
 
 
-def test_without_truth_or_explanation_the_page_says_what_is_missing(tmp_path):
-    summary = draw_dashboard(tmp_path / "page.html", make_evidence(truth=None, explanation={}))
+def test_without_truth_or_explanation_the_summary_lists_what_is_missing(tmp_path):
+    summary = draw_dashboard(tmp_path / "page.html", make_data(truth=None, explanation={}))
     assert "errors" in summary["missing"] and "gll_heatmap.png" not in summary["files"]
     assert "median_sigma_ppm" in summary["metrics"]
 
 
-def test_packed_spectra_come_back_within_half_a_step():
+def test_packed_spectra_are_exact_to_half_a_step():
     array = np.random.default_rng(1).uniform(0.01, 0.012, (5, 7))
     raw = gzip.decompress(base64.b64decode(pack([array])))
     low, step = np.frombuffer(raw, "<f4", 5), np.frombuffer(raw, "<f4", 5, 20)
@@ -91,7 +92,7 @@ def test_packed_spectra_come_back_within_half_a_step():
     assert np.abs(back - array).max() < 0.51 * 0.002 / LEVELS + 1e-8
 
 
-def test_coverage_table_counts_what_lies_inside():
+def test_coverage_table_matches_the_nominal_level():
     truth = np.zeros((1000, 3))
     mean = np.random.default_rng(2).normal(size=truth.shape)
     table = charts.coverage_curve(truth, mean, np.ones_like(truth)).table
@@ -99,7 +100,7 @@ def test_coverage_table_counts_what_lies_inside():
     assert (charts.coverage_curve(truth, mean, np.full_like(truth, 0.3)).table["airs"] < table["nominal"]).all()
 
 
-def test_a_ripple_in_the_residuals_stands_out_at_its_frequency():
+def test_a_ripple_in_the_residuals_peaks_at_its_frequency():
     ripple = 1e-4 * np.sin(2 * np.pi * 0.25 * np.arange(40)) * np.ones((4, 1))
     residual = np.concatenate([np.zeros((4, 1)), ripple], axis=1)
     table = charts.fft_residuals(residual, np.full_like(residual, 1e-5)).table
@@ -107,7 +108,7 @@ def test_a_ripple_in_the_residuals_stands_out_at_its_frequency():
 
 
 @pytest.mark.parametrize("kind", ["umap", "tsne"])
-def test_projections_are_seeded_and_keep_two_clusters_apart(kind):
+def test_projections_are_reproducible_and_separate_two_clusters(kind):
     rng = np.random.default_rng(3)
     embedding = np.concatenate([rng.normal(0, 0.1, (12, 4)), rng.normal(5, 0.1, (12, 4))])
     first, again = (project(kind, embedding, seed=1) for _ in range(2))
@@ -116,14 +117,14 @@ def test_projections_are_seeded_and_keep_two_clusters_apart(kind):
     assert sum((row < 12) == (other < 12) for row, other in enumerate(near)) >= 22
 
 
-def test_too_few_planets_are_refused_with_their_number():
+def test_too_few_planets_raise():
     with pytest.raises(ProjectionError, match="found 3"):
         project("tsne", np.zeros((3, 4)))
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs a Chromium")
-def test_a_browser_draws_every_chart_without_an_error_or_a_request(drawn):
+def test_a_browser_draws_every_chart_without_errors_or_requests(drawn):
     pytest.importorskip("playwright")
     look = runpy.run_path(Path(__file__).parents[2] / "benchmarks" / "dashboard_browser.py")["look"]
     for name, view in look(drawn[0] / "v50_report_v1.html", shutil.which("chromium"), None)["views"].items():

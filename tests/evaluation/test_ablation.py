@@ -1,4 +1,4 @@
-"""ariel_lib.evaluation.ablation: a grid that is killed goes on, and its leaderboard is the ranking of what ran."""
+"""evaluation.ablation: an interrupted grid is resumed, and its leaderboard ranks the points that ran."""
 
 import json
 import os
@@ -38,12 +38,12 @@ def grid(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "train.csv").write_text("planet_id,wl_1\n1,0.01\n")
     (tmp_path / "grid.yaml").write_text(GRID.format(out=tmp_path / "out", data=tmp_path / "data"))
-    monkeypatch.setattr(ablation, "_fit_planets", lambda *arguments: None)
+    monkeypatch.setattr(ablation, "_fit", lambda *arguments: None)
     return tmp_path / "grid.yaml"
 
 
-def invent(point, train=None):
-    """A point's run without the training: figures that depend on its settings, files of the names that a run leaves."""
+def invent_figures(point, train=None):
+    """In place of run_point: figures that depend on the settings, and files with the names that a run leaves."""
     batch, operator = point.config.training.batch_size, point.config.model.operator
     figures = {
         "validation": 0.5 + (batch == 16) * 0.1, "coverage_gap": 0.05, "runtime_s": 20.0 if operator == "gatv2" else 10.0,
@@ -56,7 +56,7 @@ def invent(point, train=None):
     (point.folder / ablation.RESULT).write_text(json.dumps(text))
 
 
-def test_the_grid_is_the_product_and_every_point_has_its_folder(grid):
+def test_the_grid_is_a_product_and_every_point_has_a_folder(grid):
     points, _, _ = load_grid(grid, ["training.seed=7"])
     assert [point.name for point in points][:2] == [
         "training.batch_size=8 model.operator=rgcn", "training.batch_size=8 model.operator=gatv2"
@@ -64,14 +64,14 @@ def test_the_grid_is_the_product_and_every_point_has_its_folder(grid):
     assert len({point.folder for point in points}) == 4 and {point.config.training.seed for point in points} == {7}
 
 
-def test_a_killed_grid_runs_only_what_is_left(grid, monkeypatch):
+def test_an_interrupted_grid_runs_only_the_unfinished_points(grid, monkeypatch):
     ran = []
 
     def run(point, die_after=2, train=None):
         if len(ran) == die_after:
             raise KeyboardInterrupt
         ran.append(point.name)
-        return invent(point)
+        invent_figures(point)
 
     monkeypatch.setattr(ablation, "run_point", run)
     with pytest.raises(KeyboardInterrupt):
@@ -80,33 +80,35 @@ def test_a_killed_grid_runs_only_what_is_left(grid, monkeypatch):
     result = ablate(grid, log=str)
     assert (result["ran"], result["kept"]) == (2, 2) and len(set(ran)) == len(ran) == 4
     assert ablate(grid, log=str)["ran"] == 0
-    assert ablate(grid, ["training.seed=9"], log=str)["ran"] == 4  # another configuration: nothing of the old is kept
+    assert ablate(grid, ["training.seed=9"], log=str)["ran"] == 4  # another configuration
     (grid.parent / "data" / "train.csv").write_text("planet_id,wl_1\n1,0.02\n")
-    assert ablate(grid, log=str)["ran"] == 4  # other data: likewise
+    assert ablate(grid, log=str)["ran"] == 4  # other data
 
 
-def test_a_point_that_fails_is_listed_and_tried_again(grid, monkeypatch):
+def test_a_failed_point_is_listed_and_run_again(grid, monkeypatch):
     def run(point, train=None):
-        return "ValueError: no" if point.name.endswith("batch_size=8 model.operator=gatv2") else invent(point)
+        if point.name.endswith("batch_size=8 model.operator=gatv2"):
+            raise ValueError("no")
+        invent_figures(point)
 
     monkeypatch.setattr(ablation, "run_point", run)
     result, out = ablate(grid, log=str), grid.parent / "out"
     assert list(result["failed"].values()) == ["ValueError: no"] and len(pd.read_csv(out / "leaderboard.csv")) == 3
     assert all("ValueError: no" in (out / f"leaderboard.{kind}").read_text() for kind in ("md", "html"))
-    monkeypatch.setattr(ablation, "run_point", invent)
+    monkeypatch.setattr(ablation, "run_point", invent_figures)
     assert ablate(grid, log=str)["ran"] == 1
 
 
-def test_points_of_several_grids_are_added_up_and_a_configuration_counts_once(tmp_path):
+def test_points_of_several_grids_are_joined_without_duplicates(tmp_path):
     (tmp_path / "grid.yaml").write_text("grid: [{training.seed: [0, 1], model.ssm_depth: [1, 2]}, {training.seed: [0, 7]}]")
     found = [(p.config.training.seed, p.config.model.ssm_depth) for p in load_grid(tmp_path / "grid.yaml")[0]]
     assert found == [(0, 1), (0, 2), (1, 1), (1, 2), (7, 2)]  # the second grid's seed 0 has the default depth 2
 
 
-def test_with_intervals_their_cross_fitted_sigmas_are_judged():
+def test_ranking_figures_use_the_cross_fitted_sigmas_of_corel():
     own = {"score": 0.5, "coverage_80": 0.7, "z_rms": 1.2, "mae": 1e-4}
     corel = {"score": {"corel": 0.4}, "statistics": {"corel": {"coverage_80": 0.81, "z_rms": 0.9}}}
-    plain, with_corel = (ablation.judged({"validation": {"v50": own}} | extra) for extra in ({}, {"corel": corel}))
+    plain, with_corel = (ablation.ranking_figures({"validation": {"v50": own}} | extra) for extra in ({}, {"corel": corel}))
     assert plain == pytest.approx({"validation": 0.5, "coverage_gap": 0.1, "z_error": 0.2, "mae": 1e-4})
     assert with_corel == pytest.approx({"validation": 0.4, "coverage_gap": 0.01, "z_error": 0.1, "mae": 1e-4})
 
@@ -116,7 +118,7 @@ SMALL = ["model.d_model=16", "model.d_state=4", "model.hidden=8", "model.gnn_lay
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
-def test_four_points_killed_half_way_and_resumed(tmp_path, workers):
+def test_four_points_killed_after_two_are_resumed(tmp_path, workers):
     dataset = pytest.importorskip("ariel_lib.simulator.dataset", reason="needs batman")
     dataset.simulate_dataset(tmp_path / "data", n_planets=12, n_test=2, seed=5, size="toy", level="lightcurves")
     text = f"out: {tmp_path / 'out'}\ngrid: {{model.ssm_depth: [1, 2], symbolic.smoothness.weight: [0.0, 0.1]}}"
@@ -148,8 +150,8 @@ def test_four_points_killed_half_way_and_resumed(tmp_path, workers):
     assert verify_run(tmp_path / "out" / "manifest_ablate.json") == []
 
 
-def test_leaderboard_and_bundle(grid, monkeypatch):
-    monkeypatch.setattr(ablation, "run_point", invent)
+def test_the_leaderboard_ranks_the_points_and_the_bundle_holds_the_winner(grid, monkeypatch):
+    monkeypatch.setattr(ablation, "run_point", invent_figures)
     result, out = ablate(grid, log=str), grid.parent / "out"
     assert result["winner"] == "training.batch_size=16 model.operator=rgcn"
     table = pd.read_csv(out / "leaderboard.csv")
@@ -160,12 +162,12 @@ def test_leaderboard_and_bundle(grid, monkeypatch):
         assert {"weights.safetensors", "manifest_train.json", "leaderboard.csv", "ablation.yaml"} <= set(bundle.namelist())
 
 
-def test_with_the_truth_points_are_compared_with_the_first_over_the_same_planets(grid, monkeypatch):
+def test_with_truth_the_points_are_compared_with_the_first_on_the_same_planets(grid, monkeypatch):
     truth = grid.parent / "test.csv"
     truth.write_text("planet_id,wl_1\n7,0.01\n")
 
     def run(point, train=None):
-        invent(point)
+        invent_figures(point)
         found = json.loads((point.folder / ablation.RESULT).read_text())
         extra = 0.02 if point.config.model.operator == "gatv2" else 0.0
         found["figures"]["shares"] = {str(n): 0.5 + 0.1 * n + extra * (1 + (-1) ** n * 0.5) for n in range(4)}
@@ -183,11 +185,11 @@ def test_with_the_truth_points_are_compared_with_the_first_over_the_same_planets
     rows = (out / "differences.md").read_text().splitlines()[2:]
     assert rows[0] == "| training.batch_size=8 model.operator=rgcn | 0.6500 |  |" and "| 0.6700 | +0.0200 ± 0.00" in rows[1]
     truth.write_text("planet_id,wl_1\n7,0.02\n")
-    assert ablate(grid, truth=truth, log=str)["ran"] == 4  # another truth: judged anew
+    assert ablate(grid, truth=truth, log=str)["ran"] == 4  # another truth
 
 
 @pytest.mark.slow
-def test_a_planet_s_shares_average_to_the_score(tmp_path, monkeypatch):
+def test_the_planets_shares_average_to_the_score(tmp_path, monkeypatch):
     dataset = pytest.importorskip("ariel_lib.simulator.dataset", reason="needs batman")
     data = tmp_path / "data"
     dataset.simulate_dataset(data, n_planets=9, n_test=2, seed=5, size="toy", level="lightcurves")
@@ -201,7 +203,7 @@ def test_a_planet_s_shares_average_to_the_score(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("grid: {training.batchsize: [1]}", "Did you mean training.batch_size"),
         ("grid: {training.batch_size: 1}", "expected a list"),
@@ -209,7 +211,7 @@ def test_a_planet_s_shares_average_to_the_score(tmp_path, monkeypatch):
         ("grid: {training.batch_size: [1]}\npublic: {nobody: 0.5}", "no such point"),
     ],
 )
-def test_a_wrong_grid_is_refused_before_anything_runs(tmp_path, text, said):
+def test_a_malformed_grid_raises_before_anything_runs(tmp_path, text, message):
     (tmp_path / "grid.yaml").write_text(text)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         load_grid(tmp_path / "grid.yaml")

@@ -1,4 +1,4 @@
-"""comparison.py and baselines.py: every answer is scored on the same planets, and a baseline that could know better does."""
+"""evaluation.comparison and models.baselines: baselines fit what their features determine; all are scored on the same planets."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from ariel_lib.training.examples import training_set
 
 
 def planets(n, rng, wavelengths=12):
-    """Spectra that a linear map of three features gives, around a white depth."""
+    """Three features, white depths, and spectra that are linear in both, with 1 ppm of noise."""
     hidden = rng.standard_normal((n, 3))
     white = 0.01 + 1e-3 * rng.standard_normal(n)
     mixing = np.random.default_rng(5).standard_normal((3, wavelengths))
@@ -22,8 +22,11 @@ def planets(n, rng, wavelengths=12):
     return hidden, white, truth
 
 
-@pytest.mark.parametrize("baseline", [RidgeBaseline(), NetworkBaseline(2, 32, epochs=60, learning_rates=(5e-3,), noise=0.0)], ids=["ridge", "mlp"])
-def test_a_rival_learns_what_its_features_tell_and_states_what_it_leaves_over(baseline):
+NETWORK = NetworkBaseline(2, 32, epochs=60, learning_rates=(5e-3,), noise=0.0)
+
+
+@pytest.mark.parametrize("baseline", [RidgeBaseline(), NETWORK], ids=["ridge", "mlp"])
+def test_a_baseline_fits_a_linear_map_and_its_sigma_matches_its_residuals(baseline):
     if isinstance(baseline, RidgeBaseline):
         pytest.importorskip("sklearn")
     rng = np.random.default_rng(0)
@@ -31,13 +34,13 @@ def test_a_rival_learns_what_its_features_tell_and_states_what_it_leaves_over(ba
     others, white_others, truth_others = planets(200, rng)
     found = answer_of(baseline, features, white, truth, others, white_others)
     mean, sigma = found.mean, found.sigma
-    left = np.sqrt(np.mean((truth_others - mean) ** 2))
-    assert left < 0.35 * np.std(truth_others - white_others[:, None])
-    assert 0.5 < left / np.sqrt(np.mean(sigma**2)) < 1.4
+    residual = np.sqrt(np.mean((truth_others - mean) ** 2))
+    assert residual < 0.35 * np.std(truth_others - white_others[:, None])
+    assert 0.5 < residual / np.sqrt(np.mean(sigma**2)) < 1.4
     assert (sigma == sigma[0]).all()
 
 
-def test_a_network_rival_gives_the_same_answer_twice():
+def test_a_network_baseline_is_reproducible():
     features, white, truth = planets(40, np.random.default_rng(1))
     one, two = (answer_of(NetworkBaseline(2, 8, epochs=3), features, white, truth, features, white) for _ in range(2))
     np.testing.assert_array_equal(one.mean, two.mean)
@@ -45,7 +48,7 @@ def test_a_network_rival_gives_the_same_answer_twice():
     assert one.parameters == 3 * 8 + 8 + 2 * (2 * 8 + 2 * (8 * 8 + 8)) + 8 * 12 + 12
 
 
-def test_table_scores_as_the_challenge_does_and_pairs_the_leads():
+def test_the_table_has_the_challenge_score_and_paired_leads():
     rng = np.random.default_rng(2)
     truth = 0.01 + 1e-3 * rng.standard_normal((50, 12))
     noise = rng.standard_normal(truth.shape)
@@ -58,19 +61,19 @@ def test_table_scores_as_the_challenge_does_and_pairs_the_leads():
     for name, size in (("worse", 2e-4), ("v50", 1e-4)):
         assert table[name]["score"] == pytest.approx(score(truth, *answer(size), **naive))
     assert table["worse"]["v50_lead"] == pytest.approx(table["v50"]["score"] - table["worse"]["score"])
-    # the same noise in both: their difference is far surer than each score
+    # the same noise in both: their difference has a far smaller error than each score
     assert 0 < table["worse"]["v50_lead_error"] < 0.2 * table["worse"]["score_error"]
     assert table["v50"]["v50_lead"] == 0
     assert as_csv(table).splitlines()[1].startswith("worse,")
     assert as_markdown(table).splitlines()[-1].startswith("| v50 |")
 
 
-def test_bootstrap_error_is_that_of_a_mean():
+def test_bootstrap_error_equals_the_standard_error_of_a_mean():
     values = np.random.default_rng(3).standard_normal(400)
     assert bootstrap_error(values) == pytest.approx(values.std() / 20, rel=0.1)
 
 
-def test_one_command_compares_all_on_a_tiny_set(tmp_path, monkeypatch):
+def test_compare_writes_the_table_of_a_small_simulated_set(tmp_path, monkeypatch):
     pytest.importorskip("sklearn")
     dataset = pytest.importorskip("ariel_lib.simulator.dataset", reason="needs batman")
     dataset.simulate_dataset(tmp_path / "data", n_planets=12, n_test=3, seed=5, size="toy", level="lightcurves")

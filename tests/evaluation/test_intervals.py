@@ -1,4 +1,4 @@
-"""corel-train: a trained checkpoint becomes intervals, tables and, when asked, a checkpoint whose sigmas they make."""
+"""evaluation.intervals (corel-train): a trained checkpoint to intervals, tables and, with update, a checkpoint with COREL sigmas."""
 
 import json
 from dataclasses import replace
@@ -41,14 +41,14 @@ def trained(tmp_path_factory):
     return root, weights
 
 
-def test_training_says_whom_it_held_out(trained):
+def test_the_checkpoint_lists_its_held_out_planets(trained):
     root, weights = trained
     checkpoint = Checkpoint.load(weights)
     assert [len(planets) for planets in checkpoint.held_out] == [28] and checkpoint.corel is None
     assert set(checkpoint.held_out[0]) < set(Archive(root / "data").labels("train").planet_ids)
 
 
-def test_intervals_tables_and_a_checkpoint_whose_sigmas_they_make(trained, monkeypatch):
+def test_intervals_tables_and_an_updated_checkpoint(trained, monkeypatch):
     root, weights = trained
     monkeypatch.setattr(intervals, "train_corel", partial(train_corel, steps=20))
     before = predict(Dataset(root / "data"), weights=weights, out=root / "before" / "submission.csv")
@@ -78,10 +78,10 @@ def test_few_planets_give_infinite_intervals_one_warning_and_no_update(trained, 
     assert len(table) == 5 and np.isinf(table.filter(like="upper")).all().all()
     assert result["marginal"]["infinite"] == result["joint"]["infinite"] == 1 and set(result["score"]) == {"temperature"}
     json.loads((tmp_path / "out" / "coverage.json").read_text(), parse_constant=pytest.fail)  # no Infinity, no NaN
-    said = [record.getMessage() for record in caplog.records]
-    assert len(said) == 1 and "infinite intervals for 5 of 5 planets" in said[0] and "it takes 10" in said[0]
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 1 and "infinite intervals for 5 of 5 planets" in messages[0] and "10 are needed" in messages[0]
     assert not [warning for warning in recwarn if warning.category is TooFewPlanets]
-    with pytest.raises(ConfigError, match="is left as it is: 5 held-out planets are too few"):
+    with pytest.raises(ConfigError, match="is not updated: 5 held-out planets are too few"):
         run_intervals(weights=Path(few), outdir=tmp_path / "out", q=0.8, update=True)
     assert few.read_bytes() == before
     replace(checkpoint, held_out=(checkpoint.held_out[0][:3],)).save(few)
@@ -89,17 +89,17 @@ def test_few_planets_give_infinite_intervals_one_warning_and_no_update(trained, 
         run_intervals(weights=Path(few), outdir=tmp_path / "out", q=0.8)
 
 
-def test_as_many_planets_as_the_warning_asks_for_are_enough():
+def test_the_number_of_planets_in_the_warning_is_the_least_sufficient_one():
     for level, enough in ((0.5, 4), (0.8, 10), (0.95, 50)):
         assert intervals._enough(level) == enough
         for n, finite in ((enough, True), (enough - 1, False)):
-            known = min(int(seen.sum()) for seen, _ in folds_of_planets(n, intervals.FOLDS))
+            known = min(int(fitted.sum()) for fitted, _ in folds_of_planets(n, intervals.FOLDS))
             assert (len(halves(known, 0)[1]) >= planets_needed(level)) == finite or n < intervals.MIN_HELD_OUT
 
 
-def test_a_folder_without_the_held_out_planets_is_refused(trained, tmp_path):
+def test_a_folder_without_the_held_out_planets_raises(trained, tmp_path):
     _, weights = trained
     dataset = pytest.importorskip("ariel_lib.simulator.dataset")
     dataset.simulate_dataset(tmp_path / "other", n_planets=2, n_test=1, seed=9, size="toy", level="lightcurves")
-    with pytest.raises(ConfigError, match="held out 28 planets, of which"):
+    with pytest.raises(ConfigError, match="its 28 held-out planets under"):
         run_intervals(weights=Path(weights), outdir=tmp_path, q=0.8, data=tmp_path / "other")

@@ -1,4 +1,4 @@
-"""ariel_lib.evaluation.leaderboard: the ranking, against figures worked out by hand."""
+"""evaluation.leaderboard against figures worked out by hand."""
 
 import pytest
 
@@ -36,7 +36,7 @@ def test_four_points_with_public_scores_by_hand():
     assert [n for n, _ in ranked(points)] == [1, 0, 2, 3]
 
 
-def test_without_a_public_score_its_weight_is_shared_out_and_said():
+def test_without_a_public_score_its_weight_is_shared_out_and_the_sentence_says_so():
     points = [make_point(0.6, 0.1, 100, 0.0), make_point(0.5, 0.0, 200, 0.1)]
     weights = shared_weights(points)
     assert weights == pytest.approx({"validation": 25 / 60, "coverage_gap": 10 / 60, "runtime_s": 15 / 60, "violations": 10 / 60})

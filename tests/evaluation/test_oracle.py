@@ -1,4 +1,4 @@
-"""oracle.py: who knows more is surer, and is right as often as it says."""
+"""evaluation.oracle: fewer free parameters give smaller sigmas, and the sigmas match the errors."""
 
 from itertools import pairwise
 
@@ -19,7 +19,7 @@ def data(tmp_path_factory):
     return root
 
 
-def test_who_knows_more_is_surer_and_all_are_honest(data):
+def test_sigmas_grow_with_the_free_parameters_and_match_the_errors(data):
     archive = Archive(data)
     planets = sorted(read_truth(data, "test"))
     truth = read_spectra(data / "test.csv").of(planets)
@@ -28,9 +28,9 @@ def test_who_knows_more_is_surer_and_all_are_honest(data):
         assert np.median(sigma / wider) < 1 and (sigma < 1.05 * wider).mean() > 0.9
     for mean, stated in found.values():
         z = (mean - truth) / stated
-        assert 0.5 < np.sqrt(np.mean(z**2)) < 1.8  # six planets, whose bins err together
+        assert 0.5 < np.sqrt(np.mean(z**2)) < 1.8  # six planets, the bins of each correlated
 
 
-def test_real_data_have_no_truth(data, tmp_path):
+def test_truth_is_empty_without_a_simulation_and_by_split_with_one(data, tmp_path):
     assert read_truth(tmp_path, "test") == {}
     assert not set(read_truth(data, "train")) & set(read_truth(data, "test"))

@@ -1,4 +1,4 @@
-"""The check writes what the rules found, for the planet, rule and bin where it is; the guard works on simulated light curves."""
+"""evaluation.physics_check: violations by planet, rule and bin; bump detection on simulated light curves."""
 
 import json
 from dataclasses import replace
@@ -27,7 +27,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def submission(data, tmp_path_factory):
-    """The truth, with a ripple in the second planet."""
+    """The true spectra, with a ripple added to the second planet's."""
     archive = Archive(data)
     labels = archive.labels("test")
     mean = labels.depth.copy()
@@ -47,14 +47,14 @@ def test_check_writes_a_line_for_each_violation_and_a_row_for_each_rule(data, su
     planets = {line["planet"]: line for line in lines if "rule" not in line}
     assert set(planets) == set(ids) and planets[ids[1]]["violated"] == ["resolution"]
     assert [row["rule"] for row in summary["rules"]] == list(RULES)
-    fft = next(row for row in summary["rules"] if row["rule"] == "resolution")
-    assert (fft["planets"], fft["bins"], fft["worst"]) == (1, len(ripple), ids[1])
-    assert abs(fft["ppm"]) == pytest.approx(1000, rel=0.3)
+    resolution = next(row for row in summary["rules"] if row["rule"] == "resolution")
+    assert (resolution["planets"], resolution["bins"], resolution["worst"]) == (1, len(ripple), ids[1])
+    assert abs(resolution["ppm"]) == pytest.approx(1000, rel=0.3)
     assert (summary["planets"], summary["with_light_curves"]) == (6, 6)
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
 
 
-def test_a_bump_in_the_light_curves_is_found_where_it_was_put(data):
+def test_an_injected_bump_is_found_at_its_time(data):
     archive = Archive(data)
     planet = next(iter(list_light_curves(data / "lightcurves", "test")))
     curves = load_light_curves(light_curves_path(data / "lightcurves", "test", planet, 0))
@@ -76,7 +76,7 @@ def test_a_bump_in_the_light_curves_is_found_where_it_was_put(data):
     assert found.depth_bias.shape == (283,) and np.isfinite(found.depth_bias).all()
 
 
-def test_a_spectrum_that_follows_a_bump_is_flagged_and_one_that_does_not_is_not(data):
+def test_lensing_bump_flags_a_spectrum_biased_by_a_bump_and_not_a_clean_one(data):
     archive = Archive(data)
     planet = next(iter(list_light_curves(data / "lightcurves", "test")))
     curves = load_light_curves(light_curves_path(data / "lightcurves", "test", planet, 0))
@@ -91,9 +91,9 @@ def test_a_spectrum_that_follows_a_bump_is_flagged_and_one_that_does_not_is_not(
     clean, shift = detect_bumps([curves], archive.star("test", planet), archive.wavelengths())[0].depth, detections[0].depth_bias
     assert detections[0].bump.achromatic and np.abs(shift).max() > 1e-4
     sigma = np.full(283, 3e-5)
-    for mean, follows in ((detections[0].depth, True), (clean, False)):
+    for mean, biased in ((detections[0].depth, True), (clean, False)):
         mu, context = make_rule_context(mean[None], sigma[None], archive.wavelengths(), [detections])
-        assert bool(find_violations(mu, context)["lensing_bump"].flagged.any()) == follows
+        assert bool(find_violations(mu, context)["lensing_bump"].flagged.any()) == biased
 
 
 def test_coarse_segments_keep_the_weighted_mean(data):

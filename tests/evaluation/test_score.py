@@ -1,4 +1,4 @@
-"""ariel_lib.evaluation.score: a submission on disk against the truth on disk."""
+"""evaluation.score: a submission file against a file of true spectra."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def write_pair(folder, ids, mean, sigma=SIGMA):
     return folder / "submission.csv", folder / "truth.csv"
 
 
-def test_figures_are_those_of_the_metrics_whatever_the_order_of_rows(tmp_path):
+def test_figures_equal_metrics_summary_in_any_order_of_rows(tmp_path):
     mean = TRUTH + 1e-4
     submission, truth = write_pair(tmp_path, IDS[::-1], mean[::-1])
     naive_mean, naive_sigma = naive_statistics(TRUTH)
@@ -32,26 +32,26 @@ def test_figures_are_those_of_the_metrics_whatever_the_order_of_rows(tmp_path):
     assert {name: figures[name] for name in expected} == pytest.approx(expected)
 
 
-def test_truth_that_was_not_submitted_is_counted_and_left_out(tmp_path):
+def test_planets_that_were_not_submitted_are_counted_and_left_out(tmp_path):
     submission, truth = write_pair(tmp_path, IDS[:2], TRUTH)
     figures = evaluate_submission(submission, truth)
     assert (figures["n_planets"], figures["n_not_submitted"], figures["mae"]) == (2, 1, 0)
 
 
-def test_the_naive_answer_is_that_of_the_training_labels(tmp_path):
+def test_the_naive_answer_comes_from_the_training_labels(tmp_path):
     submission, truth = write_pair(tmp_path, IDS, TRUTH)
     write_spectra(tmp_path / "train.csv", Spectra(("1", "2"), 3 * TRUTH[:2]))
     figures = evaluate_submission(submission, truth, train_labels=tmp_path / "train.csv")
     assert (figures["naive_mean"], figures["naive_sigma"]) == pytest.approx(naive_statistics(3 * TRUTH[:2]))
 
 
-def test_a_planet_without_truth_is_refused_by_name(tmp_path):
+def test_a_planet_without_truth_raises_with_its_name(tmp_path):
     submission, truth = write_pair(tmp_path, ("11", "99"), TRUTH)
     with pytest.raises(SubmissionError, match="1 without truth: 99"):
         evaluate_submission(submission, truth)
 
 
-def test_another_number_of_wavelengths_is_refused(tmp_path):
+def test_another_number_of_wavelengths_raises(tmp_path):
     submission, truth = write_pair(tmp_path, IDS, TRUTH)
     write_spectra(truth, Spectra(IDS, TRUTH[:, :5]))
     with pytest.raises(SubmissionError, match="expected 5 wavelengths, found 6"):

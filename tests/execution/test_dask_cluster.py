@@ -1,4 +1,4 @@
-"""Dask workers do what processes do, and a cluster that cannot is refused with its reason, at once."""
+"""execution.dask_cluster: Dask workers give the results of local processes; an unusable cluster raises with its reason."""
 
 import json
 import os
@@ -17,8 +17,9 @@ from ariel_lib.execution.workers import run_tasks
 pytestmark = pytest.mark.skipif(find_spec("distributed") is None, reason="without the extra [dask]")
 HERE = {"python": "3.11.7", "ariel_lib": "1.0", "numba": "0.60"}
 
+
 def outcomes(settled):
-    """task → its result, or the reason why it has none."""
+    """task → its result, or the reason of its failure."""
     return {one.task: one.failure.reason if one.failure else one.result for one in settled}
 
 
@@ -27,50 +28,50 @@ def address():
     import dask
     from distributed import LocalCluster
 
-    dask.config.set({"distributed.scheduler.allowed-failures": 1})  # three would need as many new workers
+    dask.config.set({"distributed.scheduler.allowed-failures": 1})  # the default of three needs as many new workers
     options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
     with LocalCluster(**options, host="127.0.0.1") as running:
         yield running.scheduler_address
 
 
-def test_the_workers_settle_every_task(address, tmp_path):
+def test_the_workers_complete_every_task(address, tmp_path):
     tasks = [f"str({n})" for n in range(9)]
     with open_pool(address, tmp_path) as pool:
         assert outcomes(run_tasks(tasks, eval, pool)) == {task: str(n) for n, task in enumerate(tasks)}
 
 
-def test_the_task_that_kills_every_worker_is_given_up_and_the_rest_is_done(address):
+def test_a_task_that_kills_its_workers_fails_and_the_others_are_completed(address):
     with open_pool(address) as pool:
         settled = outcomes(run_tasks(["'a'", "__import__('os')._exit(9)", "'b'"], eval, pool))
     assert settled.pop("'a'") == "a" and settled.pop("'b'") == "b"
     assert "a worker died each time" in settled.popitem()[1]
 
 
-def test_a_folder_that_workers_do_not_see_is_named(address, tmp_path):
+def test_a_folder_that_workers_do_not_see_raises(address, tmp_path):
     with pytest.raises(ClusterError, match=r"does not see the folder .*nowhere"), open_pool(address, tmp_path / "nowhere"):
         pass
 
 
-def test_what_is_missing_or_differs_is_named_with_its_machine():
+def test_compare_versions_names_package_and_machine():
     found = {"the scheduler": HERE, "worker a": {**HERE, "numba": "missing"}, "worker b": {**HERE, "ariel_lib": "0.9"}}
     assert compare_versions(HERE, found) == ["worker a lacks numba", "worker b has ariel_lib 0.9, here it is 1.0"]
 
 
-@pytest.mark.parametrize("there, complaint", [("missing", r"worker \S+ lacks numba"), ("0.1", r"has numba 0\.1, here it is 1\.0")])
-def test_a_cluster_with_other_packages_is_refused(address, monkeypatch, there, complaint):
+@pytest.mark.parametrize("there, message", [("missing", r"worker \S+ lacks numba"), ("0.1", r"has numba 0\.1, here it is 1\.0")])
+def test_a_cluster_with_other_packages_raises(address, monkeypatch, there, message):
     text = f'{{"numba": "1.0" if __import__("os").getpid() == {os.getpid()} else "{there}"}}'
     monkeypatch.setattr(cluster, "_VERSIONS", text)
-    with pytest.raises(ClusterError, match=complaint), open_pool(address):
+    with pytest.raises(ClusterError, match=message), open_pool(address):
         pass
 
 
-def test_a_scheduler_that_does_not_answer_is_an_error_not_a_wait(monkeypatch):
+def test_a_scheduler_that_does_not_answer_raises_in_time(monkeypatch):
     monkeypatch.setattr(cluster, "PATIENCE", 1)
     with pytest.raises(ClusterError, match="expected a Dask scheduler that answers"), open_pool("tcp://127.0.0.1:9"):
         pass
 
 
-def test_a_scheduler_without_workers_is_an_error_not_a_wait(monkeypatch):
+def test_a_scheduler_without_workers_raises_in_time(monkeypatch):
     from distributed import LocalCluster
 
     monkeypatch.setattr(cluster, "PATIENCE", 1)
@@ -82,7 +83,7 @@ def test_a_scheduler_without_workers_is_an_error_not_a_wait(monkeypatch):
         pass
 
 
-def test_the_slurm_script_of_the_readme_starts_workers():
+def test_the_documented_slurm_cluster_starts_workers():
     pytest.importorskip("dask_jobqueue")
     code = (
         "from dask_jobqueue import SLURMCluster; "

@@ -1,4 +1,4 @@
-"""archive.py: what is written is read back, in both years' layouts; every bad file ends in an error that names it."""
+"""io.archive and io.writer: round trips in both years' layouts; every malformed file raises an error that names it."""
 
 import pickle
 from pathlib import Path
@@ -57,14 +57,14 @@ def pristine(tmp_path_factory):
 
 @pytest.fixture
 def tables(tmp_path):
-    """Tables of a data set that a test may spoil."""
+    """Tables of a data set, for a test to modify."""
     write_tables(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
 def broken(pristine, tmp_path):
-    """A data set whose planet's files are links that a test may replace by something bad."""
+    """A data set whose detector files are symbolic links, for a test to replace."""
     write_tables(tmp_path)
     for path in (pristine / "train").rglob("*.parquet"):
         link = tmp_path / path.relative_to(pristine)
@@ -83,7 +83,7 @@ def replace_file(path, content=None):
 
 
 @pytest.mark.parametrize("instrument", INSTRUMENTS.values(), ids=INSTRUMENTS)
-def test_signal_and_maps_come_back_as_written(pristine, instrument):
+def test_signal_and_maps_are_read_as_written(pristine, instrument):
     archive = Archive(pristine)
     for visit in archive.visits("train", "12"):
         signal = archive.signal("train", "12", visit, instrument)
@@ -96,12 +96,12 @@ def test_signal_and_maps_come_back_as_written(pristine, instrument):
             assert (getattr(found, name) == getattr(written, name)).all(), name
 
 
-def test_signal_blocks_read_chosen_columns_only(pristine):
+def test_blocks_reads_only_the_given_columns(pristine):
     (block,) = Archive(pristine).signal("train", "12", 0, AIRS).blocks(100, columns=(40, 60))
     assert (block == counts(AIRS)[:, :, 40:60]).all()
 
 
-def test_write_signal_does_not_depend_on_how_the_reads_are_blocked(tmp_path, monkeypatch):
+def test_write_signal_is_independent_of_the_block_size(tmp_path, monkeypatch):
     monkeypatch.setattr(writer, "ROW_GROUP_BYTES", 2 * FGS1.pixels * 3)  # three reads a row group
     written = []
     for number, size in enumerate((1, 4, READS)):
@@ -112,7 +112,7 @@ def test_write_signal_does_not_depend_on_how_the_reads_are_blocked(tmp_path, mon
     assert (block == counts(FGS1)).all()
 
 
-def test_tables_come_back_as_written(tables):
+def test_tables_are_read_as_written(tables):
     archive = Archive(tables)
     assert archive.star("train", "12") == STAR
     assert archive.converter("train", "12", AIRS) == Converter(0.4, -1000.0)
@@ -125,7 +125,7 @@ def test_tables_come_back_as_written(tables):
     assert archive.read_times(FGS1, 2)[1].tolist() == list(FGS1_INTEGRATION_TIMES)
 
 
-def test_planets_and_visits_are_found_in_numeric_order(pristine, tmp_path):
+def test_planets_and_visits_are_in_numeric_order(pristine, tmp_path):
     for planet in ("100", "20", "3"):
         (tmp_path / "test" / planet).mkdir(parents=True)
     assert Archive(tmp_path).planets("test") == ("3", "20", "100")
@@ -134,23 +134,23 @@ def test_planets_and_visits_are_found_in_numeric_order(pristine, tmp_path):
     assert Archive(pristine).visits("train", "12") == (0, 1)
 
 
-def test_requested_planets_are_those_of_the_sample_submission(tmp_path):
+def test_requested_planets_come_from_the_sample_submission(tmp_path):
     (tmp_path / "sample_submission.csv").write_text("planet_id,wl_1,sigma_1\n7.0,0,0\n5,0,0\n")
     assert Archive(tmp_path).requested_planets() == ("7", "5")
 
 
-def test_spectra_of_unknown_planets_are_a_key_error():
+def test_spectra_of_an_unknown_planet_raise_key_error():
     spectra = Spectra(("1", "2"), np.array([[0.1], [0.2]]))
     assert spectra.of(["2", "1"]).ravel().tolist() == [0.2, 0.1]
     with pytest.raises(KeyError, match="9"):
         spectra.of(["9"])
 
 
-def test_normalise_planet_id_reads_every_spelling():
+def test_normalise_planet_id_accepts_every_spelling():
     assert {normalise_planet_id(value) for value in (1103775, 1103775.0, "1103775.0", " 1103775")} == {"1103775"}
 
 
-# The layout of 2024: no visit number, one converter a planet, no star table
+# The layout of 2024: no visit number, one converter for each planet, no star table
 
 
 def test_layout_of_2024_is_read(tmp_path):
@@ -189,7 +189,7 @@ def test_real_tables_of_both_years_are_read():
 # Bad input
 
 
-def test_missing_folder_is_named(tmp_path):
+def test_missing_folder_raises(tmp_path):
     with pytest.raises(ArchiveError, match=r"nowhere.*no such folder"):
         Archive(tmp_path / "nowhere")
     with pytest.raises(ArchiveError, match="train/99"):
@@ -198,7 +198,7 @@ def test_missing_folder_is_named(tmp_path):
         Archive(tmp_path).visits("train", "../train")
 
 
-def test_truncated_signal_is_named(broken):
+def test_truncated_signal_raises(broken):
     path = broken / "train/12/FGS1_signal_0.parquet"
     content = path.read_bytes()
     replace_file(path, content[: len(content) // 2])
@@ -206,7 +206,7 @@ def test_truncated_signal_is_named(broken):
         Archive(broken).signal("train", "12", 0, FGS1)
 
 
-def test_damaged_signal_is_named(broken):
+def test_damaged_signal_raises(broken):
     path = broken / "train/12/FGS1_signal_0.parquet"
     content = bytearray(path.read_bytes())
     content[4:4000] = bytes(3996)  # the first pages; the footer is whole
@@ -215,7 +215,7 @@ def test_damaged_signal_is_named(broken):
         list(Archive(broken).signal("train", "12", 0, FGS1).blocks())
 
 
-def test_missing_signal_and_maps_are_named(broken):
+def test_missing_signal_and_maps_raise(broken):
     replace_file(broken / "train/12/FGS1_signal_0.parquet")
     replace_file(broken / "train/12/AIRS-CH0_calibration_0/dark.parquet")
     archive = Archive(broken)
@@ -225,7 +225,7 @@ def test_missing_signal_and_maps_are_named(broken):
         archive.calibration_maps("train", "12", 0, AIRS)
 
 
-def test_wrong_pixel_count_is_named(broken):
+def test_wrong_pixel_count_raises(broken):
     archive = Archive(broken)
     signal = broken / "train/12/FGS1_signal_0.parquet"
     replace_file(signal)
@@ -239,7 +239,7 @@ def test_wrong_pixel_count_is_named(broken):
         archive.calibration_maps("train", "12", 0, FGS1)
 
 
-def test_counts_that_are_not_uint16_or_too_few_are_named(broken):
+def test_counts_that_are_not_uint16_or_too_few_raise(broken):
     path = broken / "train/12/FGS1_signal_0.parquet"
     for array, message in (
         (np.zeros((4, 1024)), "uint16 counts"),
@@ -251,7 +251,7 @@ def test_counts_that_are_not_uint16_or_too_few_are_named(broken):
             Archive(broken).signal("train", "12", 0, FGS1)
 
 
-def test_star_table_with_gaps_is_named(tables):
+def test_star_table_with_gaps_raises(tables):
     path = tables / "train_star_info.csv"
     table = pd.read_csv(path)
     for change, message in (
@@ -270,13 +270,13 @@ def test_star_table_with_gaps_is_named(tables):
         Archive(tables).star("test", "13")
 
 
-def test_labels_of_an_unknown_planet_are_named(tables):
+def test_labels_of_an_unknown_planet_raise(tables):
     writer.write_spectra(tables / "train.csv", Spectra(("12", "77"), np.full((2, 283), 0.01)))
     with pytest.raises(ArchiveError, match=r"train.csv.*unknown planet 77"):
         Archive(tables).labels("train")
 
 
-def test_labels_with_gaps_or_repeats_are_named(tables):
+def test_labels_with_gaps_or_repeats_raise(tables):
     path = tables / "train.csv"
     writer.write_spectra(path, Spectra(("12",), np.array([[0.01, np.nan]])))
     with pytest.raises(ArchiveError, match=r"train.csv.*NaN for planet 12"):
@@ -292,19 +292,19 @@ def test_labels_with_gaps_or_repeats_are_named(tables):
         Archive(tables).labels("train")
 
 
-def test_bad_wavelengths_are_named(tables):
+def test_bad_wavelengths_raise(tables):
     writer.write_wavelengths(tables, np.array([2.0, 1.0]))
     with pytest.raises(ArchiveError, match=r"wavelengths.csv.*ascending"):
         Archive(tables).wavelengths()
 
 
-def test_bad_converter_is_named(tables):
+def test_bad_converter_raises(tables):
     writer.write_converters(tables, {name: Converter(0.0, -1000.0) for name in INSTRUMENTS})
     with pytest.raises(ArchiveError, match=r"adc_info.csv.*positive gain"):
         Archive(tables).converter("train", "12", AIRS)
 
 
-def test_short_or_damaged_axis_is_named(tables):
+def test_short_or_damaged_axis_raises(tables):
     with pytest.raises(ArchiveError, match=r"axis_info.parquet.*at least 99 times for AIRS-CH0"):
         Archive(tables).read_times(AIRS, 99)
     (tables / "axis_info.parquet").write_bytes(b"PAR1 nothing")
@@ -315,7 +315,7 @@ def test_short_or_damaged_axis_is_named(tables):
         Archive(tables).read_times(AIRS, 2)
 
 
-def test_archive_error_survives_a_process_pool():
+def test_archive_error_can_be_pickled():
     error = pickle.loads(pickle.dumps(ArchiveError("a.csv", "numbers", "letters", "Look again.")))
     assert isinstance(error, ArchiveError) and error.path == "a.csv"
     assert str(error) == "a.csv: expected numbers, found letters. Look again."

@@ -1,3 +1,5 @@
+"""io.checksums: a file is verified by its SHA-256 in the manifest."""
+
 import json
 
 import pytest
@@ -6,7 +8,7 @@ from ariel_lib.io.checksums import MANIFEST, verify, write_manifest
 from ariel_lib.io.storage import StorageError
 
 
-def test_a_file_is_used_only_with_the_bytes_that_the_manifest_lists(tmp_path):
+def test_verify_accepts_only_the_content_listed_in_the_manifest(tmp_path):
     path = tmp_path / "weights.safetensors"
     path.write_bytes(b"weights")
     write_manifest(tmp_path, [path.name], {"made_by": "a test"})
@@ -18,14 +20,14 @@ def test_a_file_is_used_only_with_the_bytes_that_the_manifest_lists(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"files": {}}', '{"files": {"w": {}}}', '{"files": []}'])
-def test_a_manifest_that_does_not_list_the_file_is_refused(tmp_path, text):
+def test_a_manifest_without_the_file_raises(tmp_path, text):
     (tmp_path / "w").write_bytes(b"1")
     (tmp_path / MANIFEST).write_text(text)
     with pytest.raises(StorageError, match="expected the SHA-256 of w"):
         verify(tmp_path / "w")
 
 
-def test_without_a_manifest_nothing_is_used(tmp_path):
+def test_a_missing_manifest_or_file_raises(tmp_path):
     (tmp_path / "w").write_bytes(b"1")
     with pytest.raises(StorageError, match="make weights"):
         verify(tmp_path / "w")

@@ -1,4 +1,4 @@
-"""ariel_lib.io.dataset: one immutable object, one rule for the folder of light curves."""
+"""io.dataset: planets, the rule for the light-curve folder, immutability and errors."""
 
 import pickle
 
@@ -15,14 +15,14 @@ STAR = Star("12", 1.1, 1.0, 5700.0, 1.2, 0.0, 4.5, 10.2, 88.8)
 CURVE = LightCurve(*(np.zeros((4, *more)) for more in ((), (), (), (), (2,), ())), np.zeros(4, bool))
 
 
-def put_curves(folder, split, planet, *visits):
+def write_curves(folder, split, planet, *visits):
     for visit in visits:
         save_light_curves(light_curves_path(folder, split, planet, visit), LightCurves(planet, visit, CURVE, CURVE))
 
 
 @pytest.fixture
 def root(tmp_path):
-    """Frames of planets 12 and 7 in both splits, empty folders but for their names."""
+    """A data set with planets 12 and 7 in both splits, whose signal files are empty."""
     for split in ("train", "test"):
         for planet in ("12", "7"):
             (tmp_path / "data" / split / planet).mkdir(parents=True)
@@ -33,18 +33,18 @@ def root(tmp_path):
     return tmp_path / "data"
 
 
-def test_planets_are_those_selected_else_those_requested_else_those_on_disk(root):
+def test_planets_are_selected_else_requested_else_on_disk(root):
     assert Dataset(root, "train").planets == ("7", "12")
     assert Dataset(root).planets == ("7", "12")
     (root / "sample_submission.csv").write_text("planet_id,wl_1,sigma_1\n12,0.01,0.01\n99,0.01,0.01\n")
     assert Dataset(root).planets == ("12", "99") and Dataset(root).on_disk == ("7", "12")
-    assert Dataset(root, "train").planets == ("7", "12"), "a sample submission is about the test split"
+    assert Dataset(root, "train").planets == ("7", "12"), "a sample submission concerns the test split only"
     assert Dataset(root, planets=["7"]).planets == ("7",) == Dataset(root).select(["7"]).planets
 
 
-def test_a_simulation_without_frames_has_the_planets_of_its_light_curves(root, tmp_path):
-    put_curves(tmp_path / "curves", "train", "5", 1, 0)
-    put_curves(tmp_path / "curves", "train", "40", 0)
+def test_without_frames_the_planets_are_those_with_light_curves(root, tmp_path):
+    write_curves(tmp_path / "curves", "train", "5", 1, 0)
+    write_curves(tmp_path / "curves", "train", "40", 0)
     bare = tmp_path / "bare"
     bare.mkdir()
     dataset = Dataset(bare, "train", light_curves=tmp_path / "curves")
@@ -52,14 +52,14 @@ def test_a_simulation_without_frames_has_the_planets_of_its_light_curves(root, t
     assert [curves.visit for curves in dataset.light_curves("5")] == [0, 1] and dataset.light_curves("4") == []
 
 
-def test_light_curves_lie_where_given_else_beside_the_data_else_in_the_scratch_folder(root, tmp_path):
+def test_light_curve_folder_is_given_else_beside_the_data_else_in_scratch(root, tmp_path):
     scratch, given = tmp_path / "scratch", tmp_path / "given"
     assert Dataset(root).light_curve_folder == root / "lightcurves"
     dataset = Dataset(root, scratch=scratch)
     assert dataset.light_curve_folder == scratch / "lightcurves" and dataset.is_calibrated_on_demand
-    put_curves(root / "lightcurves", "train", "12", 0)
-    assert Dataset(root, scratch=scratch).is_calibrated_on_demand, "the light curves of another split are not this one's"
-    put_curves(root / "lightcurves", "test", "12", 0)
+    write_curves(root / "lightcurves", "train", "12", 0)
+    assert Dataset(root, scratch=scratch).is_calibrated_on_demand, "light curves of the other split do not count"
+    write_curves(root / "lightcurves", "test", "12", 0)
     dataset = Dataset(root, scratch=scratch)
     assert dataset.light_curve_folder == root / "lightcurves" and not dataset.is_calibrated_on_demand
     dataset = Dataset(root, light_curves=given, scratch=scratch)
@@ -67,7 +67,7 @@ def test_light_curves_lie_where_given_else_beside_the_data_else_in_the_scratch_f
     assert not Dataset(root, light_curves=scratch / "lightcurves", scratch=scratch).is_calibrated_on_demand
 
 
-def test_a_copy_differs_in_what_was_asked_for_only(root, tmp_path):
+def test_a_modified_copy_differs_in_one_attribute_only(root, tmp_path):
     dataset = Dataset(root, planets=["7"], light_curves=tmp_path / "given", scratch=tmp_path / "scratch")
     assert dataset.planets == ("7",)  # cached before the copies are made
     train = dataset.with_split("train")
@@ -80,15 +80,15 @@ def test_a_copy_differs_in_what_was_asked_for_only(root, tmp_path):
         dataset.split = "train"
 
 
-def test_a_star_is_found_or_its_absence_explained(root):
+def test_find_star_gives_the_star_or_the_reason(root):
     dataset = Dataset(root)
     assert dataset.star("12") == STAR == dataset.find_star("12")[0]
     star, wrong = dataset.find_star("7")
     assert star is None and "one row of planet 7" in wrong
-    assert Dataset(root, "train").find_star("12") == (None, None), "2024 lists no stars"
+    assert Dataset(root, "train").find_star("12") == (None, None), "no star table, as in 2024"
 
 
-def test_bad_input_is_one_clear_error(root, tmp_path):
+def test_invalid_arguments_raise(root, tmp_path):
     with pytest.raises(ArchiveError, match="no such folder"):
         Dataset(tmp_path / "nowhere")
     with pytest.raises(SpectraMindError, match="expected one of train, test, found 'toy'"):

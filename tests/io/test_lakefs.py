@@ -1,4 +1,4 @@
-"""ariel_lib.io.lakefs: lakeFS references are refused without an endpoint, and copied whole and once from a stub of its API."""
+"""io.lakefs: references raise without an endpoint, and are copied completely and once from a stub of the API."""
 
 import json
 import threading
@@ -19,15 +19,15 @@ OBJECTS = {f"ariel/train/{n}.bin": bytes([n]) for n in range(5)} | {"ariel/wavel
 
 
 class Stub(BaseHTTPRequestHandler):
-    """Three calls of lakeFS's API, version 1, two objects a page."""
+    """A stub of three calls of the lakeFS API, version 1, with two objects a page."""
 
-    asked: list[str] = []  # noqa: RUF012 (shared by all requests on purpose)
+    requests: list[str] = []  # noqa: RUF012 (one instance a request: the list is shared)
     objects = OBJECTS
 
     def do_GET(self):
         url = urlparse(self.path)
         query = {name: values[0] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
-        Stub.asked.append(unquote(url.path))
+        Stub.requests.append(unquote(url.path))
         if self.headers["Authorization"] != "Basic a2V5OnNlY3JldA==":  # key:secret
             self.send_error(401)
         elif url.path == "/api/v1/repositories/ariel-data/refs/main/commits":
@@ -63,7 +63,7 @@ def server(tmp_path, monkeypatch):
         monkeypatch.setenv(key, value)
     monkeypatch.setenv(lakefs.COPIES, str(tmp_path / "copies"))
     monkeypatch.setattr(Stub, "objects", OBJECTS)
-    Stub.asked.clear()
+    Stub.requests.clear()
     lakefs.copy_of.cache_clear()
     yield stub
     stub.shutdown()
@@ -72,13 +72,13 @@ def server(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["lakefs://ariel-data/main/ariel/", "lakefs:/ariel-data/main/ariel"])
-def test_a_reference_is_understood_also_after_pathlib(text):
+def test_parse_reference_accepts_one_slash_or_two(text):
     assert parse_reference(text) == Reference("ariel-data", "main", "ariel")
     assert str(parse_reference(text)) == "lakefs://ariel-data/main/ariel"
 
 
 @pytest.mark.parametrize("text", ["lakefs://", "lakefs://ariel-data", "lakefs://A/main/x", "lakefs://ariel-data/main/../x"])
-def test_what_is_no_reference_is_refused(text):
+def test_a_malformed_reference_raises(text):
     with pytest.raises(LakeFSError, match="expected lakefs://REPOSITORY/REF/PATH"):
         local_folder(text)
 
@@ -91,32 +91,32 @@ def test_what_is_no_reference_is_refused(text):
         ("calibrate", "--data", "lakefs://ariel-data/main/ariel", "--split", "train", "--out", "o"),
     ],
 )
-def test_without_an_endpoint_one_line_says_what_to_set(arguments, tmp_path, monkeypatch):
+def test_without_an_endpoint_one_line_names_the_variable(arguments, tmp_path, monkeypatch):
     monkeypatch.delenv(ENDPOINT, raising=False)
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, list(arguments))
     assert result.exit_code == 2 and result.stderr.count("\n") == 1 and ENDPOINT in result.stderr
 
 
-def test_a_commit_is_copied_whole_and_once(server):
+def test_a_commit_is_copied_completely_and_once(server):
     folder = Archive("lakefs://ariel-data/main/ariel").root
     assert sorted(path.name for path in (folder / "train").iterdir()) == [f"{n}.bin" for n in range(5)]
     assert (folder / "train" / "4.bin").read_bytes() == b"\4" and not (folder / "x").exists()
     assert Archive(folder).wavelengths().tolist() == [0.7, 2.0]
-    asked = len(Stub.asked)
+    requested = len(Stub.requests)
     lakefs.copy_of.cache_clear()
-    assert local_folder("lakefs://ariel-data/main/ariel") == folder and len(Stub.asked) == asked + 1  # which commit, nothing else
+    assert local_folder("lakefs://ariel-data/main/ariel") == folder and len(Stub.requests) == requested + 1  # the commit only
 
 
-def test_a_run_records_the_commit(server, tmp_path):
+def test_the_manifest_records_the_commit(server, tmp_path):
     with record_run("calibrate", tmp_path) as run:
         run.inputs = {"data": local_folder("lakefs://ariel-data/main/ariel")}
-    stated = json.loads((tmp_path / "manifest_calibrate.json").read_bytes())["inputs"]["data"]["lakefs"]
-    assert stated == {"repository": "ariel-data", "ref": "main", "path": "ariel", "commit": COMMIT}
+    recorded = json.loads((tmp_path / "manifest_calibrate.json").read_bytes())["inputs"]["data"]["lakefs"]
+    assert recorded == {"repository": "ariel-data", "ref": "main", "path": "ariel", "commit": COMMIT}
     assert source_of(tmp_path) is None
 
 
-def test_what_the_server_refuses_is_one_sentence_and_leaves_nothing(server, tmp_path, monkeypatch):
+def test_server_errors_raise_and_leave_no_files(server, tmp_path, monkeypatch):
     with pytest.raises(LakeFSError, match="expected files there"):
         local_folder("lakefs://ariel-data/main/nothing")
     with pytest.raises(LakeFSError, match="HTTP 404"):

@@ -25,7 +25,7 @@ def fallback(wavelengths=5):
     return {"fallback_mean": np.full(wavelengths, 0.0147), "fallback_sigma": 0.0107}
 
 
-def test_write_submission_reads_back_exactly(tmp_path):
+def test_submission_round_trip_is_exact(tmp_path):
     mean, sigma = make_prediction()
     path = write_submission(tmp_path / "deep" / "submission.csv", IDS, mean, sigma, **fallback())
     ids, mean_read, sigma_read = read_submission(path)
@@ -36,7 +36,7 @@ def test_write_submission_reads_back_exactly(tmp_path):
 
 @given(mean=arrays(np.float64, (2, 3), elements=st.floats(0, 1)))
 @settings(max_examples=50, deadline=None)
-def test_write_submission_rounds_no_mean(mean, tmp_path_factory):
+def test_write_submission_does_not_round(mean, tmp_path_factory):
     path = tmp_path_factory.mktemp("submission") / "submission.csv"
     write_submission(path, ["1", "2"], mean, np.full((2, 3), 1e-4), **fallback(3))
     assert np.array_equal(read_submission(path)[1], mean)
@@ -47,7 +47,7 @@ def test_write_submission_writes_the_columns_of_the_sample(tmp_path):
     assert path.read_text().splitlines()[0] == "planet_id,wl_1,wl_2,sigma_1,sigma_2"
 
 
-def test_write_submission_gives_the_same_bytes_and_leaves_its_input(tmp_path):
+def test_write_submission_is_reproducible_and_leaves_its_input_unchanged(tmp_path):
     mean, sigma = make_prediction()
     before = mean.copy(), sigma.copy()
     first = write_submission(tmp_path / "a.csv", IDS, mean, sigma, **fallback(), sigma_floor=1e-4).read_bytes()
@@ -56,7 +56,7 @@ def test_write_submission_gives_the_same_bytes_and_leaves_its_input(tmp_path):
     assert np.array_equal(mean, before[0]) and np.array_equal(sigma, before[1])
 
 
-def test_write_submission_follows_the_order_asked_for(tmp_path, caplog):
+def test_write_submission_follows_the_given_order(tmp_path, caplog):
     mean, sigma = make_prediction()
     with caplog.at_level(logging.WARNING):
         path = write_submission(tmp_path / "s.csv", IDS, mean, sigma, **fallback(), order=["1103775.0", "99", "12"])
@@ -65,7 +65,7 @@ def test_write_submission_follows_the_order_asked_for(tmp_path, caplog):
     assert np.array_equal(mean_read[[0, 2]], mean[[2, 0]])
     assert np.all(mean_read[1] == 0.0147) and np.all(sigma_read[1] == 0.0107)
     assert "planet 99" in caplog.text and "no prediction" in caplog.text
-    assert "planet 7 was predicted but is not asked for" in caplog.text
+    assert "planet 7 was predicted but is not required" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_write_submission_follows_the_order_asked_for(tmp_path, caplog):
         ("sigma", 0.0, "sigmas are not positive"),
     ],
 )
-def test_write_submission_replaces_a_bad_row_and_says_so(tmp_path, caplog, field, value, reason):
+def test_write_submission_replaces_an_invalid_row_with_a_warning(tmp_path, caplog, field, value, reason):
     mean, sigma = make_prediction()
     {"mean": mean, "sigma": sigma}[field][1, 3] = value
     with caplog.at_level(logging.WARNING):
@@ -96,14 +96,14 @@ def test_write_submission_is_complete_without_any_prediction(tmp_path):
     assert read_submission(path)[0] == IDS
 
 
-def test_write_submission_lifts_sigmas_to_the_floor(tmp_path):
+def test_write_submission_raises_sigmas_to_the_floor(tmp_path):
     mean, sigma = make_prediction()
     floor = np.array([1e-6, 2e-4, 2e-4, 2e-4, 2e-4])
     path = write_submission(tmp_path / "s.csv", IDS, mean, sigma, **fallback(), sigma_floor=floor)
     assert np.array_equal(read_submission(path)[2], np.maximum(sigma, floor))
 
 
-def test_write_submission_refuses_duplicates_and_bad_shapes(tmp_path):
+def test_write_submission_raises_for_duplicates_and_wrong_shapes(tmp_path):
     mean, sigma = make_prediction()
     path = tmp_path / "s.csv"
     with pytest.raises(SubmissionError, match="more than once: 12"):
@@ -177,17 +177,17 @@ def test_validate_submission_compares_with_the_sample(tmp_path):
         validate_submission(tmp_path / "absent.csv")
 
 
-def test_validate_submission_accepts_the_challenge_s_own_sample():
+def test_validate_submission_accepts_the_sample_submission():
     if not SAMPLE.exists():
         pytest.skip("the sample submission of the challenge is not beside this checkout")
     validate_submission(SAMPLE, SAMPLE)
     assert read_submission(SAMPLE)[1].shape == (1, 283)
 
 
-def test_submission_error_crosses_a_process_boundary():
+def test_submission_error_can_be_pickled():
     error = SubmissionError("s.csv", "this", "that", "Do so.")
     assert str(pickle.loads(pickle.dumps(error))) == str(error) == "s.csv: expected this, found that. Do so."
 
 
-def test_find_fault_of_a_good_spectrum_is_none():
+def test_find_fault_of_a_valid_spectrum_is_none():
     assert submission.find_fault(*make_prediction()) is None

@@ -1,4 +1,4 @@
-"""ariel_lib.io.submission_record: what lies beside a submission is found, and its absence is no error until it is needed."""
+"""io.submission_record: the files beside a submission; a missing one is an error only when it is needed."""
 
 import json
 
@@ -10,7 +10,7 @@ from ariel_lib.io.storage import save_arrays
 from ariel_lib.io.submission_record import SubmissionRecord
 
 
-def test_weights_are_those_given_else_those_recorded_else_those_of_the_toy_layout(tmp_path):
+def test_weights_are_given_else_recorded_else_in_the_model_folder(tmp_path):
     path = tmp_path / "submission.csv"
     assert SubmissionRecord.of(path).weights_path == tmp_path / "model" / "weights.safetensors"
     (tmp_path / "manifest_predict.json").write_text(json.dumps({"inputs": {"weights": {"path": "../w.safetensors"}}}))
@@ -18,7 +18,7 @@ def test_weights_are_those_given_else_those_recorded_else_those_of_the_toy_layou
     assert SubmissionRecord.of(path, weights="x").weights_path.name == "x"
 
 
-def test_the_data_set_is_the_one_given_else_the_one_recorded(tmp_path):
+def test_the_data_set_is_given_else_recorded(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "other").mkdir()
     path = tmp_path / "run" / "submission.csv"
@@ -31,7 +31,7 @@ def test_the_data_set_is_the_one_given_else_the_one_recorded(tmp_path):
     assert SubmissionRecord.of(path).dataset(tmp_path / "other").root == tmp_path / "other"
 
 
-def test_other_answers_are_read_by_planet(tmp_path):
+def test_answers_are_read_by_planet(tmp_path):
     record = SubmissionRecord.of(tmp_path / "submission.csv")
     assert record.answers() == {}
     save_arrays(tmp_path / "submission.safetensors", {"depth": np.arange(6.0).reshape(2, 3)}, {"planet_ids": '["b", "a"]'})

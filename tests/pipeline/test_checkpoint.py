@@ -1,4 +1,4 @@
-"""ariel_lib.pipeline.checkpoint: what is saved comes back to the last bit; a held-out planet meets nothing made from its own label."""
+"""pipeline.checkpoint: exact round trip; the checkpoint for a held-out planet contains nothing made from its label."""
 
 from dataclasses import fields, replace
 
@@ -17,7 +17,7 @@ from ariel_lib.transit.result import DepthEstimate
 
 
 def arrays_of(value):
-    """The numbers of a field, by name."""
+    """The arrays of a field of Checkpoint, by name."""
     if hasattr(value, "state_dict"):
         return {name: tensor.numpy() for name, tensor in value.state_dict().items()}
     return value.to_arrays() if hasattr(value, "to_arrays") else {"": value}
@@ -32,7 +32,7 @@ def assert_same(first, second):
 
 
 @pytest.mark.parametrize("corel", [False, True])
-def test_every_field_comes_back_to_the_last_bit(make_checkpoint, tmp_path, corel):
+def test_every_field_is_restored_to_the_last_bit(make_checkpoint, tmp_path, corel):
     checkpoint, _ = make_checkpoint(corel=corel)
     path = checkpoint.save(tmp_path / "weights.safetensors")
     found = Checkpoint.load(path)
@@ -46,9 +46,9 @@ def test_every_field_comes_back_to_the_last_bit(make_checkpoint, tmp_path, corel
     assert again.read_bytes() == path.read_bytes()
 
 
-def test_a_loaded_network_gives_the_same_answer(make_checkpoint, tmp_path):
+def test_a_loaded_network_gives_the_same_prediction(make_checkpoint, tmp_path):
     checkpoint, labelled = make_checkpoint()
-    with_heads(checkpoint.network)
+    randomise_heads(checkpoint.network)
     rng, n = np.random.default_rng(0), len(checkpoint.wavelength)
     mean = labelled.labels.depth[0]
     inputs = make_inputs(rng.normal(size=(50, 5)), np.zeros(50, bool), mean, 1e-4 + 0 * mean, rng.normal(size=(n, 7)), rng.normal(size=12))
@@ -56,18 +56,18 @@ def test_a_loaded_network_gives_the_same_answer(make_checkpoint, tmp_path):
     assert not loaded.network.training
     for one, other in zip(predict_inputs(checkpoint.network, inputs), predict_inputs(loaded.network, inputs)):
         np.testing.assert_array_equal(one, other)
-    assert np.abs(predict_inputs(loaded.network, inputs)[0][0] - mean).max() > 1e-6  # it is no untrained one's
+    assert np.abs(predict_inputs(loaded.network, inputs)[0][0] - mean).max() > 1e-6  # unlike an untrained network
 
 
-def with_heads(network):
-    """Heads that are not zero, as after training."""
+def randomise_heads(network):
+    """Give the decoder heads non-zero weights, as after training."""
     rng = np.random.default_rng(1)
     for member in network.members:
         for head in (member.decoder.delta, member.decoder.log_scale):
             head.weight.data += head.weight.new_tensor(rng.normal(size=tuple(head.weight.shape)))
 
 
-def test_other_files_are_refused_with_what_to_do(make_checkpoint, tmp_path):
+def test_files_of_another_format_and_damaged_ones_raise(make_checkpoint, tmp_path):
     checkpoint, _ = make_checkpoint()
     path = checkpoint.save(tmp_path / "weights.safetensors")
     arrays, text = load_arrays(path)
@@ -87,7 +87,7 @@ def test_other_files_are_refused_with_what_to_do(make_checkpoint, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["fit", "white", "library"])
-def test_the_initial_estimate_is_the_configurations(make_checkpoint, name):
+def test_initial_estimate_is_the_one_in_the_configuration(make_checkpoint, name):
     checkpoint, _ = make_checkpoint(settings={"initial_estimate": name})
     assert checkpoint.initial_estimate == name and replace(checkpoint, config={}).initial_estimate == "library"
 
@@ -99,7 +99,7 @@ def with_other_label(known, planet):
     return LabelledSpectra(Spectra(known.labels.planet_ids, depth), scale)
 
 
-def test_a_held_out_planet_meets_the_member_that_has_not_seen_it_and_no_label_of_its_own(make_checkpoint):
+def test_as_held_out_has_the_member_and_the_priors_without_the_planet(make_checkpoint):
     checkpoint, known = make_checkpoint(members=3)
     found = checkpoint.as_held_out(known)
     assert sorted(found) == sorted(sum(checkpoint.held_out, ()))
@@ -114,14 +114,14 @@ def test_a_held_out_planet_meets_the_member_that_has_not_seen_it_and_no_label_of
                 assert_same(getattr(alone, name), fit(others.labels.depth, checkpoint.wavelength, *scale))
                 changed = checkpoint.as_held_out(with_other_label(known, planet))[planet]
                 assert_same(getattr(alone, name), getattr(changed, name))
-                stranger = checkpoint.as_held_out(with_other_label(known, "p15"))[planet]
-                assert not np.array_equal(getattr(alone, name).covariance, getattr(stranger, name).covariance)
+                other = checkpoint.as_held_out(with_other_label(known, "p15"))[planet]
+                assert not np.array_equal(getattr(alone, name).covariance, getattr(other, name).covariance)
             for field in set(f.name for f in fields(Checkpoint)) - {"network", "prior", "initial_prior", "held_out"}:
                 assert getattr(alone, field) is getattr(checkpoint, field)
 
 
 @pytest.mark.parametrize("scale_height", [True, False])
-def test_without_the_scale_height_no_library_has_one(make_checkpoint, scale_height):
+def test_libraries_have_scale_heights_only_if_configured(make_checkpoint, scale_height):
     checkpoint, known = make_checkpoint(settings={"scale_height": scale_height})
     for alone in checkpoint.as_held_out(known).values():
         assert np.isfinite(alone.initial_prior.log_scale).all() == scale_height
@@ -135,7 +135,7 @@ def make_estimate(n, rng):
     )  # fmt: skip
 
 
-def test_an_estimate_is_given_the_nuisances_of_the_population_and_loses_the_instruments_bias(make_checkpoint):
+def test_condition_applies_the_nuisance_prior_and_the_multiplicative_bias(make_checkpoint):
     checkpoint, _ = make_checkpoint()
     estimate = make_estimate(len(checkpoint.wavelength), np.random.default_rng(2))
     found, corrections = checkpoint.condition(estimate), checkpoint.corrections

@@ -1,4 +1,4 @@
-"""ariel_lib.prediction.answer: what becomes of one planet's fit, from its initial estimate to a calibrated sigma."""
+"""prediction.answer: one planet from transit fit and initial estimate to V50's spectrum and calibrated sigma."""
 
 from dataclasses import replace
 
@@ -18,21 +18,21 @@ from ariel_lib.uncertainty.corel import corel_features
 from ariel_lib.uncertainty.temperature import Temperature
 
 STAR = Star("1", Rs=1.0, Ms=1.0, Ts=5500.0, Mp=1.0, e=0.0, P=3.5, sma=9.0, i=88.0)
-HONEST = Temperature()
+UNIT_TEMPERATURE = Temperature()
 
 
 @pytest.fixture
 def planet_fit(tmp_path):
-    """A fit of thirteen wavelengths, flagged, and the FGS1 light curve that it is of."""
+    """A fit of thirteen wavelengths with a flag, and its light-curve file."""
     rng, n = np.random.default_rng(5), 13
     time = np.linspace(0, 7, 60)
     model = np.where(np.abs(time - 3.5) < 1, 0.988, 1.0)
     white = WhiteCurve("FGS1", 0, time, model, model, model, 1e-3, 1e6, 3.5, 2.0, 1.0, 0.0, 0.0)
     shape = np.sin(3 * np.concatenate([[0.7], np.linspace(1.95, 3.9, n - 1)]))
-    root, own = 2e-5 * rng.standard_normal((n, n)), np.full(n, 5e-5)
-    depth = 0.012 + 2e-4 * shape + own * rng.standard_normal(n)
+    root, uncorrelated = 2e-5 * rng.standard_normal((n, n)), np.full(n, 5e-5)
+    depth = 0.012 + 2e-4 * shape + uncorrelated * rng.standard_normal(n)
     estimate = DepthEstimate(
-        "1", depth, root @ root.T + np.diag(own**2), own, np.linspace(2e4, 1e4, n), np.ones(n), np.zeros(8), np.zeros(0),
+        "1", depth, root @ root.T + np.diag(uncorrelated**2), uncorrelated, np.linspace(2e4, 1e4, n), np.ones(n), np.zeros(8), np.zeros(0),
         np.zeros((0, 0)), np.zeros((n, 0)), np.zeros(0, int), (white,), ("flare",),
     )  # fmt: skip
     flux, nothing = 1e6 * model * (1 + 1e-3 * rng.standard_normal(60)), np.zeros(60)
@@ -49,9 +49,9 @@ def moments(checkpoint, planet_fit):
     return [x[0] for x in posterior.moments(estimate.depth[None])]
 
 
-def test_an_untrained_network_leaves_the_library_posterior_as_it_is(make_checkpoint, planet_fit):
+def test_an_untrained_network_returns_the_library_posterior(make_checkpoint, planet_fit):
     checkpoint, _ = make_checkpoint()
-    found = answer(planet_fit, replace(checkpoint, temperature=HONEST))
+    found = answer(planet_fit, replace(checkpoint, temperature=UNIT_TEMPERATURE))
     mean, sigma, _ = moments(checkpoint, planet_fit)
     for one, other in ((found.mean, mean), (found.initial_mean, mean), (found.sigma, sigma), (found.initial_sigma, sigma)):
         np.testing.assert_allclose(one, other, rtol=1e-5)
@@ -59,7 +59,7 @@ def test_an_untrained_network_leaves_the_library_posterior_as_it_is(make_checkpo
     assert np.abs(without / sigma - 1).max() > 1e-3  # the star's scale height is used
 
 
-def test_beside_it_stand_the_measurement_its_gaussian_posterior_and_the_flags(make_checkpoint, planet_fit):
+def test_answer_also_holds_the_fit_its_gaussian_posterior_and_its_flags(make_checkpoint, planet_fit):
     checkpoint, _ = make_checkpoint()
     found, estimate = answer(planet_fit, checkpoint), planet_fit.estimate
     posterior = checkpoint.prior.posterior(estimate.depth, estimate.covariance)
@@ -72,26 +72,26 @@ def test_beside_it_stand_the_measurement_its_gaussian_posterior_and_the_flags(ma
 
 def test_the_temperature_scales_sigma_and_nothing_else(make_checkpoint, planet_fit):
     checkpoint, _ = make_checkpoint()
-    plain = answer(planet_fit, replace(checkpoint, temperature=HONEST))
+    plain = answer(planet_fit, replace(checkpoint, temperature=UNIT_TEMPERATURE))
     warm = answer(planet_fit, replace(checkpoint, temperature=Temperature(((1.5, 2.0),))))
     np.testing.assert_allclose(warm.sigma, plain.sigma * np.array([1.5] + [2.0] * 12))
     for name in ("mean", "initial_mean", "initial_sigma", "gaussian_mean", "gaussian_sigma", "depth", "depth_sigma"):
         np.testing.assert_array_equal(getattr(warm, name), getattr(plain, name))
 
 
-def test_learned_intervals_take_the_place_of_the_networks_sigmas_before_the_temperature(make_checkpoint, planet_fit):
+def test_corel_sigmas_replace_the_networks_before_the_temperature(make_checkpoint, planet_fit):
     checkpoint, _ = make_checkpoint(corel=True)
     mean, sigma = predict_inputs(checkpoint.network, planet_inputs(planet_fit, checkpoint))
     estimate = planet_fit.estimate
-    seen = corel_features(mean, sigma, estimate.depth[None], estimate.sigma[None], estimate.sigma_uncorrelated[None])
-    interval = checkpoint.corel.intervals(seen, mean, sigma, MARGINAL)
+    features = corel_features(mean, sigma, estimate.depth[None], estimate.sigma[None], estimate.sigma_uncorrelated[None])
+    interval = checkpoint.corel.intervals(features, mean, sigma, MARGINAL)
     width = (interval.upper - interval.lower)[0] / (2 * 1.6448536)  # of a Gaussian's central 90 %
     found = answer(planet_fit, replace(checkpoint, temperature=Temperature(((1.5, 2.0),))))
     np.testing.assert_allclose(found.sigma, width * np.array([1.5] + [2.0] * 12), rtol=1e-6)
     assert np.abs(width / sigma[0] - 1).max() > 0.1
 
 
-def test_where_the_network_fails_the_posterior_stands_in_and_the_note_says_so(make_checkpoint, planet_fit):
+def test_an_invalid_network_output_is_replaced_by_the_gaussian_posterior(make_checkpoint, planet_fit):
     checkpoint, _ = make_checkpoint(members=1)
     checkpoint = replace(checkpoint, temperature=Temperature(((1.5, 2.0),)))
     nn.init.constant_(checkpoint.network.members[0].decoder.delta.weight, float("nan"))
@@ -104,7 +104,7 @@ def test_where_the_network_fails_the_posterior_stands_in_and_the_note_says_so(ma
     assert found.gaussian_mean.min() < 0 == found.mean.min()
 
 
-def test_the_network_sees_the_light_curve_the_star_and_the_fit(make_checkpoint, planet_fit):
+def test_inputs_depend_on_light_curve_star_and_fit(make_checkpoint, planet_fit):
     checkpoint, _ = make_checkpoint()
     inputs = planet_inputs(planet_fit, checkpoint)
     mean, sigma, _ = moments(checkpoint, planet_fit)

@@ -1,4 +1,4 @@
-"""ariel_lib.prediction.export: every number comes back from astropy as it went in, in each format; no id is a path or markup."""
+"""prediction.export: every number is read back unchanged with astropy, in each format; planet ids are never paths or markup."""
 
 import json
 from urllib.parse import unquote
@@ -26,12 +26,13 @@ WIDTH = 7
 
 
 def weights_of(population: NuisancePrior) -> dict[str, np.ndarray]:
-    return {f"corrections.{name}": array for name, array in PopulationCorrections(population, MultiplicativeBias.none(WIDTH)).to_arrays().items()}
+    corrections = PopulationCorrections(population, MultiplicativeBias.none(WIDTH))
+    return {f"corrections.{name}": array for name, array in corrections.to_arrays().items()}
 
 
 @pytest.fixture
 def run(tmp_path):
-    """A submission of five planets with hostile ids, what predict keeps beside it, weights and one fit."""
+    """A submission of five planets with hostile ids, its record and arrays, weights and one transit fit."""
     rng, folder, data = np.random.default_rng(1), tmp_path / "run", tmp_path / "data"
     data.mkdir()
     wavelength = np.array([0.7, *np.linspace(1.95, 3.9, WIDTH - 1)])
@@ -48,16 +49,16 @@ def run(tmp_path):
         np.zeros(8), np.array([1e-3, 2e-3]), np.diag([1e-6, 1e-6]), coupling, np.array([0, 1]), (), (),
     )  # fmt: skip
     save_estimate(folder / "estimates" / "test" / f"{PLANETS[0]}.safetensors", estimate, "source")
-    given = population.condition(estimate)
+    conditioned = population.condition(estimate)
     kept = {source: rng.random((4, WIDTH)) for _, (source, _) in COLUMNS.items() if source}
-    kept["depth"][0], kept["depth_sigma"][0] = given.depth, given.sigma
+    kept["depth"][0], kept["depth_sigma"][0] = conditioned.depth, conditioned.sigma
     save_arrays(submission.with_suffix(".safetensors"), kept, {"planet_ids": json.dumps(PLANETS[:4])})
     source = {"weights": sha256(folder / "model" / "weights.safetensors"), "data": str(data)}
     submission.with_suffix(".json").write_text(json.dumps({"answered": 4, "source": source}))
     expected = {name: kept[source] for name, (source, _) in COLUMNS.items() if source}
     nothing = np.full((1, WIDTH), np.nan)
     expected = {name: np.vstack([rows, nothing]) for name, rows in expected.items()} | {"transit_depth": mean, "sigma": sigma}
-    return submission, wavelength, expected, given
+    return submission, wavelength, expected, conditioned
 
 
 def write(submission, out, format, planets=None, weights=None):
@@ -70,44 +71,44 @@ def equal(found, expected):
     return np.array_equal(np.asarray(found, float), expected, equal_nan=True)
 
 
-def test_ecsv_comes_back_to_the_last_bit_with_units_metadata_and_covariance(run, tmp_path):
-    submission, wavelength, expected, given = run
+def test_ecsv_round_trip_is_exact_with_units_metadata_and_covariance(run, tmp_path):
+    submission, wavelength, expected, conditioned = run
     result = write(submission, out=tmp_path / "a.ecsv", format="ecsv")
     table = Table.read(tmp_path / "a.ecsv", format="ascii.ecsv")
     assert table["wavelength"].unit == units.um and equal(table["wavelength"], np.tile(wavelength, 5))
     assert list(table["planet_id"][::WIDTH]) == list(PLANETS)
     assert all(equal(table[name], rows.ravel()) for name, rows in expected.items())
-    assert equal(table[COVARIANCE][:WIDTH], given.covariance) and np.isnan(table[COVARIANCE][WIDTH:]).all()
+    assert equal(table[COVARIANCE][:WIDTH], conditioned.covariance) and np.isnan(table[COVARIANCE][WIDTH:]).all()
     assert result["with_covariance"] == 1 and table.meta["submission_sha256"] == sha256(submission)
     assert "of transit_depth: not known" in table.meta["covariance"]
 
 
-def test_csv_comes_back_to_the_last_bit_and_says_its_units_beside_it(run, tmp_path):
-    submission, wavelength, expected, given = run
+def test_csv_round_trip_is_exact_with_units_in_a_json_file(run, tmp_path):
+    submission, wavelength, expected, conditioned = run
     write(submission, out=tmp_path / "a.csv", format="csv")
     table = Table.read(tmp_path / "a.csv", format="ascii.csv", converters={"planet_id": str}, fill_values=[])
     assert list(table["planet_id"][::WIDTH]) == list(PLANETS) and equal(table["wavelength"], np.tile(wavelength, 5))
     assert all(equal(table[name], rows.ravel()) for name, rows in expected.items())
-    assert equal(np.stack([table[f"{COVARIANCE}_{n + 1}"][:WIDTH] for n in range(WIDTH)], 1), given.covariance)
+    assert equal(np.stack([table[f"{COVARIANCE}_{n + 1}"][:WIDTH] for n in range(WIDTH)], 1), conditioned.covariance)
     meta = json.loads((tmp_path / "a.csv.json").read_text())
     assert meta["units"].startswith("wavelength in micron") and meta["submission_sha256"] == sha256(submission)
 
 
-def test_fits_comes_back_to_the_last_bit_a_table_and_a_covariance_for_each_planet(run, tmp_path):
-    submission, wavelength, expected, given = run
+def test_fits_round_trip_is_exact_with_a_table_and_a_covariance_for_each_planet(run, tmp_path):
+    submission, wavelength, expected, conditioned = run
     write(submission, out=tmp_path / "a.fits", format="fits")
     with fits.open(tmp_path / "a.fits") as file:
         file.verify("exception")
         tables = [hdu for hdu in file if hdu.name == "SPECTRUM"]
         assert [unquote(hdu.header["PLANET"]) for hdu in tables] == list(PLANETS)
         assert [hdu.ver for hdu in file if hdu.name == "COVARIANCE"] == [1]
-        assert equal(file["COVARIANCE", 1].data, given.covariance)
+        assert equal(file["COVARIANCE", 1].data, conditioned.covariance)
         assert file[0].header["SUBSHA"] == sha256(submission)
         for row, hdu in enumerate(tables):
             table = Table.read(hdu)
             assert table["wavelength"].unit == units.um and equal(table["wavelength"], wavelength)
             assert all(equal(table[name], rows[row]) for name, rows in expected.items())
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.fits", "data", "run"]  # no id was taken for a path
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.fits", "data", "run"]  # no id was used as a path
 
 
 def test_the_same_submission_gives_the_same_bytes(run, tmp_path):
@@ -116,7 +117,7 @@ def test_the_same_submission_gives_the_same_bytes(run, tmp_path):
         assert first.read_bytes() == second.read_bytes()
 
 
-def test_chosen_planets_only_and_a_fit_made_anew_gives_no_covariance(run, tmp_path):
+def test_selected_planets_only_and_no_covariance_from_a_later_fit(run, tmp_path):
     submission = run[0]
     assert write(submission, out=tmp_path / "a.ecsv", format="ecsv", planets=[PLANETS[2]])["planets"] == 1
     assert list(Table.read(tmp_path / "a.ecsv", format="ascii.ecsv")["planet_id"]) == [PLANETS[2]] * WIDTH
@@ -130,7 +131,7 @@ def test_chosen_planets_only_and_a_fit_made_anew_gives_no_covariance(run, tmp_pa
     assert write(submission, out=tmp_path / "a.ecsv", format="ecsv")["with_covariance"] == 0
 
 
-def test_what_does_not_belong_together_is_refused(run, tmp_path):
+def test_inputs_that_do_not_belong_together_raise(run, tmp_path):
     submission = run[0]
     with pytest.raises(ValueError, match="another file than the submission"):
         write(submission, out=submission.with_suffix(".json"), format="csv")

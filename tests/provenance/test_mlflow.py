@@ -1,4 +1,4 @@
-"""ariel_lib.provenance.mlflow: a run's settings, figures and files arrive in a local MLflow store."""
+"""provenance.mlflow: settings, figures and files of a run in a local MLflow store."""
 
 import json
 import sys
@@ -25,7 +25,7 @@ def test_nested_names_are_joined_by_dots():
     assert dict(flatten({"a": {"b": 1, "c": {"d": 2}}, "e": [3]})) == {"a.b": 1, "a.c.d": 2, "e": [3]}
 
 
-def test_without_mlflow_or_a_manifest_one_sentence_says_so(manifest, tmp_path, monkeypatch):
+def test_without_mlflow_or_a_manifest_an_error_says_so(manifest, tmp_path, monkeypatch):
     with pytest.raises(StorageError, match="no such file"):
         track(tmp_path / "absent.json", tmp_path / "store")
     (tmp_path / "other.json").write_text('{"files": {}}')
@@ -36,9 +36,9 @@ def test_without_mlflow_or_a_manifest_one_sentence_says_so(manifest, tmp_path, m
         track(manifest, tmp_path / "store")
 
 
-def test_what_is_handed_to_mlflow(manifest, tmp_path, monkeypatch):
-    """With a stand-in for mlflow, so that it is checked where that is not installed."""
-    seen = {"artifacts": []}
+def test_track_logs_params_metrics_and_artifacts(manifest, tmp_path, monkeypatch):
+    """With a fake module in place of mlflow, which need not be installed."""
+    logged = {"artifacts": []}
 
     class Run:
         info = SimpleNamespace(run_id="42")
@@ -50,20 +50,20 @@ def test_what_is_handed_to_mlflow(manifest, tmp_path, monkeypatch):
             pass
 
     fake = SimpleNamespace(
-        set_tracking_uri=lambda uri: seen.update(uri=uri), set_experiment=lambda name: None, start_run=lambda run_name: Run(),
-        set_tags=lambda tags: seen.update(tags=tags), log_params=lambda params: seen.update(params=params),
-        log_metrics=lambda metrics: seen.update(metrics=metrics), log_artifact=lambda path: seen["artifacts"].append(path),
+        set_tracking_uri=lambda uri: logged.update(uri=uri), set_experiment=lambda name: None, start_run=lambda run_name: Run(),
+        set_tags=lambda tags: logged.update(tags=tags), log_params=lambda params: logged.update(params=params),
+        log_metrics=lambda metrics: logged.update(metrics=metrics), log_artifact=lambda path: logged["artifacts"].append(path),
     )  # fmt: skip
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     monkeypatch.setitem(sys.modules, "mlflow", fake)
     assert track(manifest, tmp_path / "store")["run"] == "42"
-    assert seen["uri"].startswith("file://") and seen["metrics"] == {"v50.score": 0.5, "planets": 4.0}
-    assert seen["params"]["training.epochs"] == "3" and seen["params"]["seed"] == "7" and len(seen["params"]["data.root"]) == 500
-    assert [path.rpartition("/")[2] for path in seen["artifacts"]] == ["manifest_train.json", "weights.safetensors"]
+    assert logged["uri"].startswith("file://") and logged["metrics"] == {"v50.score": 0.5, "planets": 4.0}
+    assert logged["params"]["training.epochs"] == "3" and logged["params"]["seed"] == "7" and len(logged["params"]["data.root"]) == 500
+    assert [path.rpartition("/")[2] for path in logged["artifacts"]] == ["manifest_train.json", "weights.safetensors"]
 
 
 @pytest.mark.slow
-def test_a_real_store_gives_back_what_was_entered(manifest, tmp_path):
+def test_a_real_store_holds_params_metrics_and_manifest(manifest, tmp_path):
     mlflow = pytest.importorskip("mlflow")
     found = track(manifest, tmp_path / "store")
     run = mlflow.MlflowClient((tmp_path / "store").resolve().as_uri()).get_run(found["run"])

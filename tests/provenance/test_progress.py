@@ -1,4 +1,4 @@
-"""ariel_lib.provenance.progress: a run can be watched while it runs, and leaves nothing when it ends."""
+"""provenance.progress: running.json follows a run and is removed at its end."""
 
 import json
 
@@ -13,7 +13,7 @@ def _write_always(monkeypatch):
     monkeypatch.setattr(progress, "EVERY", 0.0)
 
 
-def test_progress_and_lines_are_told_to_the_caller_and_to_the_file(tmp_path):
+def test_progress_and_lines_go_to_the_callbacks_and_to_the_file(tmp_path):
     moved, noted = [], []
     with publish_progress("train", tmp_path, lambda *at: moved.append(at), noted.append) as (move, log):
         move(3, 10)
@@ -25,20 +25,20 @@ def test_progress_and_lines_are_told_to_the_caller_and_to_the_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_that_raises_leaves_no_file_and_its_own_error(tmp_path):
+def test_a_run_that_raises_removes_the_file(tmp_path):
     with pytest.raises(ZeroDivisionError), publish_progress("calibrate", tmp_path) as (move, _):
         move(1, 1 // 0)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_does_not_exist_yet_is_not_made(tmp_path):
+def test_a_missing_folder_is_not_created(tmp_path):
     with publish_progress("train", tmp_path / "out") as (move, log):
         move(0, 1)
         log("x")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_disk_that_takes_nothing_stops_no_run(tmp_path, monkeypatch):
+def test_a_full_disk_is_ignored(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 

@@ -1,4 +1,4 @@
-"""ariel_lib.provenance.record: a run says what it was made of, and one changed byte is found."""
+"""provenance.record: the record of a run is reproducible, and any changed byte is found."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ def make_run(folder, seed=3):
     return folder / "manifest_train.json"
 
 
-def test_two_runs_of_one_seed_differ_in_times_only(tmp_path):
+def test_records_of_equal_runs_differ_in_times_only(tmp_path):
     first, second = (json.loads(make_run(tmp_path / name / "out").read_bytes()) for name in ("a", "b"))
     assert first.pop(TIMES)["seconds"] >= 0 and second.pop(TIMES)
     assert first == second
@@ -39,13 +39,13 @@ def test_two_runs_of_one_seed_differ_in_times_only(tmp_path):
 
 
 @pytest.mark.skipif(not (Path(__file__).parents[2] / ".git").exists(), reason="no checkout")
-def test_the_commit_is_that_of_the_checkout_of_this_library():
+def test_git_state_gives_the_commit_of_this_checkout():
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     assert git_state()["sha"] == subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 @pytest.mark.parametrize("at", [0, 57, 99])
-def test_one_flipped_byte_of_an_artifact_is_found(tmp_path, at):
+def test_verify_run_finds_a_flipped_bit(tmp_path, at):
     manifest = make_run(tmp_path / "out")
     assert verify_run(manifest) == []
     path = tmp_path / "out" / "weights.bin"
@@ -56,7 +56,7 @@ def test_one_flipped_byte_of_an_artifact_is_found(tmp_path, at):
     assert change.startswith("weights.bin: SHA-256")
 
 
-def test_changed_input_and_missing_artifact_are_named(tmp_path):
+def test_verify_run_names_a_changed_input_and_a_missing_artifact(tmp_path):
     manifest = make_run(tmp_path / "out")
     (tmp_path / "data" / "train.csv").write_text("planet_id,wl_1\n1,0.02\n")
     (tmp_path / "out" / "weights.bin").unlink()
@@ -64,7 +64,7 @@ def test_changed_input_and_missing_artifact_are_named(tmp_path):
     assert missing == "weights.bin: missing" and changed.startswith("input data")
 
 
-def test_every_run_adds_a_line_and_an_entry_and_a_failed_one_a_line_only(tmp_path):
+def test_a_run_adds_a_line_and_an_entry_and_a_failed_run_a_line_only(tmp_path):
     make_run(tmp_path / "out")
     make_run(tmp_path / "out")
     with pytest.raises(ValueError, match="no luck"), record_run("predict", tmp_path / "out"):
@@ -75,13 +75,13 @@ def test_every_run_adds_a_line_and_an_entry_and_a_failed_one_a_line_only(tmp_pat
     assert set(read_seconds([tmp_path / "out" / SUMMARY, tmp_path / "nowhere"])) == {"train"}
 
 
-def test_a_run_that_fails_before_it_writes_leaves_nothing(tmp_path):
+def test_a_run_that_fails_before_writing_creates_no_files(tmp_path):
     with pytest.raises(ValueError, match="no data"), record_run("train", tmp_path / "out"):
         raise ValueError("no data")
     assert not list(tmp_path.iterdir())
 
 
-def test_fingerprint_knows_names_and_bytes_but_not_what_runs_leave(tmp_path):
+def test_fingerprint_depends_on_names_and_contents_but_not_on_records(tmp_path):
     (tmp_path / "a").write_text("1")
     before = fingerprint(tmp_path)
     (tmp_path / SUMMARY).write_text("[]")
@@ -91,7 +91,7 @@ def test_fingerprint_knows_names_and_bytes_but_not_what_runs_leave(tmp_path):
     assert fingerprint(tmp_path) != before
 
 
-def test_verify_wants_a_manifest(tmp_path):
+def test_verify_run_raises_without_a_manifest(tmp_path):
     (tmp_path / "m.json").write_text("{}")
     with pytest.raises(StorageError, match="expected a manifest"):
         verify_run(tmp_path / "m.json")

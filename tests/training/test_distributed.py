@@ -1,4 +1,4 @@
-"""distributed.py: two processes are one with a batch twice as large, and end with the same weights and one record."""
+"""training.distributed: two processes give the gradient of the whole batch, end with the same weights and write once."""
 
 import json
 import os
@@ -23,19 +23,19 @@ with distributed.joined():
     x = torch.arange(12.0).reshape(4, 3)[distributed.rank() :: 2]
     network(x).square().mean().backward()
     distributed.average_gradients(network)
-    said = f"{network.weight.grad.tolist()} {distributed.decided(distributed.rank() == 0)}"
-    open(f"said_{distributed.rank()}", "w").write(said)  # a file each: lines of two processes on one pipe run together
+    line = f"{network.weight.grad.tolist()} {distributed.decided(distributed.rank() == 0)}"
+    open(f"rank_{distributed.rank()}", "w").write(line)  # one file each: two processes would mix their lines on one pipe
 """
 
 
-def together(*command, cwd=None):
+def run_two_processes(*command, cwd=None):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([*torchrun, sys.executable, *command], env=environment, cwd=cwd, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def test_alone_nothing_changes():
+def test_a_single_process_changes_nothing():
     assert (distributed.size(), distributed.rank()) == (1, 0)
     assert distributed.decided(True) and not distributed.decided(False)
     network = torch.nn.Linear(2, 1)
@@ -43,9 +43,9 @@ def test_alone_nothing_changes():
     assert network.weight.grad is None
 
 
-def test_two_processes_have_the_gradient_of_the_whole_batch_and_one_decision(tmp_path):
-    together("-c", GRADIENTS, cwd=tmp_path)
-    lines = [path.read_text() for path in sorted(tmp_path.glob("said_*"))]
+def test_two_processes_average_gradients_and_share_one_decision(tmp_path):
+    run_two_processes("-c", GRADIENTS, cwd=tmp_path)
+    lines = [path.read_text() for path in sorted(tmp_path.glob("rank_*"))]
     assert len(lines) == 2 and lines[0] == lines[1] and lines[0].endswith(" True")
     x, weight = torch.arange(12.0).reshape(4, 3), torch.ones(1, 3, requires_grad=True)
     (x @ weight.T).square().mean().backward()
@@ -53,13 +53,13 @@ def test_two_processes_have_the_gradient_of_the_whole_batch_and_one_decision(tmp
 
 
 @pytest.mark.slow
-def test_training_under_torchrun_writes_once_and_can_be_used(tmp_path):
+def test_training_under_torchrun_writes_one_checkpoint_and_one_record(tmp_path):
     dataset = pytest.importorskip("ariel_lib.simulator.dataset", reason="needs batman")
     dataset.simulate_dataset(tmp_path / "data", n_planets=12, n_test=2, seed=5, size="toy", level="lightcurves")
     small = ["model.d_model=16", "model.d_state=4", "model.hidden=8", "model.gnn_layers=1", "model.ssm_depth=1", "training.epochs=2"]
     program = "from ariel_lib.cli import app; app()"
     settings = [f"data.root={tmp_path / 'data'}", f"training.out={tmp_path / 'out'}", "training.folds=2", "training.recompute=true"]
-    together("-c", program, "train", *settings, *small, cwd=tmp_path)
+    run_two_processes("-c", program, "train", *settings, *small, cwd=tmp_path)
     assert len(Checkpoint.load(tmp_path / "out" / "weights.safetensors").network.members) == 2
     assert len(json.loads((tmp_path / "out" / "metrics.json").read_text())["history"]) == 6
     assert len((tmp_path / "out" / "logs" / "v50_debug_log.md").read_text().strip().splitlines()) >= 1

@@ -1,4 +1,4 @@
-"""Training and prediction on a tiny set: reproducible, resumable, blind to held-out labels, never an invalid submission."""
+"""Training and prediction on a small simulated set: reproducible, resumable, independent of held-out labels, always a valid file."""
 
 import json
 from pathlib import Path
@@ -50,18 +50,18 @@ def run(data, out, *overrides):
     return loop.train(training_set(config), config, log=lambda line: None)
 
 
-def test_one_seed_gives_the_same_bytes_and_a_killed_run_goes_on(data, tmp_path, monkeypatch):
+def test_one_seed_gives_the_same_bytes_and_a_killed_run_is_resumed(data, tmp_path, monkeypatch):
     run(data, tmp_path / "a")
     wanted = (tmp_path / "a" / "weights.safetensors").read_bytes()
     epochs, epoch = [], loop._epoch
 
-    def die_in_the_second(*arguments):
+    def killed_in_the_second(*arguments):
         epochs.append(1)
         if len(epochs) == 2:
             raise KeyboardInterrupt
         return epoch(*arguments)
 
-    monkeypatch.setattr(loop, "_epoch", die_in_the_second)
+    monkeypatch.setattr(loop, "_epoch", killed_in_the_second)
     with pytest.raises(KeyboardInterrupt):
         run(data, tmp_path / "b")
     run(data, tmp_path / "b")
@@ -82,7 +82,7 @@ def with_other_labels(known, planets):
     return LabelledSpectra(Spectra(known.labels.planet_ids, depth), known.scale)
 
 
-def test_held_out_labels_reach_no_memory(data, planet_fits):
+def test_held_out_labels_do_not_enter_any_spectral_library(data, planet_fits):
     archive = Archive(data)
     known, wavelength = LabelledSpectra.read(Dataset(data, "train")), archive.wavelengths()
     held_out = list(planet_fits.fits)[:2]
@@ -105,7 +105,7 @@ def test_several_networks_hold_out_every_planet_once():
 
 
 @pytest.mark.parametrize("folds", [1, 3])
-def test_a_checkpoint_meets_its_held_out_planets_without_their_labels(data, tmp_path, folds):
+def test_as_held_out_leaves_out_the_labels_of_the_held_out_planets(data, tmp_path, folds):
     result = run(data, tmp_path / "model", "training.epochs=1", f"training.folds={folds}")
     checkpoint, known = Checkpoint.load(result["weights"]), LabelledSpectra.read(Dataset(data, "train"))
     assert len(checkpoint.network.members) == len(checkpoint.held_out) == folds
@@ -115,12 +115,12 @@ def test_a_checkpoint_meets_its_held_out_planets_without_their_labels(data, tmp_
             one, other = (checkpoint.as_held_out(labels)[planet] for labels in (known, with_other_labels(known, planets)))
             assert one.network.members[0] is checkpoint.network.members[n]
             assert len(one.initial_prior.shapes) == len(known.labels.depth) - len(planets) < len(checkpoint.initial_prior.shapes)
-            for part in ("prior", "library"):
+            for part in ("prior", "initial_prior"):
                 found, again = getattr(one, part).to_arrays(), getattr(other, part).to_arrays()
                 assert all(np.array_equal(found[name], again[name]) for name in found)
 
 
-def test_at_the_start_v50_is_what_the_memory_makes_of_the_fit(data, planet_fits):
+def test_an_untrained_network_equals_the_library_posterior(data, planet_fits):
     archive = Archive(data)
     config = load_config(None, SMALL)
     known, held_out = LabelledSpectra.read(Dataset(data, "train")), list(planet_fits.fits)[:2]
@@ -129,12 +129,12 @@ def test_at_the_start_v50_is_what_the_memory_makes_of_the_fit(data, planet_fits)
     network = loop.make_network(config, archive.wavelengths(), found)
     inputs = found[0].inputs(found[0].planet_fit.estimate.depth)
     mean, sigma = predict_inputs(network, inputs)
-    recalled = found[0].conditioned_prior.moments(found[0].planet_fit.estimate.depth[None])
-    np.testing.assert_allclose(mean[0], recalled[0][0], rtol=1e-5)
-    np.testing.assert_allclose(sigma[0], recalled[1][0], rtol=1e-5)
+    expected = found[0].conditioned_prior.moments(found[0].planet_fit.estimate.depth[None])
+    np.testing.assert_allclose(mean[0], expected[0][0], rtol=1e-5)
+    np.testing.assert_allclose(sigma[0], expected[1][0], rtol=1e-5)
 
 
-def test_a_damaged_planet_takes_the_training_mean_and_the_others_do_not_notice(data, tmp_path):
+def test_a_damaged_planet_gets_the_training_mean_and_the_others_are_unchanged(data, tmp_path):
     weights = run(data, tmp_path / "model", "training.epochs=1")["weights"]
     whole = predict(Dataset(data), weights=weights, out=tmp_path / "whole" / "submission.csv")
     assert whole["fallbacks"] == {}
@@ -161,7 +161,7 @@ def test_a_damaged_planet_takes_the_training_mean_and_the_others_do_not_notice(d
     assert json.loads((tmp_path / "damaged" / "submission.json").read_text())["fallbacks"]
 
 
-def test_what_cannot_be_is_refused_in_one_sentence(data, tmp_path):
+def test_a_missing_data_folder_and_damaged_weights_raise_errors_that_name_them(data, tmp_path):
     with pytest.raises(ConfigError, match=r"data\.root: expected a data folder"):
         training_set(load_config(None, []))
     (tmp_path / "not.safetensors").write_bytes(b"no")
@@ -170,8 +170,8 @@ def test_what_cannot_be_is_refused_in_one_sentence(data, tmp_path):
 
 
 @pytest.mark.parametrize("initial_estimate", ["library", "fit", "white"])
-def test_an_untrained_network_answers_with_its_initial_estimate(data, planet_fits, tmp_path, monkeypatch, initial_estimate):
-    monkeypatch.setattr(loop, "_epoch", lambda *arguments: 0.0)  # the weights stay as they are made
+def test_an_untrained_network_returns_its_initial_estimate(data, planet_fits, tmp_path, monkeypatch, initial_estimate):
+    monkeypatch.setattr(loop, "_epoch", lambda *arguments: 0.0)  # the weights stay at their initialisation
     settings = [f"model.initial_estimate={initial_estimate}", "model.scale_height=false", "calibration.temperature=false"]
     result = run(data, tmp_path, *settings)
     assert result["validation"]["v50"] == result["validation"][loop.INITIAL_NAMES[initial_estimate]]
@@ -180,8 +180,8 @@ def test_an_untrained_network_answers_with_its_initial_estimate(data, planet_fit
     assert np.isnan(checkpoint.initial_prior.log_scale).all()
     known = LabelledSpectra.read(Dataset(data, "train"))
     assert np.isfinite(known.scale).all()
-    for judge in checkpoint.as_held_out(known).values():
-        assert np.isnan(judge.initial_prior.log_scale).all()
+    for held_out in checkpoint.as_held_out(known).values():
+        assert np.isnan(held_out.initial_prior.log_scale).all()
     if initial_estimate == "library":
         expected = checkpoint.initial_prior.conditioned_on(estimate.covariance).moments(estimate.depth[None])
         np.testing.assert_allclose(found.mean, expected[0][0], rtol=1e-5)
@@ -194,7 +194,7 @@ def test_an_untrained_network_answers_with_its_initial_estimate(data, planet_fit
         assert abs(found.mean[0] - np.average(estimate.depth, weights=estimate.sigma_uncorrelated**-2)) < 1e-8
 
 
-def test_where_time_is_short_one_network_answers_for_all(data, tmp_path):
+def test_with_too_little_time_only_the_first_network_is_used(data, tmp_path):
     checkpoint = Checkpoint.load(run(data, tmp_path / "model", "training.epochs=1", "training.folds=2")["weights"])
     now = [0.0]
     budget = Budget(100.0, clock=lambda: now[0])
@@ -207,11 +207,11 @@ def test_where_time_is_short_one_network_answers_for_all(data, tmp_path):
     assert len(checkpoint.network.members) == 1 and list(budget.skipped) == ["ensemble members"]
 
 
-def test_training_starts_from_other_weights_of_its_sizes(data, tmp_path):
+def test_training_can_start_from_the_weights_of_another_run(data, tmp_path):
     first = run(data, tmp_path / "first", "training.epochs=1")["weights"]
-    taken = loop.make_network(load_config(None, SMALL), Archive(data).wavelengths(), [SimpleNamespace(fgs1=np.zeros(5000))])
-    loop.take_weights(taken, Path(first), 0)
+    network = loop.make_network(load_config(None, SMALL), Archive(data).wavelengths(), [SimpleNamespace(fgs1=np.zeros(5000))])
+    loop.take_weights(network, Path(first), 0)
     for name, tensor in Checkpoint.load(first).network.members[0].state_dict().items():
-        np.testing.assert_array_equal(tensor, taken.state_dict()[name])
+        np.testing.assert_array_equal(tensor, network.state_dict()[name])
     with pytest.raises(ConfigError, match="sizes in model"):
         run(data, tmp_path / "second", f"training.initial_weights={first}", "model.hidden=16")

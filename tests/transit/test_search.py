@@ -7,7 +7,7 @@ import pytest
 
 from ariel_lib.transit.occultation import transit_flux
 from ariel_lib.transit.orbit import separation, transit_duration
-from ariel_lib.transit.search import STEPS_PER_DURATION, STRETCHES, TEMPLATE_K, find_transit
+from ariel_lib.transit.search import STEPS_PER_DURATION, TEMPLATE_K, find_transit
 from ariel_lib.transit.segments import make_segments, merge_channels
 
 B_SQUARED = 0.1
@@ -29,7 +29,7 @@ def grid_step(scene, log_a):
     return duration(scene, log_a) / STEPS_PER_DURATION
 
 
-@pytest.mark.parametrize("stretch", STRETCHES)
+@pytest.mark.parametrize("stretch", [0.7, 1.0, 1.4])  # the catalogue is off by as much
 @pytest.mark.parametrize("t0", [2.5, 4.1])
 def test_short_and_long_transits_are_found_where_they_are(scene, stretch, t0):
     segments = white_segments(scene, np.random.default_rng(0), t0=t0)
