@@ -170,7 +170,8 @@ def test_shipped_configurations_have_the_present_names(path):
         return
     points, _, _ = load_grid(path)
     grids = keys["grid"] if isinstance(keys["grid"], list) else [keys["grid"]]
-    assert points and {key for grid in grids for key in grid} <= set(setting_names(to_dict(Config())))
+    named = {key for grid in grids for key in grid} | {setting.partition("=")[0] for setting in keys["base"]}
+    assert points and named <= set(setting_names(to_dict(Config())))
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.stem != "CHANGELOG"], ids=lambda page: page.stem)
