@@ -58,7 +58,8 @@ def test_every_public_method_says_what_it_does(name):
     found = getattr(ariel_lib, name)
     assert inspect.getdoc(found)
     if inspect.isclass(found):
-        methods = {key: value for key, value in vars(found).items() if not key.startswith("_") and (callable(value) or isinstance(value, property))}
+        public = {key: value for key, value in vars(found).items() if not key.startswith("_")}
+        methods = {key: value for key, value in public.items() if callable(value) or isinstance(value, property)}
         assert not [key for key, value in methods.items() if not inspect.getdoc(value)]
 
 

@@ -38,7 +38,7 @@ def make_data(**changes):
         "stars": pd.DataFrame({"planet": planets, "Ts": [np.nan, *np.linspace(4000, 6000, N - 1)]}), "explanation": explanation,
         "explained": planets, "deviations": {"smoothness": rng.normal(size=truth.shape)}, "limits": {"smoothness": 1.0},
         "gradients": {"smoothness": rng.normal(size=truth.shape)}, "seconds": {EVIL: 1.0}, "missing": {EVIL: EVIL},
-        "calibration_quality": pd.DataFrame(visits | dict.fromkeys(DRIFTS, [0.1])),
+        "calibration_quality": pd.DataFrame(visits | {name: [0.1] for name in DRIFTS}),
     }  # fmt: skip
     return DashboardData(**data | changes)
 

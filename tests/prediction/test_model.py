@@ -103,7 +103,7 @@ def test_weights_that_the_manifest_does_not_list_are_refused(weights, tmp_path):
 
 
 def test_a_fit_on_another_axis_is_refused(weights, fits):
-    with pytest.raises(SpectraMindError, match="expected a fit at the 13 wavelengths of .*found 12"):
+    with pytest.raises(SpectraMindError, match=r"expected a fit at the 13 wavelengths of .*found 12"):
         Model.load(weights).predict(replace(fits["7"], wavelength_um=fits["7"].wavelength_um[:12]))
 
 

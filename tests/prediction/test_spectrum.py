@@ -38,7 +38,7 @@ def test_samples_are_those_of_the_generator(spectrum):
 
 def test_sigmas_alone_are_not_taken_for_independent_errors(spectrum):
     marginal = replace(spectrum, covariance=None)
-    with pytest.raises(SpectraMindError, match="expected a covariance, found standard deviations alone. Pass independent=True"):
+    with pytest.raises(SpectraMindError, match=r"expected a covariance, found standard deviations alone. Pass independent=True"):
         marginal.samples(3, np.random.default_rng(0))
     assert marginal.samples(3, np.random.default_rng(0), independent=True).shape == (3, 6)
     with pytest.raises(SpectraMindError, match="n of at least 1, found 0"):

@@ -1,6 +1,7 @@
 """ariel_lib.prediction.transit_fit and transit_priors: named parameters, their posterior, priors and fixed values, bad input."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -123,7 +124,7 @@ def test_a_tighter_prior_never_widens_the_depths(scene, curves):
         )  # fmt: skip
         sigmas.append(found.sigma)
     # each fit measures its noise anew, which moves sigma by parts in a thousand
-    assert all((tighter <= wider * 1.01).all() for wider, tighter in zip(sigmas, sigmas[1:]))
+    assert all((tighter <= wider * 1.01).all() for wider, tighter in pairwise(sigmas))
     assert sigmas[-1][0] < 0.7 * sigmas[0][0]  # FGS1, whose photons tell most, gains by what is known of limb darkening
 
 
