@@ -47,8 +47,8 @@ kernel: setup ## the Kaggle notebooks and the card for `kaggle kernels push`: bu
 push: setup ## push the kernel that `make kernel` built to Kaggle, if it is still what its manifest says
 	$(BIN)/spectramind verify build/kernel/manifest.json && $(BIN)/kaggle kernels push -p .
 
-lint: setup ## ruff
-	$(BIN)/ruff check .
+lint: setup ## ruff, and mypy on the public API
+	$(BIN)/ruff check . && $(BIN)/mypy
 
 bench: setup ## benchmarks of speed: build/bench/ (BENCHMARKS=FILES)
 	for script in $(BENCHMARKS); do $(BIN)/python $$script || exit 1; done
@@ -70,4 +70,4 @@ ablation: setup $(TOY)/simulated ## a small grid on the toy set: outputs/ablatio
 	$(BIN)/spectramind ablate --config configs/ablation.yaml
 
 clean: ## remove what was built, but not .venv
-	rm -rf build outputs .pytest_cache .ruff_cache .hypothesis
+	rm -rf build outputs .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -25,7 +25,7 @@ class ArchiveError(SpectraMindError):
         super().__init__(f"{path}: expected {expected}, found {found}." + (f" {hint}" if hint else ""))
         self.path = str(path)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         return (_rebuild_error, (self.path, str(self)))
 
 

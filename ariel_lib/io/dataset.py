@@ -97,7 +97,7 @@ class Dataset:
         """The same data set with another scratch folder."""
         return self._with(scratch=Path(folder))
 
-    def _with(self, **changes) -> "Dataset":
+    def _with(self, **changes: object) -> "Dataset":
         copy = object.__new__(Dataset)
         for name in ("archive", "root", "split", "selected", "given_curves", "scratch"):
             object.__setattr__(copy, name, changes.get(name, getattr(self, name)))

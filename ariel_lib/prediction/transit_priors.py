@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ariel_lib.errors import SpectraMindError
 from ariel_lib.io.layout import Star
@@ -52,7 +53,7 @@ class Orbit:
             raise SpectraMindError(f"period: expected days, more than 0, found {self.period}")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class LimbDarkening:
     """Quadratic limb darkening I(μ) / I(1) = 1 − u1 (1 − μ) − u2 (1 − μ)², as a prior for `fit_transit` and as its result.
 
@@ -68,14 +69,14 @@ class LimbDarkening:
     LimbDarkening(u1: FGS1 0.400, AIRS 0.100; u2: FGS1 0.240, AIRS 0.190)
     """
 
-    u1: np.ndarray | float | Sequence[float]
-    u2: np.ndarray | float | Sequence[float]
-    u1_sigma: np.ndarray | float | Sequence[float] = 0.0
-    u2_sigma: np.ndarray | float | Sequence[float] = 0.0
+    u1: np.ndarray
+    u2: np.ndarray
+    u1_sigma: np.ndarray
+    u2_sigma: np.ndarray
 
-    def __post_init__(self) -> None:
-        for name in ("u1", "u2", "u1_sigma", "u2_sigma"):
-            values = np.asarray(getattr(self, name), dtype=float)
+    def __init__(self, u1: ArrayLike, u2: ArrayLike, u1_sigma: ArrayLike = 0.0, u2_sigma: ArrayLike = 0.0):
+        for name, given in (("u1", u1), ("u2", u2), ("u1_sigma", u1_sigma), ("u2_sigma", u2_sigma)):
+            values = np.asarray(given, dtype=float)
             if values.ndim > 1 or values.size == 0 or not np.isfinite(values).all():
                 raise SpectraMindError(f"limb darkening {name}: expected one finite number, a pair or (wavelength,), found {values}")
             if name.endswith("sigma") and values.min() < 0:
@@ -92,10 +93,10 @@ class LimbDarkening:
 
 def read_prior(name: str, value: Prior) -> tuple[float, float]:
     """(mean, standard deviation) of a number, whose standard deviation is 0, or a pair. Raises SpectraMindError."""
-    pair = (value, 0.0) if np.ndim(value) == 0 else tuple(value)  # type: ignore[arg-type]
-    if len(pair) != 2 or not all(math.isfinite(number) for number in pair):
+    pair = np.ravel(value).astype(float)
+    if len(pair) not in (1, 2) or not np.isfinite(pair).all():
         raise SpectraMindError(f"{name}: expected a finite number, or a pair (mean, standard deviation), found {value}")
-    mean, sigma = (float(number) for number in pair)  # type: ignore[arg-type]
+    mean, sigma = float(pair[0]), float(pair[1]) if len(pair) == 2 else 0.0
     if sigma < 0:
         raise SpectraMindError(f"{name}: expected a standard deviation of 0 or more, found {sigma}")
     return mean, sigma
