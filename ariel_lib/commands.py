@@ -1,6 +1,6 @@
-"""The commands that write results, one function each: do the work, leave the record of it.
+"""The commands that write results, one function each: runs the command and records it.
 
-A record is a manifest, a line in the log and an entry in the summary of runs, all in the folder of the output.
+The record is a manifest, a line in the log and an entry in the summary of runs, in the output folder (provenance.record).
 """
 
 import json
@@ -22,16 +22,16 @@ Progress = Callable[[int, int], None] | None
 def run_training(
     config: Config, *, dataset: Dataset | None = None, progress: Progress = None, log: Callable[[str], None] = print
 ) -> dict:
-    """training.train, and COREL's intervals where the configuration asks for them; recorded in config.training.out.
+    """training.loop.train, then evaluation.intervals.train_intervals if uncertainty.corel is enabled; recorded in training.out.
 
-    dataset  default: as the configuration names it
+    dataset  default: the data set of the configuration
     """
     from ariel_lib.training.distributed import rank
     from ariel_lib.training.examples import training_set
     from ariel_lib.training.loop import train
 
     dataset = dataset or training_set(config)
-    if rank() > 0:  # a further process under torchrun: the first one keeps the record
+    if rank() > 0:  # under torchrun only the first process writes the record
         return train(dataset, config, log=lambda line: None)
     folder = Path(config.training.out)
     with record_run("train", folder, seed=config.training.seed, config_hash=config_hash(config)) as run:
@@ -51,7 +51,7 @@ def run_training(
 
 
 def run_prediction(dataset: Dataset, *, weights: Path, out: Path, progress: Progress = None, **settings) -> dict:
-    """prediction.predict, recorded beside the submission."""
+    """prediction.predict.predict, recorded beside the submission."""
     from ariel_lib.pipeline.checkpoint import Checkpoint
     from ariel_lib.prediction.predict import predict
 
@@ -67,9 +67,11 @@ def run_prediction(dataset: Dataset, *, weights: Path, out: Path, progress: Prog
 
 
 def run_calibration(dataset: Dataset, *, workers: AbstractContextManager, progress: Progress = None) -> tuple[dict, list[dict]]:
-    """calibration.calibrate_split into the data set's light-curve folder, recorded there; counts, and what failed.
+    """calibration.visits.calibrate_split to the data set's light-curve folder, recorded there.
 
-    workers  yields a number of processes, or a pool
+    workers  context manager of a number of processes or a pool
+
+    Returns counts with the failures, JSON-able, and the failures.
     """
     from ariel_lib.calibration.pipeline import CalibrationSettings
     from ariel_lib.calibration.visits import calibrate_split
@@ -88,9 +90,11 @@ def run_calibration(dataset: Dataset, *, workers: AbstractContextManager, progre
 
 
 def run_intervals(*, weights: Path, outdir: Path, q: float, data: Path | None = None, **settings) -> dict:
-    """evaluation.train_intervals, recorded in outdir.
+    """evaluation.intervals.train_intervals, recorded in outdir.
 
-    data  folder of the training set; default: the one in the checkpoint's configuration. Raises ConfigError where it names none.
+    data  folder of the training set; default: that of the checkpoint's configuration
+
+    Raises ConfigError where neither is given.
     """
     from ariel_lib.evaluation.intervals import train_intervals
     from ariel_lib.pipeline.checkpoint import Checkpoint
@@ -99,10 +103,10 @@ def run_intervals(*, weights: Path, outdir: Path, q: float, data: Path | None = 
         config = from_dict(Checkpoint.load(weights).config)
         root = data or config.data.root
         if root is None:
-            raise ConfigError(f"{weights} does not say where its training data lie: give --data FOLDER.")
+            raise ConfigError(f"{weights}: expected data.root in its configuration, found none. Give --data FOLDER.")
         dataset = Dataset(root, config.data.folder, light_curves=config.data.light_curves, scratch=weights.parent)
         run.seed, run.config_hash, run.settings = config.training.seed, config_hash(config), {"q": q}
-        if not settings.get("update"):  # else the weights are an output, and the intervals lie in them
+        if not settings.get("update"):  # with update, the weights are an output
             run.inputs = {"weights": weights}
         result = train_intervals(dataset, weights=weights, outdir=outdir, q=q, **settings)
         run.artifacts = [outdir / name for name in ("intervals.csv", "coverage.json", "coverage_by_bin.csv", "corel.safetensors")]
@@ -111,7 +115,7 @@ def run_intervals(*, weights: Path, outdir: Path, q: float, data: Path | None = 
 
 
 def run_check(dataset: Dataset, *, submission: Path, outdir: Path, **settings) -> dict:
-    """evaluation.check_submission, recorded in outdir."""
+    """evaluation.physics_check.check_submission, recorded in outdir."""
     from ariel_lib.evaluation.physics_check import check_submission
 
     with record_run("check", outdir) as run:
@@ -124,7 +128,7 @@ def run_check(dataset: Dataset, *, submission: Path, outdir: Path, **settings) -
 
 
 def run_comparison(config: Config, truth: Path, **settings) -> dict:
-    """evaluation.compare on the data set that the configuration names."""
+    """evaluation.comparison.compare on the data set of the configuration."""
     from ariel_lib.evaluation.comparison import compare
     from ariel_lib.training.examples import training_set
 
@@ -132,7 +136,7 @@ def run_comparison(config: Config, truth: Path, **settings) -> dict:
 
 
 def run_ablation(path: Path, overrides: Sequence[str] = (), **settings) -> dict:
-    """evaluation.ablate, each point trained and recorded by run_training; recorded in the grid's output folder."""
+    """evaluation.ablation.ablate with run_training for each point, recorded in the grid's output folder."""
     from ariel_lib.evaluation.ablation import ablate, load_grid
 
     _, out, _ = load_grid(path, overrides)
@@ -146,9 +150,10 @@ def run_ablation(path: Path, overrides: Sequence[str] = (), **settings) -> dict:
 
 
 def run_diagnosis(submission: SubmissionRecord, dataset: Dataset, outdir: Path, *, seed: int = 0, explained: int = 50, **settings) -> dict:
-    """diagnostics.diagnose, recorded in outdir/manifest.json.
+    """diagnostics.collect.diagnose, recorded in outdir/manifest.json.
 
-    explained  planets whose attributions are computed
+    explained  number of planets to compute attributions for
+    seed       of attributions and projections
     """
     from ariel_lib.diagnostics.attribution import AttributionSettings
     from ariel_lib.diagnostics.collect import diagnose
@@ -165,10 +170,13 @@ def run_diagnosis(submission: SubmissionRecord, dataset: Dataset, outdir: Path, 
 
 
 def freeze(tag: str, manifest: Path, *, root: Path | None = None, check: Callable[..., dict] | None = None) -> dict:
-    """Stamp an annotated tag on the commit that made a run, with the run's manifest as its message.
+    """Create an annotated git tag on the commit of a run, with the run's manifest as message.
 
-    Asks for a clean checkout, a manifest whose files are as it says and whose commit is the one checked out, and a deep
-    self-test that passes. root: of the checkout; check: the self-test. Raises SpectraMindError where any of it does not hold.
+    root   of the checkout; default: that of this library
+    check  self-test; default: selftest.run_checks
+
+    Raises SpectraMindError unless the tree is clean, the files match the manifest, its commit is checked out, and the deep
+    self-test passes.
     """
     import subprocess
 
@@ -178,7 +186,7 @@ def freeze(tag: str, manifest: Path, *, root: Path | None = None, check: Callabl
     root = root or Path(__file__).resolve().parents[1]
     git = git_state(root)
     if git["sha"] is None:
-        raise SpectraMindError(f"{root}: expected a git checkout, found none: a tag needs one")
+        raise SpectraMindError(f"{root}: expected a git checkout, found none")
     if git["dirty"]:
         raise SpectraMindError(f"{root}: expected a clean tree, found changes: commit or remove them")
     if changes := verify_run(manifest):

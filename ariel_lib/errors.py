@@ -1,13 +1,13 @@
-"""The errors that the library raises on purpose. Each message says what was expected, what was found and what to do.
+"""Errors of the library. Each message says what was expected, what was found and what to do.
 
-The command line prints them in one line and exits with 2; any other exception is a defect and keeps its traceback.
+The command line prints them in one line and exits with code 2; any other exception is a defect and keeps its traceback.
 """
 
 from pathlib import Path
 
 
 class SpectraMindError(ValueError):
-    """Base of every error that is raised on purpose: bad input, or an installation that lacks what is asked for.
+    """Base of all errors of the library: invalid input, or a missing optional package.
 
     >>> from ariel_lib import Dataset, SpectraMindError
     >>> try:
@@ -19,7 +19,7 @@ class SpectraMindError(ValueError):
 
 
 class ArchiveError(SpectraMindError):
-    """A file of a data set is missing or malformed: names the file, what was expected and what was found."""
+    """A file of a data set is missing or malformed; the message names it, what was expected and what was found."""
 
     def __init__(self, path: Path | str, expected: str, found: str, hint: str = ""):
         super().__init__(f"{path}: expected {expected}, found {found}." + (f" {hint}" if hint else ""))

@@ -1,20 +1,19 @@
-"""Ariel's two spectrometer channels of the challenge, FGS1 and AIRS-CH0: geometry, cadence, wavelengths.
+"""The two channels of Ariel in the challenge, FGS1 and AIRS-CH0: detector geometry, cadence and wavelengths.
 
-A leaf: numbers with their source, no file and no other module of the project. Shapes of a data set come from its files;
-what stands here is what the instrument fixes. Source unless said otherwise: the NeurIPS Ariel Data Challenge 2025 data
-page and its files (axis_info.parquet, adc_info.csv, calibration folders).
+Only constants of the instrument; the shapes of a data set come from its files. Source unless stated otherwise: the data page
+and the files of the NeurIPS Ariel Data Challenge 2025 (axis_info.parquet, adc_info.csv, calibration folders).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-FULL_SCALE = 65535  # largest count of the 16-bit converter
+FULL_SCALE = 65535  # counts, maximum of the 16-bit ADC
 
 
 @dataclass(frozen=True)
 class Instrument:
-    """One detector as the challenge delivers it.
+    """One detector, as in the challenge's files.
 
     rows, columns        detector shape in the files
     crop                 columns of the spectrum, first and one past the last (None: photometer, all columns)
@@ -35,10 +34,12 @@ class Instrument:
 
     @property
     def pixels(self) -> int:
+        """Number of pixels in the files."""
         return self.rows * self.columns
 
     @property
     def n_wavelengths(self) -> int:
+        """Number of wavelengths of the spectrum."""
         return 1 if self.crop is None else self.crop[1] - self.crop[0]
 
 
@@ -48,7 +49,7 @@ AIRS = Instrument("AIRS-CH0", 32, 356, (39, 321), 4.4, 4.8, (8, 24), ((0, 8), (2
 FGS1 = Instrument("FGS1", 32, 32, None, 0.1, 0.4, (8, 24), ((0, 6), (26, 32)))
 INSTRUMENTS = {instrument.name: instrument for instrument in (FGS1, AIRS)}
 
-FGS1_INTEGRATION_TIMES = (0.1, 0.2)  # s, first and second read of a pair; axis_info lists AIRS's only
+FGS1_INTEGRATION_TIMES = (0.1, 0.2)  # s, first and second read of a pair; axis_info lists those of AIRS only
 FGS1_WAVELENGTH = 0.7  # micron, wavelengths.csv of 2025 (2024: 0.705)
 FGS1_WAVELENGTH_WEIGHT = 57.846  # weight of wl_1 in the 2025 score
 LINEARITY_ORDERS = 6  # linear_corr.parquet holds six ascending coefficients a pixel
@@ -63,12 +64,12 @@ _AIRS_DISPERSION = (4.078463140899, -4.433634065930e-03, -6.913472144802e-06)
 
 
 def airs_wavelengths(columns: int = AIRS.columns) -> np.ndarray:
-    """Wavelength of each AIRS-CH0 column, micron, descending: shape (columns,)."""
+    """Wavelength of each AIRS-CH0 column, (column,), micron, descending."""
     pixel = np.arange(columns)
     return _AIRS_DISPERSION[0] + _AIRS_DISPERSION[1] * pixel + _AIRS_DISPERSION[2] * pixel**2
 
 
 def spectrum_wavelengths() -> np.ndarray:
-    """The 283 wavelengths of a spectrum, micron: FGS1 first, then AIRS ascending."""
+    """The 283 wavelengths of a spectrum, (wavelength,), micron: FGS1 first, then AIRS ascending."""
     first, last = AIRS.crop
     return np.concatenate([[FGS1_WAVELENGTH], airs_wavelengths()[first:last][::-1]])

@@ -1,8 +1,7 @@
-"""The challenge's score, and the plain statistics of a spectrum with a standard deviation.
+"""The challenge's score, and further statistics of spectra with standard deviations.
 
 Source: the evaluation pages of the NeurIPS Ariel Data Challenges 2024 and 2025 on Kaggle.
 Arrays are (planet, wavelength); wavelength 0 is FGS1, the others are AIRS. Spectra are fractions, (Rp/Rs)².
-Knows numpy and the instrument's constants: no files, no planet ids, no network.
 """
 
 from collections.abc import Mapping
@@ -15,12 +14,12 @@ from ariel_lib.errors import SpectraMindError
 from ariel_lib.instrument import FGS1_WAVELENGTH_WEIGHT
 
 Array = np.ndarray
-BOOTSTRAPS = 2000  # resamplings behind a standard error
+BOOTSTRAPS = 2000  # resamplings for a standard error
 
 
 @dataclass(frozen=True)
 class ScoreRule:
-    """What one year's challenge asks for.
+    """Parameters of one year's score.
 
     fgs1_weight    weight of wavelength 0; every other wavelength has weight 1
     fgs1_sigma     standard deviation of the perfect answer at wavelength 0
@@ -46,7 +45,7 @@ def column_weights(n_wavelengths: int, year: int = 2025) -> Array:
 
 
 def perfect_sigma(n_wavelengths: int, year: int = 2025) -> Array:
-    """Standard deviation that the answer scoring 1 carries, (wavelength,)."""
+    """Standard deviation σ_true of the answer that scores 1, (wavelength,)."""
     rule = _rule(year)
     return np.concatenate([[rule.fgs1_sigma], np.full(n_wavelengths - 1, rule.airs_sigma)])
 
@@ -57,7 +56,7 @@ def naive_statistics(labels: Array) -> tuple[float, float]:
 
 
 def naive_answer(labels: Array) -> dict[str, float]:
-    """naive_statistics by the names under which every function here takes them."""
+    """naive_statistics as keyword arguments naive_mean and naive_sigma of the functions below."""
     return dict(zip(("naive_mean", "naive_sigma"), naive_statistics(labels), strict=True))
 
 
@@ -67,7 +66,7 @@ def log_likelihood(truth: Array, mean: Array, sigma: Array) -> Array:
 
 
 def reference_gain(truth: Array, *, naive_mean: float, naive_sigma: float, year: int = 2025) -> Array:
-    """Log-likelihood that separates the perfect from the naive answer, (planet, wavelength) nats.
+    """Log-likelihood of the perfect minus that of the naive answer, (planet, wavelength), nats.
 
     2025 normalises every element by its own value; 2024 by the mean over all elements.
     """
@@ -75,8 +74,8 @@ def reference_gain(truth: Array, *, naive_mean: float, naive_sigma: float, year:
     best = perfect_sigma(truth.shape[1], year)
     if not (np.isfinite(naive_mean) and np.isfinite(naive_sigma) and naive_sigma > best.max()):
         raise SpectraMindError(
-            f"the naive answer must be finite, with a sigma above the perfect one ({best.max():g}); found mean "
-            f"{naive_mean} and sigma {naive_sigma}. Take both from naive_statistics(training labels)"
+            f"naive answer: expected finite numbers and a sigma above the perfect one ({best.max():g}), found mean "
+            f"{naive_mean} and sigma {naive_sigma}. Use naive_statistics(training labels)."
         )
     gain = log_likelihood(truth, truth, best) - log_likelihood(truth, naive_mean, naive_sigma)
     return gain if _rule(year).element_wise else np.full_like(gain, gain.mean())
@@ -91,7 +90,7 @@ def gll_gain(
     """
     truth, mean, sigma = _require_prediction(truth, mean, sigma)
     if mean.min() < 0:
-        raise SpectraMindError(f"the challenge refuses negative spectra; found a mean of {mean.min():g}")
+        raise SpectraMindError(f"mean: expected no negative values, which the challenge rejects, found {mean.min():g}")
     reference = reference_gain(truth, naive_mean=naive_mean, naive_sigma=naive_sigma, year=year)
     return (log_likelihood(truth, mean, sigma) - log_likelihood(truth, naive_mean, naive_sigma)) / reference
 
@@ -99,7 +98,7 @@ def gll_gain(
 def unclipped_score(
     truth: Array, mean: Array, sigma: Array, *, naive_mean: float, naive_sigma: float, year: int = 2025
 ) -> float:
-    """The score before it is clipped to [0, 1]: tells bad from worse, so selection can use it."""
+    """The score before it is clipped to [0, 1]; unlike `score` it ranks answers below the naive one."""
     gain = gll_gain(truth, mean, sigma, naive_mean=naive_mean, naive_sigma=naive_sigma, year=year)
     return float(np.average(gain.mean(axis=0), weights=column_weights(gain.shape[1], year)))
 
@@ -126,9 +125,9 @@ def score(truth: Array, mean: Array, sigma: Array, *, naive_mean: float, naive_s
 
 
 def negative_log_likelihood(truth: Array, mean: Array, sigma: Array, *, weights: Array | None = None) -> float:
-    """Mean negative Gaussian log-likelihood of an element in nats, lower is better.
+    """Mean negative Gaussian log-likelihood of the elements, nats, lower is better.
 
-    weights  (wavelength,) or (planet, wavelength); None weighs all elements alike
+    weights  (wavelength,) or (planet, wavelength); None: equal
     """
     truth, mean, sigma = _require_prediction(truth, mean, sigma)
     loss = -log_likelihood(truth, mean, sigma)
@@ -136,7 +135,7 @@ def negative_log_likelihood(truth: Array, mean: Array, sigma: Array, *, weights:
 
 
 def mae(truth: Array, mean: Array) -> float:
-    """Mean absolute error, in the unit of the spectra."""
+    """Mean absolute error, in units of the spectra."""
     truth, mean = _require_pair(truth, mean)
     return float(np.mean(np.abs(mean - truth)))
 
@@ -150,7 +149,7 @@ def rmse_ppm(truth: Array, mean: Array) -> float:
 def coverage(truth: Array, mean: Array, sigma: Array, level: float) -> float:
     """Fraction of elements inside the central Gaussian interval of probability `level`."""
     if not 0 < level < 1:
-        raise SpectraMindError(f"a coverage level lies between 0 and 1; found {level}")
+        raise SpectraMindError(f"coverage level: expected a number between 0 and 1, found {level}")
     truth, mean, sigma = _require_prediction(truth, mean, sigma)
     half_width = NormalDist().inv_cdf(0.5 * (1 + level))
     return float(np.mean(np.abs(truth - mean) <= half_width * sigma))
@@ -163,7 +162,7 @@ def z_scores(truth: Array, mean: Array, sigma: Array) -> Array:
 
 
 def z_statistics(truth: Array, mean: Array, sigma: Array) -> dict[str, float]:
-    """Mean and RMS of the z scores. An honest sigma has RMS 1; above 1 is over-confident."""
+    """Mean and rms of the z scores. Calibrated sigmas have rms 1; an rms above 1 means that they are too small."""
     z = z_scores(truth, mean, sigma)
     return {
         "z_mean": float(z.mean()),
@@ -176,7 +175,7 @@ def z_statistics(truth: Array, mean: Array, sigma: Array) -> dict[str, float]:
 def summary(
     truth: Array, mean: Array, sigma: Array, *, naive_mean: float, naive_sigma: float, year: int = 2025
 ) -> dict[str, float]:
-    """All figures of one evaluation, ready for JSON. `score` is better higher, `nll`, `mae` and `rmse_ppm` lower."""
+    """All figures of one evaluation, JSON-able. Higher is better for `score`, lower for `nll`, `mae` and `rmse_ppm`."""
     z = z_statistics(truth, mean, sigma)
     return {
         "score": score(truth, mean, sigma, naive_mean=naive_mean, naive_sigma=naive_sigma, year=year),
@@ -193,20 +192,20 @@ def summary(
 
 
 def planet_scores(truth: Array, answers: Mapping[str, tuple[Array, Array]], naive: Mapping[str, float]) -> dict[str, Array]:
-    """Each planet's share of the 2025 score, (planet,), by answer; their mean is the score where it is not clipped at zero."""
+    """Each planet's term of the 2025 score, (planet,), by answer; their mean is the unclipped score."""
     weights = column_weights(truth.shape[1])
     return {name: np.average(gll_gain(truth, *answer, **naive), axis=1, weights=weights) for name, answer in answers.items()}
 
 
 def bootstrap_error(values: Array) -> float:
-    """Standard error of a mean over planets, (planet,), by resampling them (Efron 1979)."""
+    """Bootstrap standard error of the mean of values (planet,) (Efron 1979)."""
     drawn = np.random.default_rng(0).integers(len(values), size=(BOOTSTRAPS, len(values)))
     return float(values[drawn].mean(axis=1).std())
 
 
 def _rule(year: int) -> ScoreRule:
     if year not in RULES:
-        raise SpectraMindError(f"no score rule for the year {year}; choose one of {sorted(RULES)}")
+        raise SpectraMindError(f"year of the score: expected one of {sorted(RULES)}, found {year}")
     return RULES[year]
 
 
@@ -214,18 +213,18 @@ def _require_finite(name: str, values: Array) -> Array:
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 2 or values.shape[0] < 1 or values.shape[1] < 2:
         raise SpectraMindError(
-            f"{name} must be (planet, wavelength) FGS1 and at least one AIRS wavelength; found shape {values.shape}"
+            f"{name}: expected (planet, wavelength) with FGS1 and at least one AIRS wavelength, found shape {values.shape}"
         )
     if not np.isfinite(values).all():
         planet, wavelength = np.argwhere(~np.isfinite(values))[0]
-        raise SpectraMindError(f"{name} must be finite; found {values[planet, wavelength]} at [{planet}, {wavelength}]")
+        raise SpectraMindError(f"{name}: expected finite values, found {values[planet, wavelength]} at [{planet}, {wavelength}]")
     return values
 
 
 def _require_pair(truth: Array, mean: Array) -> tuple[Array, Array]:
     truth, mean = _require_finite("truth", truth), _require_finite("mean", mean)
     if truth.shape != mean.shape:
-        raise SpectraMindError(f"truth and mean must have one shape; found {truth.shape} and {mean.shape}")
+        raise SpectraMindError(f"truth and mean: expected equal shapes, found {truth.shape} and {mean.shape}")
     return truth, mean
 
 
@@ -233,7 +232,7 @@ def _require_prediction(truth: Array, mean: Array, sigma: Array) -> tuple[Array,
     truth, mean = _require_pair(truth, mean)
     sigma = _require_finite("sigma", sigma)
     if sigma.shape != mean.shape:
-        raise SpectraMindError(f"mean and sigma must have one shape; found {mean.shape} and {sigma.shape}")
+        raise SpectraMindError(f"mean and sigma: expected equal shapes, found {mean.shape} and {sigma.shape}")
     if sigma.min() <= 0:
-        raise SpectraMindError(f"sigma must be positive; found {sigma.min():g}")
+        raise SpectraMindError(f"sigma: expected positive values, found {sigma.min():g}")
     return truth, mean, sigma

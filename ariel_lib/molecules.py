@@ -1,13 +1,13 @@
-"""Opacities of the molecules that transmission spectra show: Gaussian bands in log cross-section, and Rayleigh scattering.
+"""Approximate molecular opacities: Gaussian bands in log cross-section, and Rayleigh scattering, against wavelength (micron).
 
-A leaf: functions of wavelength (micron) alone. The simulator draws spectra with them, `symbolic` asks whether they explain one.
+Used by the simulator to draw spectra and by the symbolic rules to fit them.
 """
 
 import numpy as np
 
-# log10 cross-section in cm²: below 1 micron, infrared floor, then bands as (height dex, centre micron, width micron).
+# log10 cross-section (cm²) below 1 micron, infrared floor, and bands as (height dex, centre micron, width micron).
 # H2O, CO2, CH4: fits to cross-sections at 1200 K and 1 mbar, R = 80. CO: 2-0 band at 2.35; NH3 at 1.97, 2.24, 2.98; SO2
-# at 3.98 (strong bands of the line lists; their heights are round numbers).
+# at 3.98: strong bands of the line lists, with rounded heights.
 BANDS = {
     "H2O": (-24.4, -22.8, (
         (1.80, 1.992, 0.048), (2.56, 2.525, 0.037), (2.55, 2.785, 0.18), (1.29, 3.231, 0.126), (0.97, 3.528, 0.158))),
@@ -20,7 +20,7 @@ BANDS = {
     "NH3": (-25.5, -23.0, ((2.3, 1.97, 0.045), (2.1, 2.24, 0.055), (2.6, 2.98, 0.10))),
     "SO2": (-27.0, -24.0, ((3.2, 3.98, 0.05),)),
 }  # fmt: skip
-RAYLEIGH_H2 = (2.52e-28, 0.75)  # cm² at micron, Lecavelier des Etangs et al. 2008
+RAYLEIGH_H2 = (2.52e-28, 0.75)  # cross-section (cm²) at wavelength (micron), Lecavelier des Etangs et al. 2008
 
 
 def cross_section(molecule: str, wavelength: np.ndarray) -> np.ndarray:

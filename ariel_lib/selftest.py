@@ -1,7 +1,4 @@
-"""Does this installation work? Small checks in seconds, and the whole pipeline on a tiny simulated set in a minute or two.
-
-What `spectramind test` runs on a user's machine; the laws of the library itself are in tests/.
-"""
+"""Self-test of an installation, `spectramind test`: quick checks, and with --deep the pipeline on a small simulated data set."""
 
 import importlib
 import importlib.util
@@ -22,15 +19,15 @@ import ariel_lib
 from ariel_lib.errors import SpectraMindError
 
 DEEP_PLANETS, DEEP_TEST_PLANETS, DEEP_EPOCHS, DEEP_BIN_WIDTH = 8, 2, 2, 20
-SIMULATOR_NEEDS = "batman"  # the one import that an installation without the extra [simulator] lacks
+SIMULATOR_NEEDS = "batman"  # the package that is missing without the extra [simulator]
 
 
 class SelfTestError(SpectraMindError):
-    """A check of the installation did not hold: says what was expected and what was found."""
+    """A failed check of the installation; the message says what was expected and what was found."""
 
 
 def run_checks(*, deep: bool = False, log: Callable[[str], None] = print) -> dict:
-    """Run every check, going on after one that fails. JSON-able: versions, checks (name → 'ok' or why not), ok."""
+    """Run every check, also after a failed one. Returns versions, checks (name → 'ok' or the reason), ok and, if deep, the score."""
     checks = {
         "imports": check_imports,
         "scan": check_scan,
@@ -57,7 +54,7 @@ def run_checks(*, deep: bool = False, log: Callable[[str], None] = print) -> dic
 
 
 def versions() -> dict[str, str]:
-    """Python and the packages that the core needs, by the name they are installed under; 'missing' where absent."""
+    """Versions of Python and of the required packages; 'missing' for a package that is not installed."""
     found = {"python": platform.python_version(), "spectramind": ariel_lib.__version__}
     for requirement in metadata.requires("spectramind") or ():
         name = re.match(r"[\w.-]+", requirement).group()
@@ -71,7 +68,7 @@ def _module_of(distribution: str) -> str:
 
 
 def check_imports() -> str | None:
-    """Every module of the library imports; the simulator only where its extra is installed."""
+    """Import every module of the library; the simulator only if its extra is installed."""
     without = importlib.util.find_spec(SIMULATOR_NEEDS) is None
     for module in pkgutil.walk_packages(ariel_lib.__path__, "ariel_lib."):
         if not (without and module.name.startswith("ariel_lib.simulator")):
@@ -80,7 +77,7 @@ def check_imports() -> str | None:
 
 
 def check_scan() -> None:
-    """The fast state-space scan equals the plain recurrence."""
+    """Check that the chunked state-space scan equals the sequential recurrence."""
     import torch
 
     from ariel_lib.models.ssm import scan_chunked, scan_sequential
@@ -96,7 +93,7 @@ def check_scan() -> None:
 
 
 def check_score() -> None:
-    """The naive answer scores 0, the truth 1, and half a perfect answer half of it."""
+    """Check that the naive answer scores 0, the truth 1, and an answer that is true for half of the planets 0.5."""
     from ariel_lib.metrics import naive_statistics, perfect_sigma, score
 
     truth = np.random.default_rng(0).uniform(0.001, 0.03, (20, 283))
@@ -112,7 +109,7 @@ def check_score() -> None:
 
 
 def check_submission() -> None:
-    """A submission is written, also for a planet without a prediction, and reads back to the last bit."""
+    """Check that a submission is read back exactly as it was written."""
     from ariel_lib.io.submission import read_submission, validate_submission, write_submission
 
     mean = np.random.default_rng(1).uniform(0.001, 0.03, (1, 283))
@@ -124,16 +121,16 @@ def check_submission() -> None:
         validate_submission(path)
         planet_ids, read_mean, _ = read_submission(path)
     if planet_ids != order or not np.array_equal(read_mean, mean):
-        raise SelfTestError("a submission did not read back as it was written")
+        raise SelfTestError("expected the submission as it was written, found other values")
 
 
 def check_notebooks() -> str | None:
-    """The kernels render to notebooks, in a checkout with the extra [kernel]."""
+    """Check that the kernels are rendered to notebooks; skipped without a checkout or the extra [kernel]."""
     builder = Path(__file__).parents[1] / "build_kernel.py"
     if not builder.is_file():
         return "skipped: no checkout, so no kernels to render"
     if importlib.util.find_spec("jupytext") is None:
-        return "skipped: pip install 'spectramind[kernel]' adds what renders them"
+        return "skipped: needs pip install 'spectramind[kernel]'"
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(builder), "--out", folder]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -143,7 +140,7 @@ def check_notebooks() -> str | None:
 
 
 def run_pipeline(*, log: Callable[[str], None] = print) -> dict[str, float]:
-    """simulate → calibrate → train → predict → score in a scratch folder. Returns the figures of the score."""
+    """Simulate, calibrate, train, predict and score in a temporary folder. Returns the result of evaluate_submission."""
     from ariel_lib.calibration.pipeline import CalibrationSettings
     from ariel_lib.calibration.visits import calibrate_split
     from ariel_lib.config import Config, DataConfig, ModelConfig, TrainingConfig

@@ -1,4 +1,4 @@
-"""ariel_lib.commands: a trained run's manifest is the same again, and freeze refuses what does not hold."""
+"""ariel_lib.commands: manifests of equal runs are equal, and freeze checks its preconditions."""
 
 import json
 import subprocess
@@ -13,19 +13,19 @@ from ariel_lib.provenance.record import TIMES, git_state, verify_run
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A git checkout with one commit, and beside it a run of that commit."""
+    """A git checkout with one commit, and the manifest of a run of that commit."""
     root = tmp_path / "checkout"
     root.mkdir()
     for command in ("init -q", "config user.email a@b.c", "config user.name a", "commit -q --allow-empty -m one"):
         subprocess.run(["git", "-C", str(root), *command.split()], check=True)
     weights, manifest = tmp_path / "w.bin", tmp_path / "manifest_train.json"
     weights.write_bytes(b"weights")
-    files = {"w.bin": {"bytes": 7, "sha256": runs_sha(weights)}}
+    files = {"w.bin": {"bytes": 7, "sha256": sha_of(weights)}}
     manifest.write_text(json.dumps({"artifacts": files, "git": git_state(root)}))
     return root, manifest
 
 
-def runs_sha(path):
+def sha_of(path):
     from ariel_lib.io.checksums import sha256
 
     return sha256(path)
@@ -35,7 +35,7 @@ def passing(deep):
     return {"ok": deep, "checks": {}}
 
 
-def test_freeze_stamps_an_annotated_tag_with_the_manifest(checkout):
+def test_freeze_creates_an_annotated_tag_with_the_manifest(checkout):
     root, manifest = checkout
     commands.freeze("v0-best", manifest, root=root, check=passing)
     kind = subprocess.run(["git", "-C", str(root), "cat-file", "-t", "v0-best"], capture_output=True, text=True, check=True)
@@ -47,7 +47,7 @@ def test_freeze_stamps_an_annotated_tag_with_the_manifest(checkout):
         commands.freeze("v0-best", manifest, root=root, check=passing)
 
 
-def test_freeze_refuses_a_dirty_tree_a_changed_artifact_another_commit_and_a_failing_self_test(checkout):
+def test_freeze_raises_for_a_dirty_tree_changes_another_commit_or_a_failed_self_test(checkout):
     root, manifest = checkout
     with pytest.raises(ValueError, match="self-test failed"):
         commands.freeze("t", manifest, root=root, check=lambda deep: {"ok": False, "checks": {}})
@@ -64,7 +64,7 @@ def test_freeze_refuses_a_dirty_tree_a_changed_artifact_another_commit_and_a_fai
 
 
 @pytest.mark.slow
-def test_two_trainings_of_one_seed_leave_the_same_manifest_but_for_times(tmp_path, monkeypatch):
+def test_manifests_of_equal_trainings_differ_in_times_only(tmp_path, monkeypatch):
     from ariel_lib.simulator.dataset import simulate_dataset
 
     simulate_dataset(tmp_path / "data", n_planets=8, n_test=2, seed=0, size="toy", level="lightcurves")

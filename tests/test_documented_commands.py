@@ -1,6 +1,6 @@
-"""The documented commands, to the letter, in a folder as `make toy` leaves it: exit code 0 each.
+"""Every documented command, verbatim, in a folder prepared like that of `make toy`, has exit code 0.
 
-What `make toy` does with the submission notebook is done by `predict` here. Half an hour on a busy core.
+`predict` stands for the submission notebook of `make toy`. Takes half an hour on one core.
 """
 
 import json
@@ -22,13 +22,13 @@ TOY_DATA = "spectramind simulate --out build/toy/data --planets 32 --test-planet
 DASHBOARD = "spectramind diagnose dashboard --outdir outputs/diagnostics --html outputs/diagnostics/v50_report_v1.html"
 
 
-def test_the_toy_set_is_the_makefiles():
+def test_the_toy_set_is_that_of_the_makefile():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8").replace("$(BIN)/", "").replace("$(TOY)", "build/toy")
     assert TOY_DATA in makefile
 
 
 @pytest.mark.slow
-def test_documented_commands_end_well(tmp_path):
+def test_documented_commands_succeed(tmp_path):
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
 
     def run(command):
@@ -44,7 +44,7 @@ def test_documented_commands_end_well(tmp_path):
     run("spectramind train --config configs/train.yaml +data.split=toy +training.seed=1337")
     run(f"{NOMINAL} data.root=build/toy/data")
     intervals = run("spectramind corel-train --q 0.80 --outdir outputs/corel")
-    assert intervals["planets"] == 5 and intervals["marginal"]["infinite"] == 1  # too few to promise anything: it says so
+    assert intervals["planets"] == 5 and intervals["marginal"]["infinite"] == 1  # too few planets for finite intervals
     assert run(DASHBOARD)["missing"] == {}
     for manifest in ("outputs/v50/manifest_train.json", "outputs/corel/manifest_corel-train.json", "outputs/diagnostics/manifest.json"):
         assert run(f"spectramind verify {manifest}")["changes"] == []

@@ -1,3 +1,5 @@
+"""ariel_lib.metrics: properties of the score and of the statistics, on simulated arrays and on the challenge's labels."""
+
 import json
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +19,7 @@ NAIVE = {"naive_mean": 0.0147, "naive_sigma": 0.0107}
 @pytest.fixture(scope="module")
 def labels():
     if not LABELS.exists():
-        pytest.skip("the labelled sample of the challenge is not beside this checkout")
+        pytest.skip("needs the labels of the challenge beside this checkout")
     return np.loadtxt(LABELS, delimiter=",", skiprows=1)[:, 1:]
 
 
@@ -45,7 +47,7 @@ def test_score_of_the_truth_with_the_perfect_sigma_is_one_on_real_labels(labels,
 
 
 @pytest.mark.parametrize(("error_ppm", "expected"), [(100, 0.593), (20, 0.804)])
-def test_score_of_truthful_errors_on_real_labels(labels, error_ppm, expected):
+def test_score_of_calibrated_errors_on_real_labels(labels, error_ppm, expected):
     naive_mean, naive_sigma = metrics.naive_statistics(labels)
     sigma = np.full_like(labels, error_ppm * 1e-6)
     mean = labels + sigma * np.random.default_rng(0).standard_normal(labels.shape)
@@ -91,7 +93,7 @@ def test_score_of_2024_is_one_ratio_of_sums():
 
 
 @pytest.mark.parametrize("year", [2024, 2025])
-def test_score_is_highest_where_sigma_is_true(year):
+def test_score_is_highest_at_the_true_sigma(year):
     truth, _, _ = make_case(3, planets=20000)
     mean = truth + 1e-4 * np.random.default_rng(4).standard_normal(truth.shape)
     scales = [0.5, 0.8, 1.0, 1.25, 2.0]
@@ -119,7 +121,7 @@ def test_negative_log_likelihood_matches_the_normal_density():
     assert metrics.negative_log_likelihood(*case) == pytest.approx(-norm.logpdf(*case).mean(), rel=1e-12)
 
 
-def test_negative_log_likelihood_with_one_weight_sees_one_column():
+def test_negative_log_likelihood_with_a_single_weight_uses_that_column():
     truth, mean, sigma = make_case(8)
     only_fgs1 = np.eye(truth.shape[1])[0]
     expected = -metrics.log_likelihood(truth, mean, sigma)[:, 0].mean()
@@ -133,7 +135,7 @@ def test_mae_and_rmse_ppm_of_a_constant_offset_are_the_offset():
 
 
 @pytest.mark.parametrize("level", [0.5, 0.8, 0.9])
-def test_coverage_of_truthful_sigmas_is_nominal_within_binomial_error(level):
+def test_coverage_of_calibrated_sigmas_is_nominal_within_binomial_error(level):
     case = make_case(10, planets=200, wavelengths=50)
     error = np.sqrt(level * (1 - level) / case[0].size)
     assert abs(metrics.coverage(*case, level) - level) < 5 * error
@@ -146,7 +148,7 @@ def test_coverage_grows_with_level_and_with_sigma():
     assert all(low <= high for low, high in [*pairwise(by_level), *pairwise(by_width)])
 
 
-def test_z_statistics_keep_the_instruments_apart():
+def test_z_statistics_by_instrument():
     truth, mean, _ = make_case(12, planets=300, wavelengths=40)
     sigma = np.abs(mean - truth) * np.concatenate([[0.5], np.full(39, 2.0)])
     found = metrics.z_statistics(truth, mean, sigma)
@@ -154,7 +156,7 @@ def test_z_statistics_keep_the_instruments_apart():
     assert 0.5 < found["z_rms"] < 2.0
 
 
-def test_summary_holds_plain_floats_under_the_agreed_keys():
+def test_summary_has_floats_under_the_documented_keys():
     found = json.loads(json.dumps(metrics.summary(*make_case(13), **NAIVE)))
     assert set(found) == {
         "score", "nll", "mae", "rmse_ppm", "coverage_80", "coverage_90",
@@ -167,25 +169,25 @@ def test_summary_holds_plain_floats_under_the_agreed_keys():
     ("which", "value", "message"),
     [
         (1, -1e-6, "negative"),
-        (1, np.nan, "mean must be finite"),
-        (2, np.inf, "sigma must be finite"),
-        (2, 0.0, "sigma must be positive"),
-        (2, -1e-4, "sigma must be positive"),
-        (0, np.nan, "truth must be finite"),
+        (1, np.nan, "mean: expected finite"),
+        (2, np.inf, "sigma: expected finite"),
+        (2, 0.0, "sigma: expected positive"),
+        (2, -1e-4, "sigma: expected positive"),
+        (0, np.nan, "truth: expected finite"),
     ],
 )
-def test_score_refuses_bad_values(which, value, message):
+def test_score_raises_for_invalid_values(which, value, message):
     case = [values.copy() for values in make_case(14)]
     case[which][1, 2] = value
     with pytest.raises(ValueError, match=message):
         metrics.score(*case, **NAIVE)
 
 
-def test_score_refuses_bad_shapes_years_and_naive_sigmas():
+def test_score_raises_for_invalid_shapes_years_and_naive_sigmas():
     truth, mean, sigma = make_case(15)
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="equal shapes"):
         metrics.score(truth, mean[:, :-1], sigma, **NAIVE)
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="equal shapes"):
         metrics.score(truth, mean, sigma[:-1], **NAIVE)
     with pytest.raises(ValueError, match="planet, wavelength"):
         metrics.score(truth[0], mean[0], sigma[0], **NAIVE)

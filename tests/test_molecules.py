@@ -1,4 +1,4 @@
-"""molecules.py: opacities of molecules against wavelength."""
+"""ariel_lib.molecules: opacities against wavelength."""
 
 import numpy as np
 import pytest
@@ -13,5 +13,5 @@ WAVELENGTH = spectrum_wavelengths()
     ("molecule", "peak"), [("H2O", 2.6), ("CO2", 2.75), ("CH4", 3.31), ("CO", 2.35), ("NH3", 2.98)]
 )
 def test_cross_section_peaks_at_the_molecules_band(molecule, peak):
-    near = WAVELENGTH[np.argmax(cross_section(molecule, WAVELENGTH))]
-    assert near == pytest.approx(peak, abs=0.1)
+    found = WAVELENGTH[np.argmax(cross_section(molecule, WAVELENGTH))]
+    assert found == pytest.approx(peak, abs=0.1)

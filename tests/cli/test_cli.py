@@ -1,4 +1,4 @@
-"""ariel_lib.cli: what the commands print, where, and with which exit code."""
+"""ariel_lib.cli: output, error messages and exit codes of the commands."""
 
 import json
 import subprocess
@@ -16,8 +16,8 @@ from ariel_lib.io.layout import Spectra
 from ariel_lib.io.submission import write_submission
 from ariel_lib.io.writer import write_spectra
 
-VERBS = ("simulate", "calibrate", "train", "predict", "corel-train", "check", "score", "report", "test")
-VERBS += ("diagnose", "ablate", "verify", "freeze", "track")
+COMMANDS = ("simulate", "calibrate", "train", "predict", "corel-train", "check", "score", "report", "test")
+COMMANDS += ("diagnose", "ablate", "verify", "freeze", "track")
 HEAVY = ("torch", "numpy", "pandas", "hydra", "matplotlib", "rich.progress")
 
 
@@ -36,20 +36,20 @@ def write_sample(folder, submitted=("11", "12")):
     return ["--truth", folder / "truth.csv", "--submission", folder / "submission.csv"]
 
 
-def test_help_loads_nothing_heavy():
+def test_help_imports_no_heavy_package():
     check = f"import sys; from ariel_lib import cli; print([m for m in {HEAVY} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("command", VERBS)
-def test_help_of_every_verb_shows_an_example_of_it(command):
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command_shows_an_example(command):
     result = invoke(command, "--help")
     assert result.exit_code == 0
     assert f"Example: spectramind {command}" in result.stdout
 
 
-def test_version_stands_alone():
+def test_version_prints_the_version_only():
     assert invoke("--version").stdout.strip() == __version__
 
 
@@ -68,14 +68,14 @@ def test_score_by_the_rules_of_2024(tmp_path):
     assert old["year"] == 2024 and old["score"] != new["score"]
 
 
-def test_a_submitted_planet_without_truth_is_one_line_and_code_2(tmp_path):
+def test_a_submitted_planet_without_truth_gives_one_line_and_code_2(tmp_path):
     result = invoke("score", *write_sample(tmp_path, ("11", "99")))
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.count("\n") == 1 and "99" in result.stderr
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("score", "--truth", "no.csv", "--submission", "no.csv"), "no.csv: expected a submission, found no such file"),
         (("train", "training.batchsize=3"), "Did you mean training.batch_size?"),
@@ -85,23 +85,23 @@ def test_a_submitted_planet_without_truth_is_one_line_and_code_2(tmp_path):
         (("simulate", "--out", "x", "--planets", "2", "--seed", "1", "--test-planets", "5"), "test"),
     ],
 )
-def test_wrong_input_is_one_line_and_code_2(arguments, said, tmp_path, monkeypatch):
+def test_invalid_input_gives_one_line_and_code_2(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = invoke(*arguments)
     assert result.exit_code == 2
     assert result.stderr.startswith("spectramind: ") and result.stderr.count("\n") == 1
-    assert said in result.stderr
+    assert message in result.stderr
 
 
-def test_a_misspelt_option_is_not_taken_for_an_override():
+def test_a_misspelt_option_is_not_parsed_as_an_override():
     result = invoke("train", "--confg", "configs/train.yaml")
     assert result.exit_code == 2 and "--confg" in result.stderr
 
 
-def test_a_fault_of_the_program_keeps_its_traceback(tmp_path, monkeypatch):
+def test_an_unexpected_error_keeps_its_traceback(tmp_path, monkeypatch):
     from ariel_lib import metrics
 
-    # numpy's own complaint about shapes, met inside a function of the library
+    # numpy raises ValueError for the shapes inside a function of the library
     monkeypatch.setattr(metrics, "perfect_sigma", lambda *arguments: np.full(5, 1e-5))
     result = invoke("score", *write_sample(tmp_path))
     assert result.exit_code == 1 and isinstance(result.exception, ValueError)
@@ -121,23 +121,23 @@ def test_calibrate_lists_failed_visits_and_exits_with_1(tmp_path, monkeypatch):
     }
 
 
-def test_train_keeps_its_log_off_stdout(monkeypatch):
-    seen = {}
+def test_train_writes_its_log_to_stderr(monkeypatch):
+    received = {}
 
     def train(config, *, progress, log):
-        seen["seed"] = config.training.seed
+        received["seed"] = config.training.seed
         progress(1, 2)
         log("epoch 1")
         return {"weights": "w.safetensors", "validation": {"score": 0.5}}
 
     monkeypatch.setattr("ariel_lib.commands.run_training", train)
     result = invoke("train", "+training.seed=1337")
-    assert seen == {"seed": 1337}
+    assert received == {"seed": 1337}
     assert json.loads(result.stdout)["validation"] == {"score": 0.5}
     assert "epoch 1" in result.stderr
 
 
-def test_report_writes_a_page_with_the_truth(tmp_path):
+def test_report_writes_a_page(tmp_path):
     result = invoke("report", *write_sample(tmp_path), "--out", tmp_path / "page.html")
     assert result.exit_code == 0
     assert "<html" in (tmp_path / "page.html").read_text(encoding="utf-8")
@@ -159,7 +159,7 @@ def test_self_test_reports_a_failed_check(monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_whole_road_on_a_tiny_set():
+def test_the_deep_self_test_passes():
     result = invoke("test", "--deep")
     assert result.exit_code == 0, result.stderr
     assert 0 <= json.loads(result.stdout)["deep"]["score"] <= 1

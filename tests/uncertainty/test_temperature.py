@@ -118,7 +118,7 @@ def test_invalid_temperatures_raise_errors():
 
 def test_fit_temperature_raises_for_mismatched_shapes_perfect_means_and_invalid_options():
     truth, mean, sigma = make_case(8, planets=10)
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="equal shapes"):
         fit_temperature(mean[:-1], sigma[:-1], truth, **NAIVE)
     with pytest.raises(ValueError, match="temperature"):
         fit_temperature(truth, sigma, truth, **NAIVE)
