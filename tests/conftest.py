@@ -1,6 +1,7 @@
 """Frames and light curves small enough for a test, simulated here, and an untrained checkpoint: for tests of several packages."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -239,3 +240,21 @@ def observe_visit(
         )  # fmt: skip
 
     return LightCurves(star.planet_id, visit, part(0), part(slice(1, None)))
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory):
+    """data, a simulated set of eight training and two test planets; weights, a model trained on it for one epoch; scratch, its fits."""
+    pytest.importorskip("batman", reason="the simulator needs it")
+    from ariel_lib import Dataset, load_config, simulate_dataset, train
+    from ariel_lib.training import loop
+
+    root = tmp_path_factory.mktemp("tiny")
+    data, scratch = root / "data", root / "model"
+    simulate_dataset(data, n_planets=10, n_test=2, seed=3, level="lightcurves")
+    sizes = [f"model.{name}" for name in ("d_model=16", "d_state=4", "hidden=8", "gnn_layers=1", "ssm_depth=1")]
+    config = load_config(overrides=[f"training.out={scratch}", "training.epochs=1", "calibration.workers=1", *sizes])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "DRAWS_AN_EPOCH", 8)
+        weights = train(Dataset(data, "train", scratch=scratch), config, log=lambda line: None)["weights"]
+    return SimpleNamespace(data=data, weights=Path(weights), scratch=scratch)

@@ -14,22 +14,12 @@ import ariel_lib
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("numpy", "torch", "pandas", "scipy", "matplotlib", "astropy", "omegaconf")
-SMALL = ["model.d_model=16", "model.d_state=4", "model.hidden=8", "model.gnn_layers=1", "model.ssm_depth=1", "calibration.workers=1"]
 
 
 @pytest.fixture(scope="module")
-def names(tmp_path_factory):
-    """What the examples take as given: folder, a tiny simulated data set; weights, a model trained on it; out, a folder."""
-    pytest.importorskip("batman", reason="the simulator needs it")
-    from ariel_lib.training import loop
-
-    root = tmp_path_factory.mktemp("api")
-    ariel_lib.simulate_dataset(root / "data", n_planets=10, n_test=2, seed=3, level="lightcurves")
-    config = ariel_lib.load_config(overrides=[f"training.out={root / 'model'}", "training.epochs=1", *SMALL])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "DRAWS_AN_EPOCH", 8)
-        trained = ariel_lib.train(ariel_lib.Dataset(root / "data", "train", scratch=root / "model"), config, log=lambda line: None)
-        yield {"folder": root / "data", "weights": Path(trained["weights"]), "out": root / "model"}
+def names(tiny_run):
+    """What the examples take as given: folder, a data set; weights, a model trained on it; out, a folder with its fits."""
+    return {"folder": tiny_run.data, "weights": tiny_run.weights, "out": tiny_run.scratch}
 
 
 def examples_of(name: str) -> list[doctest.DocTest]:
@@ -39,7 +29,10 @@ def examples_of(name: str) -> list[doctest.DocTest]:
 
 
 @pytest.mark.parametrize("name", ariel_lib.__all__)
-def test_every_public_name_has_an_example_that_runs(name, names):
+def test_every_public_name_has_an_example_that_runs(name, names, monkeypatch):
+    from ariel_lib.training import loop
+
+    monkeypatch.setattr(loop, "DRAWS_AN_EPOCH", 8)
     tests = examples_of(name)
     assert tests, f"{name}: its docstring has no >>> example"
     for test in tests:

@@ -14,7 +14,7 @@ from ariel_lib.io.light_curves import LightCurves
 from ariel_lib.transit.segments import make_segments, merge_channels
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from ariel_lib.plots.figures import Figure
 
 
 @dataclass(frozen=True, repr=False, eq=False)

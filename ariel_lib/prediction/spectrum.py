@@ -14,7 +14,8 @@ from ariel_lib.prediction.transit_fit import draw_gaussian
 if TYPE_CHECKING:
     from astropy.table import Table
     from astropy.units import Quantity
-    from matplotlib.figure import Figure
+
+    from ariel_lib.plots.figures import Figure
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -29,7 +29,8 @@ from ariel_lib.transit.result import DepthEstimate, Flag
 if TYPE_CHECKING:
     from astropy.table import Table
     from astropy.units import Quantity
-    from matplotlib.figure import Figure
+
+    from ariel_lib.plots.figures import Figure
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -21,9 +21,8 @@ VISITS = [("11", 0), ("11", 1), ("23", 0)]
 @pytest.mark.parametrize("workers", [1, 2])
 def test_all_visits_are_calibrated_and_a_rerun_skips_them(data, tmp_path, workers):
     archive, calls = Archive(data), []
-    report = calibrate_split(
-        archive, "train", tmp_path, SETTINGS, workers=workers, progress=lambda *settled: calls.append(settled)
-    )
+    dataset = Dataset(data, "train", light_curves=tmp_path)
+    report = calibrate_split(dataset, SETTINGS, workers=workers, progress=lambda *settled: calls.append(settled))
     assert report.done == tuple(VISITS) and not report.skipped and not report.failed
     assert calls == [(0, 3), (1, 3), (2, 3), (3, 3)]
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "train").glob("*.safetensors")}
@@ -66,4 +65,4 @@ def test_a_failed_visit_is_listed_with_its_reason_and_others_are_calibrated(data
     assert "AIRS-CH0_signal_0.parquet: expected a readable parquet file" in reasons["23", 0]
     written = json.loads((tmp_path / "out" / "train" / "calibration_report.json").read_text())
     assert written["done"] == [["11", 0]] and len(written["failed"]) == 3
-    assert {"planet_id", "visit", "reason"} == set(written["failed"][0])
+    assert {"planet_id", "visit", "reason", "traceback"} == set(written["failed"][0]) and not written["failed"][0]["traceback"]
