@@ -4,8 +4,8 @@
 
 Spectra are labels with noise, half of the planets calibrate. Light curves of full length are simulated for the first --visits
 planets and stand under the names of the others too, so each is detections several times; the guard looks for every transit itself.
-Prints one JSON of seconds by the clock: each method of calibration, fitted on half of the planets and applied to all; COREL
-applied, its training apart; and what `spectramind check --workers 2` does: reading, guard, rules, logs.
+Prints one JSON of seconds by the clock: the temperature, fitted on half of the planets and applied to all; COREL applied, its
+training apart; and what `spectramind check --workers 2` does: reading, guard, rules, logs.
 """
 
 import argparse
@@ -27,14 +27,13 @@ from ariel_lib.io.submission import write_submission
 from ariel_lib.metrics import naive_answer
 from ariel_lib.simulator import dataset
 from ariel_lib.simulator.planet import Planet
-from ariel_lib.uncertainty import conformal
+from ariel_lib.uncertainty.conformal import JOINT, MARGINAL
 from ariel_lib.uncertainty.corel import corel_features, train_corel
-from ariel_lib.uncertainty.isotonic import fit_isotonic
-from ariel_lib.uncertainty.temperature import choose_temperature
+from ariel_lib.uncertainty.temperature import fit_temperature
 
 WORKERS = 2
 MAGNITUDES = (6.0, 11.0)  # K
-LEVELS = (0.80, 0.90)
+LEVEL = 0.80
 
 
 def main() -> None:
@@ -94,34 +93,16 @@ def uncertainty_seconds(drawn: list[Planet], rng: np.random.Generator) -> tuple[
     features = corel_features(mean, sigma, depth, sigma, sigma)
     half = slice(0, len(truth) // 2)
     seen, seconds = (mean[half], sigma[half], truth[half]), {}
-    classes = conformal.brightness_classes(sigma[:, 1], np.quantile(sigma[half, 1], (1 / 3, 2 / 3)))
     start = time.perf_counter()
-    corel = train_corel(features[half], *seen, level=LEVELS[0])
+    corel = train_corel(features[half], *seen, level=LEVEL)
     training = time.perf_counter() - start
 
     def corel_applied() -> None:
         corel.sigmas(features, mean, sigma)
-        for promise in (conformal.MARGINAL, conformal.JOINT):
+        for promise in (MARGINAL, JOINT):
             corel.intervals(features, mean, sigma, promise)
 
-    def widths(fit) -> None:
-        for level in LEVELS:
-            fit(*seen, level, classes[half]).intervals(mean, sigma, classes)
-
-    def cqr() -> None:
-        for level in LEVELS:
-            known, new = conformal.gaussian_intervals(*seen[:2], level), conformal.gaussian_intervals(mean, sigma, level)
-            conformal.conformalise(new, known, seen[2], level)
-
-    methods = {
-        "temperature, chosen by cross-validation": lambda: choose_temperature(*seen, **naive).apply(sigma),
-        "isotonic": lambda: fit_isotonic(*seen, **naive).apply(sigma),
-        "conformal, Mondrian": lambda: widths(conformal.split_conformal),
-        "largest score, Mondrian": lambda: widths(conformal.largest_score),
-        "CQR's conformal step": cqr,
-        "Mahalanobis": lambda: [conformal.mahalanobis(*seen, level).contains(mean, sigma, truth) for level in LEVELS],
-        "COREL applied": corel_applied,
-    }
+    methods = {"temperature": lambda: fit_temperature(*seen, **naive).apply(sigma), "COREL applied": corel_applied}
     for name, method in methods.items():
         start = time.perf_counter()
         method()

@@ -6,7 +6,7 @@ Means and sigmas: V50's closed form, the transit fit with its library of the lab
 full length, K 6 to 11. A split takes half of the planets to calibrate, the other half to judge.
 Score: intervals at 80 % become sigmas, then the temperature of the same calibration planets. Coverage: marginal = bins,
 joint = whole spectra inside. Errors: standard deviation over the splits; splits share planets, so the error of one split is
-given, not that of their mean. COREL, ridge and cqr train on one half of the calibration planets and calibrate on the other.
+given, not that of their mean. COREL and ridge train on one half of the calibration planets and calibrate on the other.
 Errors of a planet's bins go together, so that one planet's coverage says little: for the ExoSim planet `no_more_…` is the
 share of judged simulated planets that are covered no better than it. Below 0.05 would speak against the sigmas.
 Prints one JSON and writes it to OUT/uncertainty.json.
@@ -35,11 +35,18 @@ from ariel_lib.priors.scale_height import scale_height_depth
 from ariel_lib.priors.spectral_library import SpectralLibrary, fit_spectral_library
 from ariel_lib.simulator.dataset import read_labels, simulate_dataset
 from ariel_lib.transit.population.nuisance_prior import NuisancePrior, fit_nuisance_prior
-from ariel_lib.uncertainty import conformal
-from ariel_lib.uncertainty.conformal import Intervals, coverage_table, gaussian_intervals, sigma_of
-from ariel_lib.uncertainty.corel import corel_features, halves, pinball_loss, train_corel
-from ariel_lib.uncertainty.isotonic import fit_isotonic
-from ariel_lib.uncertainty.temperature import choose_temperature, fit_temperature, noise_level
+from ariel_lib.uncertainty.conformal import (
+    JOINT,
+    MARGINAL,
+    Intervals,
+    brightness_classes,
+    conformal_quantile,
+    coverage_table,
+    normal_half_width,
+    sigma_of,
+)  # fmt: skip
+from ariel_lib.uncertainty.corel import corel_features, halves, train_corel
+from ariel_lib.uncertainty.temperature import fit_temperature, noise_level
 
 LEVELS = (0.80, 0.90)
 FIELDS = ("mean", "sigma", "truth", "depth", "depth_sigma", "sigma_uncorrelated")
@@ -67,12 +74,10 @@ class Planets:
 
 @dataclass(frozen=True)
 class Answer:
-    """Intervals of new planets by level, for the marginal and for the joint promise, and sigmas for the score; joint_hit:
-    whether a planet's spectrum lies in the joint set, where that is no box."""
+    """Intervals of new planets by level, for the marginal or for the joint promise, and sigmas for the score."""
 
     intervals: dict[float, Intervals]
     sigma: np.ndarray
-    joint_hit: dict[float, np.ndarray] | None = None
 
 
 def main() -> None:
@@ -137,7 +142,7 @@ def answer(fits: list[PlanetFit], library: SpectralLibrary) -> dict[str, np.ndar
 
 def classes_of(sigma: np.ndarray, calibration_sigma: np.ndarray) -> np.ndarray:
     edges = np.quantile(noise_level(calibration_sigma), np.arange(1, CLASSES) / CLASSES)
-    return conformal.brightness_classes(noise_level(sigma), edges)
+    return brightness_classes(noise_level(sigma), edges)
 
 
 # Each method: (calibration planets, new planets, naive) → Answer
@@ -146,23 +151,15 @@ def classes_of(sigma: np.ndarray, calibration_sigma: np.ndarray) -> np.ndarray:
 def scaled(fit: Callable | None, seen: Planets, new: Planets, naive: dict) -> Answer:
     """Sigmas as they are (fit None) or scaled; Gaussian intervals."""
     sigma = new.sigma if fit is None else fit(seen.mean, seen.sigma, seen.truth, **naive).apply(new.sigma)
-    return Answer({level: gaussian_intervals(new.mean, sigma, level) for level in LEVELS}, sigma)
+    return Answer({level: within(new.mean, normal_half_width(level) * sigma, level) for level in LEVELS}, sigma)
 
 
-def widened(fit: Callable, mondrian: bool, seen: Planets, new: Planets, naive: dict) -> Answer:
-    """Split conformal a bin or a box, by brightness class or not."""
-    groups, seen_groups = (new.groups, seen.groups) if mondrian else (None, None)
-    widths = {level: fit(seen.mean, seen.sigma, seen.truth, level, seen_groups) for level in LEVELS}
-    at = {level: w.intervals(new.mean, new.sigma, groups) for level, w in widths.items()}
-    known = widths[0.80].intervals(seen.mean, seen.sigma, seen_groups)
+def widened(promise: str, seen: Planets, new: Planets, naive: dict) -> Answer:
+    """Split conformal: sigmas times a quantile of the calibration planets' scores, a bin or a box."""
+    factors = {level: widening(seen, seen.sigma, level, promise) for level in LEVELS}
+    at = {level: within(new.mean, factor * new.sigma, level, promise) for level, factor in factors.items()}
+    known = within(seen.mean, factors[0.80] * seen.sigma, 0.80, promise)
     return Answer(at, tempered(known, at[0.80], seen, new, naive))
-
-
-def ellipsoid(seen: Planets, new: Planets, naive: dict) -> Answer:
-    sets = {level: conformal.mahalanobis(seen.mean, seen.sigma, seen.truth, level) for level in LEVELS}
-    at = {level: s.intervals(new.mean, new.sigma) for level, s in sets.items()}
-    hit = {level: s.contains(new.mean, new.sigma, new.truth) for level, s in sets.items()}
-    return Answer(at, tempered(sets[0.80].intervals(seen.mean, seen.sigma), at[0.80], seen, new, naive), hit)
 
 
 def ridge(seen: Planets, new: Planets, naive: dict) -> Answer:
@@ -170,23 +167,20 @@ def ridge(seen: Planets, new: Planets, naive: dict) -> Answer:
     learn, rest = (seen.take(rows) for rows in halves(len(seen.mean), 0))
     beta = fit_log_variance(design(learn.features), ((learn.truth - learn.mean) / learn.sigma) ** 2)
     rest_sigma, sigma = (p.sigma * np.exp(0.5 * design(p.features) @ beta) for p in (rest, new))
-    widths = {level: conformal.split_conformal(rest.mean, rest_sigma, rest.truth, level) for level in LEVELS}
     return Answer(
-        {level: w.intervals(new.mean, sigma) for level, w in widths.items()},
+        {level: within(new.mean, widening(rest, rest_sigma, level) * sigma, level) for level in LEVELS},
         fit_temperature(rest.mean, rest_sigma, rest.truth, **naive).apply(sigma),
     )
 
 
-def cqr(seen: Planets, new: Planets, naive: dict) -> Answer:
-    """Linear quantile regression on the features, then the conformal step a bin."""
-    learn, rest = (seen.take(rows) for rows in halves(len(seen.mean), 0))
-    at, known = {}, {}
-    for level in LEVELS:
-        beta = fit_quantiles(design(learn.features), (learn.truth - learn.mean) / learn.sigma, level)
-        rest_at, new_at = (linear_intervals(p, beta, level) for p in (rest, new))
-        at[level] = conformal.conformalise(new_at, rest_at, rest.truth, level)
-        known[level] = conformal.conformalise(rest_at, rest_at, rest.truth, level)
-    return Answer(at, tempered(known[0.80], at[0.80], rest, new, naive))
+def widening(seen: Planets, sigma: np.ndarray, level: float, promise: str = MARGINAL) -> np.ndarray:
+    """Half-widths in sigmas that cover planets at a level: of each bin, (wavelength,), or of all bins at once."""
+    scores = np.abs((seen.truth - seen.mean) / sigma)
+    return conformal_quantile(scores if promise == MARGINAL else scores.max(axis=1), level)
+
+
+def within(mean: np.ndarray, half: np.ndarray, level: float, promise: str = MARGINAL) -> Intervals:
+    return Intervals(mean - half, mean + half, level, promise)
 
 
 def corel(promise: str, seen: Planets, new: Planets, naive: dict) -> Answer:
@@ -202,21 +196,12 @@ def corel(promise: str, seen: Planets, new: Planets, naive: dict) -> Answer:
 
 METHODS = {
     "raw": partial(scaled, None),
-    "temperature, global": partial(scaled, partial(fit_temperature, kind="global")),
-    "temperature, instrument": partial(scaled, partial(fit_temperature, kind="instrument")),
-    "temperature, regime": partial(scaled, partial(fit_temperature, kind="regime")),
-    "shrunk per bin": partial(scaled, partial(fit_temperature, kind="bin")),
-    "chosen by cross-validation": partial(scaled, choose_temperature),
-    "isotonic": partial(scaled, fit_isotonic),
-    "conformal": partial(widened, conformal.split_conformal, False),
-    "conformal, Mondrian": partial(widened, conformal.split_conformal, True),
-    "cqr": cqr,
+    "temperature": partial(scaled, fit_temperature),
+    "conformal": partial(widened, MARGINAL),
     "ridge, conformal": ridge,
-    "corel": partial(corel, conformal.MARGINAL),
-    "largest score (joint)": partial(widened, conformal.largest_score, False),
-    "largest score, Mondrian (joint)": partial(widened, conformal.largest_score, True),
-    "Mahalanobis (joint)": ellipsoid,
-    "corel (joint)": partial(corel, conformal.JOINT),
+    "corel": partial(corel, MARGINAL),
+    "largest score (joint)": partial(widened, JOINT),
+    "corel (joint)": partial(corel, JOINT),
 }
 
 
@@ -251,12 +236,10 @@ def judge(said: Answer, new: Planets, naive: dict) -> dict[str, float]:
     row = {"score": unclipped_score(new.truth, new.mean, said.sigma, **naive)}
     for level, intervals in said.intervals.items():
         table = coverage_table(intervals, new.truth, new.groups)
-        joint = table["joint"] if said.joint_hit is None else float(said.joint_hit[level].mean())
-        row |= {f"marginal_{level:.0%}": table["marginal"], f"joint_{level:.0%}": joint}
+        row |= {f"marginal_{level:.0%}": table["marginal"], f"joint_{level:.0%}": table["joint"]}
         row[f"width_{level:.0%}_ppm"] = table["median_width_ppm"]
         for group, values in table["groups"].items():
-            hits = values["joint"] if said.joint_hit is None else float(said.joint_hit[level][new.groups == int(group)].mean())
-            row |= {f"marginal_{level:.0%}_class_{group}": values["marginal"], f"joint_{level:.0%}_class_{group}": hits}
+            row |= {f"{kind}_{level:.0%}_class_{group}": values[kind] for kind in (MARGINAL, JOINT)}
     return row
 
 
@@ -303,28 +286,6 @@ def fit_log_variance(x: np.ndarray, z2: np.ndarray, rounds: int = 25) -> np.ndar
         step = np.linalg.solve(hessian, gradient)
         beta = beta + step / max(1.0, np.abs(x @ step).max())
     return beta
-
-
-def fit_quantiles(x: np.ndarray, z: np.ndarray, level: float, steps: int = 300) -> torch.Tensor:
-    """β (column, 2) of the two quantiles that bound a central interval, by Adam on the pinball loss."""
-    x, z = torch.from_numpy(x).float(), torch.from_numpy(z).float()
-    quantiles = torch.tensor([0.5 * (1 - level), 0.5 * (1 + level)])
-    beta = torch.zeros(x.shape[-1], 2)
-    beta[0] = torch.special.ndtri(quantiles)
-    beta[x.shape[-1] // 2] = beta[0]
-    beta.requires_grad_()
-    optimizer = torch.optim.Adam([beta], lr=0.02)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        pinball_loss(x @ beta, z, quantiles).backward()
-        optimizer.step()
-    return beta.detach()
-
-
-def linear_intervals(planets: Planets, beta: torch.Tensor, level: float) -> Intervals:
-    edges = (torch.from_numpy(design(planets.features)).float() @ beta).double().numpy()
-    low, high = edges.min(axis=-1), np.maximum(edges.max(axis=-1), edges.min(axis=-1) + 0.1)
-    return Intervals(planets.mean + planets.sigma * low, planets.mean + planets.sigma * high, level, conformal.MARGINAL)
 
 
 if __name__ == "__main__":

@@ -183,7 +183,7 @@ def make_checkpoint():
             prior=fit_prior(depth, wavelength),
             initial_prior=fit_spectral_library(depth, wavelength, labelled.scale),
             corrections=draw_corrections(rng, len(wavelength)),
-            temperature=Temperature(((1.3, 0.8), (1.1, 0.9)), (1e-4,), 1.05, 12, "regime"),
+            temperature=Temperature((1.3, 0.8), 1.05, 12),
             wavelength=wavelength,
             fallback_mean=depth.mean(axis=0),
             fallback_sigma=depth.std(axis=0),

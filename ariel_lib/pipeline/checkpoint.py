@@ -22,7 +22,7 @@ from ariel_lib.transit.result import DepthEstimate
 from ariel_lib.uncertainty.corel import Corel
 from ariel_lib.uncertainty.temperature import Temperature
 
-FORMAT = "spectramind-v50-7"
+FORMAT = "spectramind-v50-8"
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def test_answer_also_holds_the_fit_its_gaussian_posterior_and_its_flags(make_che
 def test_the_temperature_scales_sigma_and_nothing_else(make_checkpoint, planet_fit):
     checkpoint, _ = make_checkpoint()
     plain = answer(planet_fit, replace(checkpoint, temperature=UNIT_TEMPERATURE))
-    warm = answer(planet_fit, replace(checkpoint, temperature=Temperature(((1.5, 2.0),))))
+    warm = answer(planet_fit, replace(checkpoint, temperature=Temperature((1.5, 2.0))))
     np.testing.assert_allclose(warm.sigma, plain.sigma * np.array([1.5] + [2.0] * 12))
     for name in ("mean", "initial_mean", "initial_sigma", "gaussian_mean", "gaussian_sigma", "depth", "depth_sigma"):
         np.testing.assert_array_equal(getattr(warm, name), getattr(plain, name))
@@ -86,14 +86,14 @@ def test_corel_sigmas_replace_the_networks_before_the_temperature(make_checkpoin
     features = corel_features(mean, sigma, estimate.depth[None], estimate.sigma[None], estimate.sigma_uncorrelated[None])
     interval = checkpoint.corel.intervals(features, mean, sigma, MARGINAL)
     width = (interval.upper - interval.lower)[0] / (2 * 1.6448536)  # of a Gaussian's central 90 %
-    found = answer(planet_fit, replace(checkpoint, temperature=Temperature(((1.5, 2.0),))))
+    found = answer(planet_fit, replace(checkpoint, temperature=Temperature((1.5, 2.0))))
     np.testing.assert_allclose(found.sigma, width * np.array([1.5] + [2.0] * 12), rtol=1e-6)
     assert np.abs(width / sigma[0] - 1).max() > 0.1
 
 
 def test_an_invalid_network_output_is_replaced_by_the_gaussian_posterior(make_checkpoint, planet_fit):
     checkpoint, _ = make_checkpoint(members=1)
-    checkpoint = replace(checkpoint, temperature=Temperature(((1.5, 2.0),)))
+    checkpoint = replace(checkpoint, temperature=Temperature((1.5, 2.0)))
     nn.init.constant_(checkpoint.network.members[0].decoder.delta.weight, float("nan"))
     shifted = replace(planet_fit, estimate=replace(planet_fit.estimate, depth=planet_fit.estimate.depth - 0.0119))
     for fit in (planet_fit, shifted):

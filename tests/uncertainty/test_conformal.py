@@ -5,21 +5,17 @@ import json
 import numpy as np
 import pytest
 
-from ariel_lib.uncertainty import conformal
 from ariel_lib.uncertainty.conformal import (
+    JOINT,
+    MARGINAL,
     Intervals,
     TooFewPlanets,
     brightness_classes,
     conformal_quantile,
-    conformalise,
     coverage_table,
-    gaussian_intervals,
-    largest_score,
-    ledoit_wolf,
-    mahalanobis,
+    normal_half_width,
     planets_needed,
     sigma_of,
-    split_conformal,
 )
 
 BINS = 12
@@ -35,30 +31,36 @@ def make_planets(rng, planets, heavy=True):
     return mean, sigma, truth
 
 
-def mean_coverage(method, level, calibration=60, repeats=150):
+def split_conformal(seen, new, level, promise=MARGINAL):
+    """Intervals of new planets from the quantile of |z| of others, bin by bin or of each planet's largest; both (mean, sigma, truth)."""
+    z = np.abs((seen[2] - seen[0]) / seen[1])
+    mean, sigma, _ = new
+    half = sigma * conformal_quantile(z if promise == MARGINAL else z.max(axis=1), level)
+    return Intervals(mean - half, mean + half, level, promise)
+
+
+def mean_coverage(level, promise, calibration=60, repeats=150):
     """Average marginal and joint coverage of fresh planets over repeated calibrations, with the joint's standard error."""
     rng, marginal, joint = np.random.default_rng(0), [], []
     for _ in range(repeats):
-        fitted = method(*make_planets(rng, calibration), level)
-        mean, sigma, truth = make_planets(rng, 100)
-        marginal.append(fitted.intervals(mean, sigma).hits(truth).mean())
-        inside = fitted.contains(mean, sigma, truth) if hasattr(fitted, "contains") else None
-        joint.append((fitted.intervals(mean, sigma).hits(truth).all(axis=1) if inside is None else inside).mean())
+        seen, new = make_planets(rng, calibration), make_planets(rng, 100)
+        hits = split_conformal(seen, new, level, promise).hits(new[2])
+        marginal.append(hits.mean())
+        joint.append(hits.all(axis=1).mean())
     return np.mean(marginal), np.mean(joint), np.std(joint) / np.sqrt(repeats)
 
 
 @pytest.mark.parametrize("level", [0.8, 0.9])
 def test_each_bin_is_covered_as_promised(level):
-    marginal, joint, _ = mean_coverage(split_conformal, level)
+    marginal, joint, _ = mean_coverage(level, MARGINAL)
     exact = np.ceil(61 * level) / 61
     assert marginal == pytest.approx(exact, abs=0.01)
     assert joint < level  # bins by themselves promise nothing about the whole
 
 
 @pytest.mark.parametrize("level", [0.8, 0.9])
-@pytest.mark.parametrize("method", [largest_score, mahalanobis])
-def test_whole_spectra_are_covered_as_promised(method, level):
-    _, joint, error = mean_coverage(method, level)
+def test_whole_spectra_are_covered_as_promised(level):
+    _, joint, error = mean_coverage(level, JOINT)
     assert joint > level - 2 * error
     assert joint < level + 0.05 + 2 * error
 
@@ -72,11 +74,11 @@ def test_the_quantile_has_the_finite_sample_rank():
 
 
 def test_too_few_planets_give_infinite_widths_and_one_warning():
-    mean, sigma, truth = make_planets(np.random.default_rng(1), 8)
+    planets = make_planets(np.random.default_rng(1), 8)
+    _, sigma, truth = planets
     with pytest.warns(TooFewPlanets, match="90% needs at least 9 calibration planets, found 8") as seen:
-        widths = split_conformal(mean, sigma, truth, 0.9)
+        intervals = split_conformal(planets, planets, 0.9)
     assert len(seen) == 1
-    intervals = widths.intervals(mean, sigma)
     assert np.isinf(intervals.upper).all() and intervals.hits(truth).all()
     assert np.array_equal(sigma_of(intervals, sigma), sigma)
     table = coverage_table(intervals, truth)
@@ -85,63 +87,23 @@ def test_too_few_planets_give_infinite_widths_and_one_warning():
     assert len(conformal_quantile(np.zeros((planets_needed(0.9), 1)), 0.9)) == 1 and planets_needed(0.9) == 9
 
 
-def test_classes_are_covered_each_by_itself():
-    rng = np.random.default_rng(2)
-    covered = {True: [], False: []}
-    for _ in range(60):
-        (mean, sigma, truth), (new_mean, new_sigma, new_truth) = make_planets(rng, 200), make_planets(rng, 200)
-        groups = brightness_classes(sigma[:, 0], [1e-4])
-        new_groups = brightness_classes(new_sigma[:, 0], [1e-4])
-        truth = mean + (truth - mean) * np.where(groups, 2.0, 1.0)[:, None]
-        new_truth = new_mean + (new_truth - new_mean) * np.where(new_groups, 2.0, 1.0)[:, None]
-        for mondrian in (True, False):
-            widths = split_conformal(mean, sigma, truth, 0.8, groups if mondrian else None)
-            hits = widths.intervals(new_mean, new_sigma, new_groups if mondrian else None).hits(new_truth)
-            covered[mondrian].append([hits[new_groups == g].mean() for g in (0, 1)])
-    assert np.mean(covered[True], axis=0) == pytest.approx([0.8, 0.8], abs=0.015)
-    assert np.mean(covered[False], axis=0)[1] < 0.75  # on average right, in the noisy class wrong
+def test_planets_are_classed_by_ascending_edges():
+    assert brightness_classes(np.array([0.5, 1.0, 1.5, 2.0, 9.0]), [1.0, 2.0]).tolist() == [0, 1, 1, 2, 2]
 
 
-def test_conformalised_intervals_keep_both_promises():
-    rng, marginal, joint = np.random.default_rng(3), [], []
-    for _ in range(100):
-        (mean, sigma, truth), (new_mean, new_sigma, new_truth) = make_planets(rng, 79), make_planets(rng, 100)
-        seen, new = gaussian_intervals(mean, sigma, 0.5), gaussian_intervals(new_mean, new_sigma, 0.5)
-        marginal.append(conformalise(new, seen, truth, 0.9).hits(new_truth).mean())
-        joint.append(conformalise(new, seen, truth, 0.9, conformal.JOINT).hits(new_truth).all(axis=1).mean())
-    assert np.mean(marginal) == pytest.approx(0.9, abs=0.01)
-    assert np.mean(joint) == pytest.approx(0.9, abs=0.02)
-
-
-def test_a_symmetric_interval_conformalised_is_split_conformal():
-    mean, sigma, truth = make_planets(np.random.default_rng(4), 50)
-    seen = gaussian_intervals(mean, sigma, 0.8)
-    one = conformalise(seen, seen, truth, 0.9)
-    two = split_conformal(mean, sigma, truth, 0.9).intervals(mean, sigma)
-    assert one.upper == pytest.approx(two.upper, rel=1e-9)
-
-
-def test_ledoit_wolf_equals_scikit_learn():
-    oracle = pytest.importorskip("sklearn.covariance")
-    rng = np.random.default_rng(5)
-    for n, p in ((200, 4), (30, 50)):
-        rows = rng.standard_normal((n, p)) @ rng.standard_normal((p, p))
-        expected, _ = oracle.ledoit_wolf(rows, assume_centered=True)
-        assert ledoit_wolf(rows) == pytest.approx(expected, rel=1e-9)
-
-
-def test_split_conformal_equals_crepes():
+def test_the_quantile_gives_the_intervals_of_crepes():
     crepes = pytest.importorskip("crepes")
-    mean, sigma, truth = make_planets(np.random.default_rng(6), 70)
+    planets = make_planets(np.random.default_rng(6), 70)
+    mean, sigma, truth = planets
     for level in (0.8, 0.9):
-        ours = split_conformal(mean, sigma, truth, level).intervals(mean, sigma)
+        ours = split_conformal(planets, planets, level)
         for bin_ in (0, 5):
             oracle = crepes.ConformalRegressor().fit((truth - mean)[:, bin_], sigmas=sigma[:, bin_])
             theirs = oracle.predict_int(mean[:, bin_], sigmas=sigma[:, bin_], confidence=level)
             assert np.stack([ours.lower[:, bin_], ours.upper[:, bin_]], 1) == pytest.approx(theirs, rel=1e-9)
 
 
-def test_split_conformal_equals_mapie():
+def test_the_quantile_gives_the_intervals_of_mapie():
     regression = pytest.importorskip("mapie.regression")
     base = pytest.importorskip("sklearn.base")
 
@@ -160,16 +122,18 @@ def test_split_conformal_equals_mapie():
 
     mean, _, truth = make_planets(np.random.default_rng(7), 80)
     sigma = np.full_like(mean, 1e-4)
-    ours = split_conformal(mean, sigma, truth, 0.9).intervals(mean, sigma)
+    ours = split_conformal((mean, sigma, truth), (mean, sigma, truth), 0.9)
     oracle = regression.SplitConformalRegressor(Given(), confidence_level=0.9, prefit=True)
     oracle.conformalize(mean[:, 3:4], truth[:, 3])
     _, theirs = oracle.predict_interval(mean[:, 3:4])
     assert np.stack([ours.lower[:, 3], ours.upper[:, 3]], 1) == pytest.approx(theirs[:, :, 0], rel=1e-9)
 
 
-def test_sigma_of_inverts_gaussian_intervals():
+def test_sigma_of_inverts_the_central_intervals_of_a_gaussian():
     mean, sigma, _ = make_planets(np.random.default_rng(8), 5)
-    assert sigma_of(gaussian_intervals(mean, sigma, 0.83), sigma) == pytest.approx(sigma)
+    half = normal_half_width(0.83) * sigma
+    assert sigma_of(Intervals(mean - half, mean + half, 0.83, MARGINAL), sigma) == pytest.approx(sigma)
+    assert normal_half_width(0.6826894921370859) == pytest.approx(1)
 
 
 def test_the_coverage_table_has_promise_level_and_groups():
@@ -180,9 +144,8 @@ def test_the_coverage_table_has_promise_level_and_groups():
     assert table["groups"]["1"]["joint"] == 0.5 and table["promise"] == "joint"
 
 
-def test_invalid_shapes_and_levels_raise_errors():
-    mean, sigma, truth = make_planets(np.random.default_rng(9), 5)
-    with pytest.raises(ValueError, match="one shape"):
-        split_conformal(mean[:, :3], sigma, truth, 0.5)
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        largest_score(mean, sigma, truth, 80)
+@pytest.mark.parametrize("level", [0.0, 1.0, 80])
+def test_invalid_levels_raise_errors(level):
+    for function in (normal_half_width, lambda level: conformal_quantile(np.zeros((5, 1)), level)):
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            function(level)

@@ -1,4 +1,4 @@
-"""Temperature scaling: the closed form, its shrinkage, kinds of factors and their choice by cross-validation."""
+"""Temperature scaling: the closed form, its shrinkage, and the folds of planets."""
 
 import json
 from dataclasses import FrozenInstanceError
@@ -8,7 +8,7 @@ import pytest
 from scipy.optimize import minimize
 
 from ariel_lib.metrics import score, unclipped_score
-from ariel_lib.uncertainty.temperature import KINDS, Temperature, choose_temperature, fit_temperature, folds_of_planets
+from ariel_lib.uncertainty.temperature import Temperature, fit_temperature, folds_of_planets
 
 NAIVE = {"naive_mean": 0.0147, "naive_sigma": 0.0107}
 
@@ -34,22 +34,22 @@ def test_fit_temperature_equals_a_numerical_maximisation_of_the_score(year):
 
     def loss_of_two(log_scales):
         fgs1, airs = np.exp(log_scales)
-        return -unclipped_score(truth, mean, Temperature(((fgs1, airs),)).apply(sigma), **NAIVE, year=year)
+        return -unclipped_score(truth, mean, Temperature((fgs1, airs)).apply(sigma), **NAIVE, year=year)
 
     def loss_of_one(log_scale):
         return -unclipped_score(truth, mean, np.exp(log_scale[0]) * sigma, **NAIVE, year=year)
 
     options = {"method": "Nelder-Mead", "options": {"xatol": 1e-7, "fatol": 1e-14}}
     best = np.exp(minimize(loss_of_two, [0.0, 0.0], **options).x)
-    assert fitted.scales[0] == pytest.approx(best, rel=1e-5)
+    assert fitted.scales == pytest.approx(best, rel=1e-5)
     assert fitted.overall == pytest.approx(np.exp(minimize(loss_of_one, [0.0], **options).x[0]), rel=1e-5)
 
 
 def test_the_temperature_of_calibrated_sigmas_is_one_within_sampling_error():
     truth, mean, sigma = make_case(1, planets=2000)
     fitted = fit_temperature(mean, sigma, truth, **NAIVE)
-    assert fitted.scales[0][0] == pytest.approx(1, abs=5 / np.sqrt(2 * 2000))
-    assert fitted.scales[0][1] == pytest.approx(1, abs=5 / np.sqrt(2 * 2000 * 19))
+    assert fitted.scales[0] == pytest.approx(1, abs=5 / np.sqrt(2 * 2000))
+    assert fitted.scales[1] == pytest.approx(1, abs=5 / np.sqrt(2 * 2000 * 19))
 
 
 def test_the_temperature_compensates_a_scale_on_sigma():
@@ -64,7 +64,7 @@ def test_the_factor_of_each_instrument_is_shrunk_towards_the_overall_factor():
     distances = []
     for n0 in (0, 10, 30, 1000, 1e9):
         fitted = fit_temperature(mean, sigma, truth, **NAIVE, shrinkage_planets=n0)
-        distances.append(np.abs(np.array(fitted.scales[0]) - fitted.overall))
+        distances.append(np.abs(np.array(fitted.scales) - fitted.overall))
     assert np.all(np.diff(distances, axis=0) < 0)
     assert np.max(distances[-1]) < 1e-6
 
@@ -72,7 +72,7 @@ def test_the_factor_of_each_instrument_is_shrunk_towards_the_overall_factor():
 def test_the_shrinkage_vanishes_with_many_planets():
     truth, mean, sigma = make_case(4, planets=5000, fgs1_error=2.0, airs_error=0.5)
     fitted = fit_temperature(mean, sigma, truth, **NAIVE)
-    assert fitted.scales[0] == pytest.approx([2.0, 0.5], rel=0.06)
+    assert fitted.scales == pytest.approx([2.0, 0.5], rel=0.06)
 
 
 def test_the_temperature_raises_the_score_of_new_planets():
@@ -90,7 +90,7 @@ def test_the_temperature_raises_the_score_of_new_planets():
 
 def test_apply_scales_fgs1_and_airs_and_leaves_its_input_unchanged():
     sigma = np.ones((3, 4))
-    scaled = Temperature(((2.0, 3.0),)).apply(sigma)
+    scaled = Temperature((2.0, 3.0)).apply(sigma)
     assert np.array_equal(scaled, np.tile([2.0, 3.0, 3.0, 3.0], (3, 1)))
     assert np.array_equal(sigma, np.ones((3, 4)))
 
@@ -105,13 +105,11 @@ def test_a_temperature_is_restored_from_json_and_is_immutable():
 
 def test_invalid_temperatures_raise_errors():
     with pytest.raises(ValueError, match="positive; found"):
-        Temperature(((0.0, 1.0),))
+        Temperature((0.0, 1.0))
     with pytest.raises(ValueError, match="positive; found"):
         Temperature(overall=float("nan"))
-    with pytest.raises(ValueError, match="edges"):
-        Temperature(((1.0, 1.0),), edges=(1e-4,))
-    with pytest.raises(ValueError, match="kind"):
-        Temperature(kind="planet")
+    with pytest.raises(ValueError, match="one for FGS1 and one for AIRS"):
+        Temperature(((1.0, 1.0),))
     with pytest.raises(ValueError, match="keys"):
         Temperature.from_dict({"overall": 1.0})
 
@@ -124,40 +122,14 @@ def test_fit_temperature_raises_for_mismatched_shapes_perfect_means_and_invalid_
         fit_temperature(truth, sigma, truth, **NAIVE)
     with pytest.raises(ValueError, match="shrinkage_planets"):
         fit_temperature(mean, sigma, truth, **NAIVE, shrinkage_planets=-1)
-    with pytest.raises(ValueError, match="kind"):
-        fit_temperature(mean, sigma, truth, **NAIVE, kind="planet")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_is_optimal_in_each_of_its_cells(kind):
+def test_sigmas_once_calibrated_need_no_factor():
     truth, mean, sigma = make_case(9, planets=90, fgs1_error=1.7, airs_error=0.6)
-    fitted = fit_temperature(mean, sigma, truth, **NAIVE, kind=kind, shrinkage_planets=0)
-    again = fit_temperature(mean, fitted.apply(sigma), truth, **NAIVE, kind=kind, shrinkage_planets=0)
-    if kind != "regime":  # rescaled sigmas change the edges of the regimes
-        assert np.ravel(again.scales) == pytest.approx(np.ones(np.size(again.scales)), rel=1e-12)
-    assert np.shape(fitted.scales) == {"global": (1, 2), "instrument": (1, 2), "regime": (3, 2), "bin": (1, 20)}[kind]
-    assert Temperature.from_dict(json.loads(json.dumps(fitted.to_dict()))) == fitted
+    fitted = fit_temperature(mean, sigma, truth, **NAIVE, shrinkage_planets=0)
+    again = fit_temperature(mean, fitted.apply(sigma), truth, **NAIVE, shrinkage_planets=0)
+    assert again.scales == pytest.approx((1.0, 1.0), rel=1e-12)
     assert fitted.apply(sigma[3]) == pytest.approx(fitted.apply(sigma)[3], rel=0)
-
-
-def test_regimes_correct_an_error_that_depends_on_the_noise_level():
-    truth, mean, sigma = make_case(10, planets=600)
-    loud = np.arange(600) % 3 == 0
-    mean = truth + (mean - truth) * np.where(loud, 20.0, 10.0)[:, None]
-    sigma = sigma * np.where(loud, 10.0, 10.0 / 1.5)[:, None]  # stated: too small by 2 and by 1.5
-    fitted = fit_temperature(mean, sigma, truth, **NAIVE, kind="regime", shrinkage_planets=0)
-    assert [row[1] for row in fitted.scales] == pytest.approx([1.5, 1.5, 2.0], rel=0.12)
-
-
-def test_the_simplest_kind_is_chosen_unless_another_has_a_higher_score():
-    truth, mean, sigma = make_case(11, planets=200)
-    assert choose_temperature(mean, sigma, truth, **NAIVE).kind == "global"
-    assert choose_temperature(mean[:5], sigma[:5], truth[:5], **NAIVE).kind == "global"
-    truth, mean, sigma = make_case(12, planets=200, fgs1_error=2.0, airs_error=0.7)
-    assert choose_temperature(mean, sigma, truth, **NAIVE).kind == "instrument"
-    factor = np.where(np.arange(20) % 2, 0.4, 2.5)
-    wrong = truth + (mean - truth) * factor
-    assert choose_temperature(wrong, sigma, truth, **NAIVE).kind == "bin"
 
 
 def test_every_planet_is_tested_once_and_not_in_its_training_fold():
