@@ -36,9 +36,7 @@ def write_visit(root, planet, visit):
 
 
 def write_tables(root):
-    writer.write_axis(
-        root, np.arange(READS) * 1.0, np.tile([0.1, 4.5], READS // 2), np.arange(READS) * 0.1, airs_wavelengths()
-    )
+    writer.write_axis(root, np.arange(READS) * 1.0, np.tile([0.1, 4.5], READS // 2), np.arange(READS) * 0.1, airs_wavelengths())
     writer.write_stars(root, "train", [STAR])
     writer.write_spectra(root / "train.csv", Spectra(("12",), np.full((1, 283), 0.01)))
     writer.write_converters(root, {FGS1.name: Converter(0.5, -900.0), AIRS.name: Converter(0.4, -1000.0)})
