@@ -3,7 +3,7 @@
     python benchmarks/costs.py train  --data DIR [--epochs 2] [KEY=VALUE …]
     python benchmarks/costs.py answer --data DIR --weights FILE [--workers 2 --scale-to 1100]
 
-train   two epochs after the fits, which are kept under --out for the next run: seconds an epoch, planets a second, peak library
+train   two epochs after the fits, which are kept under --out for the next run: seconds an epoch, planets a second, peak memory
 answer  `spectramind predict` of the test planets from their light curves, fits included, nothing kept: seconds, and what
         another number of planets would take: the start once, the rest in proportion
 """

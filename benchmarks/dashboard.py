@@ -1,4 +1,4 @@
-"""A dashboard of many planets that went the whole road: light curves simulated, a small training, predicted, drawn. Size and time.
+"""A dashboard of many planets that went through all commands: light curves simulated, a small training, predicted, drawn. Size and time.
 
     python benchmarks/dashboard.py --labels train.csv --out build/dashboard --planets 1100
     python benchmarks/dashboard_browser.py build/dashboard/diagnostics/v50_report_v1.html --shots build/dashboard

@@ -4,8 +4,8 @@
 
 constant    one white-light depth for all wavelengths, one sigma (the public notebooks' kind)
 likelihood  the transit fit alone: every wavelength states what its own photons say
-physical    the physical estimate: that likelihood met with the spectral prior, in closed form
-library      the likelihood met with the training spectra themselves (models/library.py): what the network starts from
+physical    the posterior of that likelihood under the Gaussian spectral prior, in closed form
+library     its posterior under the library of training spectra (priors/spectral_library.py): what the network starts from
 v50         the network on top, with its temperature
 
 Errors, of scores and of the leads between answers, are from a bootstrap over the test planets.
@@ -34,7 +34,7 @@ from ariel_lib.training.loop import train
 
 
 def main() -> None:
-    """Run the road and print one table as JSON."""
+    """Simulate, train and predict, and print one table as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--labels", type=Path, required=True, help="csv of spectra to draw from")
     parser.add_argument("--train", type=int, default=60)

@@ -2,7 +2,7 @@
 
     python benchmarks/microlensing.py --labels LABELS.csv [--planets 200 --seed 6 --magnitudes 6 11]
 
-Simulated visits of full length. Every planet is detections as it is, with an achromatic bump of 100 ppm anywhere in
+Simulated visits of full length. Every planet is searched as it is, with an achromatic bump of 100 ppm anywhere in
 the visit, and with a spot crossing inside the transit (Planck contrast of a spot 1000 K cooler than the star, 400 ppm at
 2.4 micron, and once more 400 ppm at FGS1); each without and with red noise (an Ornstein–Uhlenbeck process common to all
 wavelengths, memory 0.5 h). Standard deviations of bumps: 0.04 to 0.12 transit durations. Prints one JSON, by noise: the

@@ -1,4 +1,4 @@
-"""The transit fit on light that this project did not make: a real transit of the 2025 data, and an ExoSim planet_fit.
+"""The transit fit on light that this project did not make: a real transit of the 2025 data, and a planet of ExoSim.
 
     python benchmarks/real_transit.py --data DIR      DIR holds adc2025/ and exosim/
 

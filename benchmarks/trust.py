@@ -3,7 +3,7 @@
     python benchmarks/trust.py --labels LABELS.csv [--planets 1100 --visits 110]
 
 Spectra are labels with noise, half of the planets calibrate. Light curves of full length are simulated for the first --visits
-planets and stand under the names of the others too, so each is detections several times; the guard looks for every transit itself.
+planets and stand under the names of the others too, so each is searched for bumps several times; the search looks for every transit itself.
 Prints one JSON of seconds by the clock: the temperature, fitted on half of the planets and applied to all; COREL applied, its
 training apart; and what `spectramind check --workers 2` does: reading, guard, rules, logs.
 """

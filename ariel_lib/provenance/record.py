@@ -178,11 +178,11 @@ def hardware() -> dict[str, object]:
 
 
 def read_seconds(summaries: Iterable[Path]) -> dict[str, float]:
-    """Seconds of the latest run of each command in these summaries; missing files are ignored."""
+    """Seconds of the latest run of each command in these summaries; missing files are ignored. Old entries name it `verb`."""
     found = {}
     for path in dict.fromkeys(Path(p) for p in summaries):
         if path.is_file():
-            found |= {entry["command"]: entry["seconds"] for entry in json.loads(path.read_bytes())}
+            found |= {entry.get("command") or entry["verb"]: entry["seconds"] for entry in json.loads(path.read_bytes())}
     return found
 
 

@@ -95,3 +95,8 @@ def test_verify_run_raises_without_a_manifest(tmp_path):
     (tmp_path / "m.json").write_text("{}")
     with pytest.raises(StorageError, match="expected a manifest"):
         verify_run(tmp_path / "m.json")
+
+
+def test_a_summary_of_an_earlier_version_is_still_read(tmp_path):
+    (tmp_path / SUMMARY).write_text('[{"verb": "train", "seconds": 3.0}, {"command": "predict", "seconds": 4.0}]')
+    assert read_seconds([tmp_path / SUMMARY]) == {"train": 3.0, "predict": 4.0}
