@@ -186,6 +186,7 @@ def test_the_network_starts_from_the_estimate_that_is_named():
     np.testing.assert_array_equal(sigma, estimate.sigma)
     assert amplitude == TYPICAL_AMPLITUDE
     mean, sigma, amplitude = make_initial_estimate("white", depth, estimate, known)
+    assert mean.shape == sigma.shape == (N,)
     assert np.sum((depth - mean) / OWN**2) == pytest.approx(0, abs=1e-6 * np.sum(depth / OWN**2)) and np.ptp(mean) == 0
     assert np.all(sigma == FLAT_SIGMA) and amplitude == TYPICAL_AMPLITUDE
 
@@ -253,6 +254,13 @@ def test_noise_and_centroids_are_scaled_alone():
     np.testing.assert_allclose(after[:, [ROW, COLUMN]], centroid / CENTROID_SCALE)
 
 
+def test_the_unit_of_light_drops_out():
+    curves, unit = observe(rng=np.random.default_rng(6)), 1e-4
+    variances = {name: unit**2 * getattr(curves.fgs1, name) for name in ("variance_poisson", "variance_read")}
+    for one, other in zip(see(curves), see(curves, flux=unit * curves.fgs1.flux, **variances)):
+        np.testing.assert_allclose(one, other, atol=1e-9)
+
+
 @pytest.mark.parametrize("what", ["mask", "flux", "variance", "centroid"])
 def test_an_unusable_sample_is_masked_and_zero_and_no_other_notices(what):
     curves = observe(rng=np.random.default_rng(4), centroid=0.1 * np.random.default_rng(5).standard_normal((1000, 2)))
@@ -269,12 +277,12 @@ def test_an_unusable_sample_is_masked_and_zero_and_no_other_notices(what):
 
 
 def test_visits_stand_in_a_row_and_those_without_a_fit_are_left_out():
-    white = (white_curve(visit=0), white_curve(visit=1, t0=2.0))
+    white = (white_curve(visit=0), white_curve(visit=2, t0=2.0))
     estimate = make_estimate(white=white)
-    visits = [observe(0, n=900), observe(1, n=800, t0=2.0), observe(2, n=700)]
+    visits = [observe(0, n=900), observe(1, n=700), observe(2, n=800, t0=2.0)]
     channels, mask = fgs1_channels(estimate, visits)
-    assert len(channels) == len(mask) == 1700
-    assert np.argmin(np.abs(channels[900:, PHASE])) == np.argmin(np.abs(visits[1].fgs1.time - 2.0))
+    assert len(channels) == len(mask) == 1700 and mask.dtype == bool
+    assert np.argmin(np.abs(channels[900:, PHASE])) == np.argmin(np.abs(visits[2].fgs1.time - 2.0))
     assert np.abs(channels[:, IN_SIGMA]).max() < 8  # each against its own transit
     channels, mask = fgs1_channels(make_estimate(white=(white_curve(AIRS.name),)), visits)
     assert mask.tolist() == [True] and not channels.any()
