@@ -3,7 +3,7 @@
 Means are rounded values after the tables of Claret & Bloemen 2011 (A&A 529, A75; log g 4.5, solar metallicity): R and I
 for FGS1, K and Spitzer 3.6/4.5 micron for AIRS. They are not a fit to the tables, hence the widths are several times the
 scatter of the tables and the light curves dominate. Check on external data: fitted u1/3 + u2/6 at 2.9 micron is 0.061 for
-an ExoSim planet (prior 0.063) and 0.058 for the real planet 244787369 (prior 0.064).
+an ExoSim planet (prior 0.059) and 0.056 for the real planet 244787369 (prior 0.064).
 """
 
 import numpy as np
