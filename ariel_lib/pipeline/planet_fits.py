@@ -61,7 +61,7 @@ class PlanetFits:
     tracebacks: dict[str, str] = field(default_factory=dict)
 
     def conditioned_on(self, known: Correction) -> "PlanetFits":
-        """The same fits with every estimate conditioned on a correction."""
+        """The same fits with every estimate conditioned on a correction. Raises SpectraMindError where one is conditioned on it already."""
         fits = {
             planet: replace(planet_fit, estimate=known.condition(planet_fit.estimate))
             for planet, planet_fit in self.fits.items()

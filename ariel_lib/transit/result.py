@@ -4,12 +4,14 @@ Plain values, independent of how the fit is made.
 """
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
+from ariel_lib.errors import SpectraMindError
 from ariel_lib.instrument import FGS1
 from ariel_lib.io.storage import load_arrays, save_arrays
 from ariel_lib.transit.segments import DRIFT_ORDERS, TREND_ORDER, Segment
@@ -34,6 +36,13 @@ class Flag(StrEnum):
     SPOT_CROSSING = "spot_crossing"
     BUMP = "bump"
     ECCENTRIC = "eccentric"  # the orbit in the star table is eccentric, that of the fit circular: see physical_priors.py
+
+
+class CorrectionKind(StrEnum):
+    """Population corrections of an estimate, in the order in which they are applied, each once; see population/corrections.py."""
+
+    NUISANCE_PRIOR = "nuisance_prior"
+    MULTIPLICATIVE_BIAS = "multiplicative_bias"
 
 
 @dataclass(frozen=True)
@@ -86,6 +95,7 @@ class DepthEstimate:
     physical_covariance  (physical, physical)      of orbit and, after its eight, the mid-transit time (h) of each white light curve
     physical_coupling    (wavelength, physical)    covariance of depth and these; both empty where not known: in an estimate that was
                                                    conditioned on the population corrections
+    corrections          population corrections that the estimate is conditioned on, in their order; empty as the fit leaves it
     """
 
     planet_id: str
@@ -103,11 +113,30 @@ class DepthEstimate:
     flags: tuple[Flag, ...]
     physical_covariance: np.ndarray = field(default_factory=lambda: NOT_KNOWN)
     physical_coupling: np.ndarray = field(default_factory=lambda: NOT_KNOWN)
+    corrections: tuple[CorrectionKind, ...] = ()
 
     @property
     def sigma(self) -> np.ndarray:
         """Standard deviation of depth, (wavelength,)."""
         return np.sqrt(np.diag(self.covariance))
+
+    def corrected(self, kind: CorrectionKind, **changes: np.ndarray) -> Self:
+        """The estimate with other values after a population correction, marked with its kind.
+
+        Raises SpectraMindError where that correction, or one that comes after it, was applied before: a second time it would use the
+        same evidence twice.
+        """
+        self.require_before(kind)
+        return replace(self, **changes, corrections=(*self.corrections, kind))
+
+    def require_before(self, kind: CorrectionKind) -> None:
+        """Raise SpectraMindError unless a population correction can still be applied, or fitted: neither it nor a later one was."""
+        order = list(CorrectionKind)
+        if any(order.index(applied) >= order.index(kind) for applied in self.corrections):
+            raise SpectraMindError(
+                f"planet {self.planet_id}, {kind.replace('_', ' ')}: expected an estimate without this population correction or a later "
+                f"one, found one conditioned on {', '.join(self.corrections)}. Start from the estimate of the transit fit."
+            )
 
 
 def drift_kinds(segment: Segment, orders: int) -> np.ndarray:
@@ -134,6 +163,7 @@ def save_estimate(path: Path | str, estimate: DepthEstimate, source: str) -> Non
         "flags": json.dumps(estimate.flags),
         "white": json.dumps(scalars),
         "source": source,
+        "corrections": json.dumps(estimate.corrections),
     }
     save_arrays(path, arrays, text)
 
@@ -150,7 +180,9 @@ def load_estimate(path: Path | str) -> DepthEstimate:
         **{name: arrays[name] for name in _ARRAYS},
         white=white,
         flags=tuple(map(Flag, json.loads(text["flags"]))),
-        **{name: arrays[name] for name in _PHYSICAL if name in arrays},  # files of earlier versions have none
+        # files of earlier versions have neither
+        **{name: arrays[name] for name in _PHYSICAL if name in arrays},
+        corrections=tuple(map(CorrectionKind, json.loads(text.get("corrections", "[]")))),
     )
 
 

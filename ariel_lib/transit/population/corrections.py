@@ -21,7 +21,7 @@ class PopulationCorrections:
     bias: MultiplicativeBias
 
     def condition(self, estimate: DepthEstimate) -> DepthEstimate:
-        """The estimate conditioned on the nuisance prior, then corrected for the multiplicative bias."""
+        """The estimate conditioned on the nuisance prior, then corrected for the multiplicative bias; each once, else SpectraMindError."""
         return self.bias.condition(self.nuisance_prior.condition(estimate))
 
     def to_arrays(self) -> dict[str, np.ndarray]:

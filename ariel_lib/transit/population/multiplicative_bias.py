@@ -11,13 +11,13 @@ in the sense of Kennedy & O'Hagan 2001, J. R. Stat. Soc. B 63, 425). τ maximise
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from ariel_lib.io.storage import Stored
 from ariel_lib.priors.gaussian import gaussian_process
-from ariel_lib.transit.result import NOT_KNOWN, DepthEstimate, Flag
+from ariel_lib.transit.result import NOT_KNOWN, CorrectionKind, DepthEstimate, Flag
 
 SIZES = np.geomspace(3e-4, 0.1, 11)  # trial values of τ
 CLEAR = 10.0  # log evidence ratio to r = 0 above which a bias is accepted
@@ -34,18 +34,22 @@ class MultiplicativeBias(Stored):
 
     @classmethod
     def none(cls, n_wavelengths: int) -> "MultiplicativeBias":
-        """No bias: conditioning on it returns an estimate unchanged."""
+        """No bias: conditioning on it changes no value of an estimate."""
         return cls(np.zeros(n_wavelengths), np.zeros((n_wavelengths, n_wavelengths)))
 
     def condition(self, estimate: DepthEstimate) -> DepthEstimate:
-        """The estimate with its depths divided by 1 + r and the uncertainty of r added to their covariance."""
+        """The estimate with its depths divided by 1 + r and the uncertainty of r added to their covariance.
+
+        Raises SpectraMindError for an estimate that was corrected already.
+        """
         if not self.mean.any():
-            return estimate
+            return estimate.corrected(CorrectionKind.MULTIPLICATIVE_BIAS)
         factor = 1 / (1 + self.mean)
         depth = estimate.depth * factor
         covariance = (estimate.covariance + np.outer(depth, depth) * self.covariance) * np.outer(factor, factor)
-        return replace(
-            estimate, depth=depth, covariance=covariance, sigma_uncorrelated=estimate.sigma_uncorrelated * factor,
+        return estimate.corrected(
+            CorrectionKind.MULTIPLICATIVE_BIAS, depth=depth, covariance=covariance,
+            sigma_uncorrelated=estimate.sigma_uncorrelated * factor,
             physical_covariance=NOT_KNOWN, physical_coupling=NOT_KNOWN,
         )  # fmt: skip
 
@@ -55,10 +59,13 @@ def fit_multiplicative_bias(estimates: Sequence[DepthEstimate], truth: np.ndarra
 
     truth       (planet, wavelength)  labels, (Rp/Rs)², in the order of estimates
     wavelength  (wavelength,)         micron, FGS1 first
+
+    Raises SpectraMindError for estimates that were corrected for a multiplicative bias already.
     """
     n = len(wavelength)
     precision, right = np.zeros((n, n)), np.zeros(n)
     for estimate, label in zip(estimates, truth):
+        estimate.require_before(CorrectionKind.MULTIPLICATIVE_BIAS)
         if EXCLUDED_FLAGS & set(estimate.flags) or not np.isfinite(estimate.covariance).all():
             continue
         weighted = np.linalg.solve(estimate.covariance, np.column_stack([np.diag(label), estimate.depth - label]))

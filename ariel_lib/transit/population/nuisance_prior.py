@@ -9,11 +9,11 @@ Units: deviation from the mean of the fit's prior, over that prior's standard de
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from ariel_lib.transit.result import KINDS, LOG_A_KIND, NOT_KNOWN, DepthEstimate
+from ariel_lib.transit.result import KINDS, LOG_A_KIND, NOT_KNOWN, CorrectionKind, DepthEstimate
 
 MIN_FITS = 20  # a kind with fewer parameters keeps the fit's prior
 WIDENED = 2.0  # safety factor on the variance of drifts, which may be larger in later visits; not on the orbit
@@ -29,21 +29,24 @@ class NuisancePrior:
 
     @classmethod
     def unknown(cls) -> "NuisancePrior":
-        """The prior of the fit itself: conditioning on it returns an estimate unchanged."""
+        """The prior of the fit itself: conditioning on it changes no value of an estimate."""
         return cls(np.ones(KINDS))
 
     def condition(self, estimate: DepthEstimate) -> DepthEstimate:
-        """Depths and covariance with the nuisance parameters drawn from this population; outlying parameters are left out."""
+        """Depths and covariance with the nuisance parameters drawn from this population; outlying parameters are left out.
+
+        Raises SpectraMindError for an estimate that is conditioned already.
+        """
         extra = _extra(self.variance)[estimate.nuisance_kind]
         inlier = estimate.nuisance**2 < OUTLIER_SIGMA**2 * (np.diag(estimate.nuisance_covariance) + extra)
         known = np.isfinite(extra) & inlier
         if not known.any():
-            return estimate
+            return estimate.corrected(CorrectionKind.NUISANCE_PRIOR)
         coupling = estimate.nuisance_coupling[:, known]
         gain = np.linalg.solve(estimate.nuisance_covariance[np.ix_(known, known)] + np.diag(extra[known]), coupling.T).T
         covariance = estimate.covariance - gain @ coupling.T
-        return replace(
-            estimate, depth=estimate.depth - gain @ estimate.nuisance[known], covariance=0.5 * (covariance + covariance.T),
+        return estimate.corrected(
+            CorrectionKind.NUISANCE_PRIOR, depth=estimate.depth - gain @ estimate.nuisance[known], covariance=0.5 * (covariance + covariance.T),
             physical_covariance=NOT_KNOWN, physical_coupling=NOT_KNOWN,
         )  # fmt: skip
 
@@ -52,8 +55,10 @@ def fit_nuisance_prior(estimates: Sequence[DepthEstimate]) -> NuisancePrior:
     """Variance of each kind of nuisance parameter, by expectation maximisation over all fits (Dempster, Laird & Rubin 1977).
 
     The full covariance of each fit is used. Fits that are not finite are left out; squares beyond OUTLIER_SIGMA are replaced by
-    the current variance.
+    the current variance. Raises SpectraMindError for estimates that are conditioned already.
     """
+    for estimate in estimates:
+        estimate.require_before(CorrectionKind.NUISANCE_PRIOR)
     estimates = [e for e in estimates if np.isfinite(e.nuisance).all() and np.isfinite(e.nuisance_covariance).all()]
     kinds = np.concatenate([e.nuisance_kind for e in estimates]) if estimates else np.zeros(0, int)
     count = np.bincount(kinds, minlength=KINDS)

@@ -90,7 +90,7 @@ def test_a_planet_without_a_listed_orbit_has_no_orbit_among_its_nuisance_paramet
 
 def test_a_small_population_gives_the_prior_of_the_fit(fits):
     estimate = fits[0]
-    assert NuisancePrior.unknown().condition(estimate) is estimate
+    assert NuisancePrior.unknown().condition(estimate).depth is estimate.depth
     few = fit_nuisance_prior(fits[: module.MIN_FITS // 2 - 1])  # one FGS1 drift of each kind per visit
     assert (few.variance == 1).all() and len(few.variance) == KINDS
     assert (fit_nuisance_prior([]).variance == 1).all()
