@@ -3,7 +3,7 @@
 #   docker build --target cuda -t spectramind:cuda .
 # Without TORCH_INDEX both take PyPI's torch, which has CUDA in it, is some GB larger, and runs without a GPU too.
 FROM python:3.12-slim-bookworm AS base
-# gcc: batman-package compiles, and so does triton on a GPU. git: the tests make repositories.
+# gcc: batman-package, which the tests compare with, compiles, and so does triton on a GPU. git: the tests make repositories.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --no-install-recommends --yes gcc git libc6-dev make \

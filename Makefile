@@ -16,7 +16,7 @@ setup: .venv/.stamp ## .venv with what the other targets need
 
 .venv/.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[simulator,kernel,dask,diagnostics,docs,export,gui,dev]' && touch $@
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[kernel,dask,diagnostics,docs,export,gui,dev]' && touch $@
 
 toy: setup $(TOY)/simulated kernel ## simulate, train, run the submission notebook, score: build/toy/
 	$(BIN)/spectramind train --config configs/toy.yaml > $(TOY)/train.json

@@ -19,7 +19,7 @@ import ariel_lib
 from ariel_lib.errors import SpectraMindError
 
 DEEP_PLANETS, DEEP_TEST_PLANETS, DEEP_EPOCHS, DEEP_BIN_WIDTH = 8, 2, 2, 20
-SIMULATOR_NEEDS = "batman"  # the package that is missing without the extra [simulator]
+OPTIONAL = {"ariel_lib.server": ("fastapi", "gui")}  # packages of the library: what they cannot be imported without, and its extra
 
 
 class SelfTestError(SpectraMindError):
@@ -59,21 +59,25 @@ def versions() -> dict[str, str]:
     for requirement in metadata.requires("spectramind") or ():
         name = re.match(r"[\w.-]+", requirement).group()
         if "extra ==" not in requirement:
-            found[name] = metadata.version(name) if importlib.util.find_spec(_module_of(name)) else "missing"
+            found[name] = _version(name)
     return found
 
 
-def _module_of(distribution: str) -> str:
-    return {"hydra-core": "hydra", "torch-geometric": "torch_geometric"}.get(distribution, distribution)
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "missing"
 
 
 def check_imports() -> str | None:
-    """Import every module of the library; the simulator only if its extra is installed."""
-    without = importlib.util.find_spec(SIMULATOR_NEEDS) is None
+    """Import every module of the library, but for packages whose extra is not installed."""
+    skipped = {package: extra for package, (needs, extra) in OPTIONAL.items() if importlib.util.find_spec(needs) is None}
     for module in pkgutil.walk_packages(ariel_lib.__path__, "ariel_lib."):
-        if not (without and module.name.startswith("ariel_lib.simulator")):
+        if not module.name.startswith(tuple(skipped)):
             importlib.import_module(module.name)
-    return "ok, without the simulator: pip install 'spectramind[simulator]' adds it" if without else None
+    hints = [f"without {package}: pip install 'spectramind[{extra}]' adds what it needs" for package, extra in skipped.items()]
+    return ", ".join(["ok", *hints]) if hints else None
 
 
 def check_scan() -> None:

@@ -245,7 +245,6 @@ def observe_visit(
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory):
     """data, a simulated set of eight training and two test planets; weights, a model trained on it for one epoch; scratch, its fits."""
-    pytest.importorskip("batman", reason="the simulator needs it")
     from ariel_lib import Dataset, load_config, simulate_dataset, train
     from ariel_lib.training import loop
 

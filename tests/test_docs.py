@@ -268,6 +268,5 @@ def test_the_diagrams_are_drawn_and_shown():
 
 @pytest.mark.slow
 def test_every_figure_that_is_shown_is_drawn_and_no_other(tmp_path):
-    pytest.importorskip("batman")
     figures = load_figures()
     assert set(figures.draw_all(tmp_path)) | set(figures.draw_diagrams()) == figures_shown()

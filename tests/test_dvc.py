@@ -45,7 +45,6 @@ def test_repro_works_offline_and_does_nothing_twice(tmp_path):
     dvc = os.environ.get("SPECTRAMIND_DVC") or shutil.which("dvc")
     if dvc is None:
         pytest.skip("needs the extra [dvc]")
-    pytest.importorskip("batman")
     text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
     small = text.replace("planets: 30", "planets: 10").replace("test_planets: 6", "test_planets: 2").replace("epochs: 3", "epochs: 1")
     assert small != text

@@ -166,7 +166,7 @@ def copy_planets(data, root, names):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A simulated data set of frames and weights trained on it."""
-    dataset = pytest.importorskip("ariel_lib.simulator.dataset", reason="needs batman")
+    from ariel_lib.simulator import dataset
     from ariel_lib.training.loop import train
 
     root = tmp_path_factory.mktemp("faults")

@@ -40,6 +40,5 @@ def test_the_notebook_runs_on_a_data_set_and_a_model_that_are_given(tiny_run, tm
 
 @pytest.mark.slow
 def test_the_notebook_makes_its_own_data_and_model(tmp_path, monkeypatch):
-    pytest.importorskip("batman", reason="the simulator needs it")
     assert_shows_everything(execute(tmp_path, monkeypatch))
     assert (tmp_path / "first_spectrum" / "model" / "weights.safetensors").is_file()

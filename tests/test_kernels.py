@@ -24,7 +24,6 @@ ABSENT = ("torch", "transformers", "astropy", "triton")  # of the image: torch c
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """Notebooks, a toy data set and trained weights."""
-    pytest.importorskip("batman")
     folder = tmp_path_factory.mktemp("kernels")
     for command in (
         ["build_kernel.py", "--out", folder / "notebooks"],

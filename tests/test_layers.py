@@ -1,6 +1,11 @@
 """Who may import whom, read from the source of every module, lazy imports included."""
 
 import ast
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -13,7 +18,7 @@ MODULES = sorted(path.relative_to(ROOT).with_suffix("").as_posix().replace("/", 
 # priors lie below transit: they are functions of arrays, and the fits' multiplicative bias is one of their covariances.
 ORDER = (
     "cli", "server", "commands", "selftest", "diagnostics", "evaluation", "prediction", "training", "pipeline", "plots",
-    "uncertainty", "symbolic", "models", "transit.bumps", "transit.population", "transit", "priors", "simulator", "calibration",
+    "uncertainty", "symbolic", "models", "simulator", "transit.bumps", "transit.population", "transit", "priors", "calibration",
     "provenance", "execution", "io", "config", "metrics", "molecules", "instrument", "errors",
 )  # fmt: skip
 TORCH_BEGINS = ("models", "symbolic", "pipeline", "training", "prediction", "evaluation", "diagnostics", "selftest", "commands", "cli")
@@ -29,7 +34,7 @@ ONLY_IN = {
     "jinja2": ("diagnostics", "plots"),
     "torch_geometric": ("models",),
     "mamba_ssm": ("models",),
-    "batman": ("simulator",),
+    "batman": (),  # it compiles: the tests and a benchmark compare with it
     "mlflow": ("provenance",),
     "distributed": ("execution",),
     "fastapi": ("server",),
@@ -37,6 +42,9 @@ ONLY_IN = {
     "starlette": ("server",),
     "uvicorn": ("server",),
 }
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+OF_KAGGLE = {"triton"}  # the kernel of a GPU; without it the plain scan runs
 
 
 def imports_of(module: str) -> set[str]:
@@ -130,3 +138,27 @@ def test_relative_imports_resolve_to_their_package(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.path", [])
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     assert imports_of("ariel_lib.models.sample") == {"ariel_lib.metrics.score", "ariel_lib.models.ssm"}
+
+
+def declared(requirements: list[str]) -> set[str]:
+    """Names that the distributions of requirements are imported by; a requirement that is not installed counts by its own name."""
+    names = {re.match(r"[\w.-]+", text).group().lower().replace("_", "-") for text in requirements}
+    found = {module for module, owners in packages_distributions().items() if names & {owner.lower().replace("_", "-") for owner in owners}}
+    return found | {name.replace("-", "_") for name in names}
+
+
+def test_every_package_that_is_imported_is_declared():
+    wanted = {name.partition(".")[0] for module in MODULES for name in imports_of(module)} - {"ariel_lib"}
+    extras = [text for texts in PROJECT["optional-dependencies"].values() for text in texts]
+    assert wanted - set(sys.stdlib_module_names) - declared(PROJECT["dependencies"]) - declared(extras) <= OF_KAGGLE
+
+
+def test_the_core_needs_no_extra():
+    """Every module but the web page's is imported where nothing is installed but the dependencies."""
+    extras = [text for texts in PROJECT["optional-dependencies"].values() for text in texts]
+    absent = declared(extras) - declared(PROJECT["dependencies"]) - {"setuptools", "packaging", "_distutils_hack"}
+    program = f"import sys; sys.modules.update(dict.fromkeys({sorted(absent)}))\n"
+    program += "from ariel_lib.selftest import check_imports; print(check_imports())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "ok, without ariel_lib.server: pip install 'spectramind[gui]' adds what it needs"

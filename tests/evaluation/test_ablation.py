@@ -119,7 +119,7 @@ SMALL = ["model.d_model=16", "model.d_state=4", "model.hidden=8", "model.gnn_lay
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_four_points_killed_after_two_are_resumed(tmp_path, workers):
-    dataset = pytest.importorskip("ariel_lib.simulator.dataset", reason="needs batman")
+    from ariel_lib.simulator import dataset
     dataset.simulate_dataset(tmp_path / "data", n_planets=12, n_test=2, seed=5, size="toy", level="lightcurves")
     text = f"out: {tmp_path / 'out'}\ngrid: {{model.ssm_depth: [1, 2], symbolic.smoothness.weight: [0.0, 0.1]}}"
     (tmp_path / "grid.yaml").write_text(text)
@@ -190,7 +190,7 @@ def test_with_truth_the_points_are_compared_with_the_first_on_the_same_planets(g
 
 @pytest.mark.slow
 def test_the_planets_shares_average_to_the_score(tmp_path, monkeypatch):
-    dataset = pytest.importorskip("ariel_lib.simulator.dataset", reason="needs batman")
+    from ariel_lib.simulator import dataset
     data = tmp_path / "data"
     dataset.simulate_dataset(data, n_planets=9, n_test=2, seed=5, size="toy", level="lightcurves")
     (tmp_path / "grid.yaml").write_text(f"out: {tmp_path / 'out'}\ngrid: {{model.ssm_depth: [1]}}")

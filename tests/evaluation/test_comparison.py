@@ -75,7 +75,7 @@ def test_bootstrap_error_equals_the_standard_error_of_a_mean():
 
 def test_compare_writes_the_table_of_a_small_simulated_set(tmp_path, monkeypatch):
     pytest.importorskip("sklearn")
-    dataset = pytest.importorskip("ariel_lib.simulator.dataset", reason="needs batman")
+    from ariel_lib.simulator import dataset
     dataset.simulate_dataset(tmp_path / "data", n_planets=12, n_test=3, seed=5, size="toy", level="lightcurves")
     monkeypatch.setattr(comparison, "BASELINES", {"ridge": RidgeBaseline()})
     monkeypatch.setattr(loop, "DRAWS_AN_EPOCH", 8)

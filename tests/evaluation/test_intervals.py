@@ -29,7 +29,7 @@ SMALL = ["model.d_model=16", "model.d_state=4", "model.hidden=8", "model.gnn_lay
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    dataset = pytest.importorskip("ariel_lib.simulator.dataset", reason="needs batman")
+    from ariel_lib.simulator import dataset
     root = tmp_path_factory.mktemp("corel")
     dataset.simulate_dataset(root / "data", n_planets=36, n_test=2, seed=5, size="toy", level="lightcurves")
     settings = [f"data.root={root / 'data'}", f"training.out={root / 'v50'}", "training.epochs=1", *SMALL]
@@ -99,7 +99,7 @@ def test_the_number_of_planets_in_the_warning_is_the_least_sufficient_one():
 
 def test_a_folder_without_the_held_out_planets_raises(trained, tmp_path):
     _, weights = trained
-    dataset = pytest.importorskip("ariel_lib.simulator.dataset")
+    from ariel_lib.simulator import dataset
     dataset.simulate_dataset(tmp_path / "other", n_planets=2, n_test=1, seed=9, size="toy", level="lightcurves")
     with pytest.raises(ConfigError, match="its 28 held-out planets under"):
         run_intervals(weights=Path(weights), outdir=tmp_path, q=0.8, data=tmp_path / "other")

@@ -13,7 +13,7 @@ from ariel_lib.io.tables import read_spectra
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    dataset = pytest.importorskip("ariel_lib.simulator.dataset", reason="needs batman")
+    from ariel_lib.simulator import dataset
     root = tmp_path_factory.mktemp("data")
     dataset.simulate_dataset(root, n_planets=14, n_test=6, seed=8, size="toy", level="lightcurves")
     return root

@@ -19,7 +19,7 @@ from ariel_lib.transit.segments import make_segments
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    dataset = pytest.importorskip("ariel_lib.simulator.dataset", reason="needs batman")
+    from ariel_lib.simulator import dataset
     root = tmp_path_factory.mktemp("data")
     dataset.simulate_dataset(root, n_planets=6, n_test=6, seed=3, size="toy", level="lightcurves")
     return root

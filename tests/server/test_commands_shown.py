@@ -15,7 +15,6 @@ SMALL = ["model.d_model=16", "model.d_state=4", "model.hidden=8", "model.gnn_lay
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory):
     """A data set of 9 planets, a submission for all of them, and what the other commands make of it."""
-    pytest.importorskip("batman", reason="the simulator needs the extra [simulator]")
     pytest.importorskip("bokeh", reason="the dashboard needs the extra [diagnostics]")
     root = tmp_path_factory.mktemp("shown")
     data, out = root / "data", root / "out"

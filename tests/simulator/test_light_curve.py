@@ -58,3 +58,28 @@ def test_drawn_drifts_are_about_a_tenth_of_a_percent():
     rng, tau = np.random.default_rng(0), np.linspace(-1, 1, 50)
     largest = [np.abs(fgs1_drift(draw_drift(rng), tau) - 1).max() for _ in range(200)]
     assert 5e-4 < np.median(largest) < 2e-3
+
+
+def light_of_batman(batman, time, exposure, orbit, t0, depth, limb_darkening):
+    """What transit returns, from batman (Kreidberg 2015, PASP 127, 1161) at the same points of each exposure."""
+    n = max(3, int(np.ceil(1000 * exposure / transit_duration(orbit, np.sqrt(depth.max())))))
+    parts = time[:, None] + exposure * ((np.arange(n) + 0.5) / n - 0.5)
+    parameters = batman.TransitParams()
+    parameters.t0, parameters.per, parameters.a, parameters.inc = t0, orbit.period, orbit.a, orbit.inclination
+    parameters.ecc, parameters.w, parameters.limb_dark = 0.0, 90.0, "quadratic"
+    flux = []
+    for k, u in zip(np.sqrt(depth), limb_darkening, strict=True):
+        parameters.rp, parameters.u = float(k), list(u)
+        flux.append(batman.TransitModel(parameters, parts.ravel()).light_curve(parameters).reshape(parts.shape).mean(axis=1))
+    return np.stack(flux, axis=1)
+
+
+@pytest.mark.parametrize("impact", [0.0, 0.4, 0.9, 1.05])
+def test_the_light_equals_batmans_to_a_tenth_of_a_ppm(impact):
+    batman = pytest.importorskip("batman")
+    orbit = Orbit(62.0, 12.0, np.degrees(np.arccos(impact / 12.0)))
+    time, exposure = np.linspace(0, 7.5, 1200), 4.4 / 3600
+    depth, darkening = np.array([0.03, 0.1, 0.2]) ** 2, np.array([[0.0, 0.0], [0.5, 0.2], [0.1, 0.3]])
+    expected = light_of_batman(batman, time, exposure, orbit, 3.7, depth, darkening)
+    assert expected.min() < 0.999
+    assert np.abs(transit(time, exposure, orbit, 3.7, depth, darkening) - expected).max() < 1e-7

@@ -29,7 +29,7 @@ SMALL = ["model.d_model=16", "model.d_state=4", "model.hidden=8", "model.gnn_lay
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    dataset = pytest.importorskip("ariel_lib.simulator.dataset", reason="needs batman")
+    from ariel_lib.simulator import dataset
     root = tmp_path_factory.mktemp("data")
     dataset.simulate_dataset(root, n_planets=9, n_test=2, seed=5, size="toy", level="lightcurves")
     return root
