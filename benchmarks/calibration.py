@@ -26,7 +26,7 @@ from ariel_lib.calibration import fused
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.calibration.plan import pixels_in_use
 from ariel_lib.calibration.visits import calibrate_split
-from ariel_lib.execution.workers import ENVIRONMENT
+from ariel_lib.execution.worker_process import ENVIRONMENT
 from ariel_lib.instrument import AIRS, FGS1
 from ariel_lib.io.archive import Archive
 from ariel_lib.io.dataset import Dataset

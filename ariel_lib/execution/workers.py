@@ -3,34 +3,24 @@
 Workers are processes of this machine or of a cluster (execution.dask_cluster). A pool can be reused for several sets of tasks.
 """
 
-import os
+import logging
 import time
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from importlib import import_module
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import Connection
-from threading import Thread
 from typing import Generic, TypeVar
 
 from ariel_lib.errors import SpectraMindError
+from ariel_lib.execution.worker_process import WorkerDiedError, WorkerProcess, WorkerStartError
 
 T = TypeVar("T", bound=Hashable)
 R = TypeVar("R")
 DEATHS = 2  # of workers on the same task before the task fails
 PATIENCE = 900.0  # s before a worker counts as hung; a full-size visit takes one or two
-# Two multi-threaded BLAS on two cores run four times slower; Arrow's own allocator keeps some 100 MB that the system's returns.
-ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-ENVIRONMENT |= {"ARROW_DEFAULT_MEMORY_POOL": "system"}
-ORPHANED = 70  # exit code of a worker whose parent process has ended
-
-
-class WorkerDiedError(RuntimeError):
-    """A worker process ended during a task, or the pool was closed."""
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,6 +61,8 @@ def attempt(work: Callable[..., R], /, *arguments: object) -> tuple[R | None, Fa
 class WorkerPool:
     """`size` executors with one task each at a time, replaced when they die. Closing the pool ends them all.
 
+    A worker that cannot start is not replaced: the pool goes on with the others, and raises WorkerStartError for the last one.
+
     death     exception of a future whose worker died
     patience  s after which a worker counts as hung and is killed; None: never
     """
@@ -99,6 +91,14 @@ class WorkerPool:
             self._idle.append(executor)
         else:
             executor.shutdown(wait=False)
+
+    def give_up(self, executor: Executor, error: WorkerStartError) -> None:
+        """Go on without an executor that could not start. Raises the error where no other is left."""
+        self.give_back(executor, alive=False)
+        self.size -= 1
+        if not self.size:
+            raise WorkerStartError(f"no worker could be started: {error}. With workers=1 the tasks run in this process.") from error
+        logger.warning("%s; the work goes on with %d workers", error, self.size)
 
     def __enter__(self) -> "WorkerPool":
         return self
@@ -147,7 +147,11 @@ def run_tasks(tasks: Iterable[T], work: Callable[[T], R], workers: int | WorkerP
                     running[executor.submit(attempt, work, task)] = task, executor, time.monotonic()
                 for future in wait(running, timeout=pool.patience, return_when=FIRST_COMPLETED).done:
                     task, executor, _ = running.pop(future)
-                    died = isinstance(future.exception(), pool.death)
+                    if isinstance(error := future.exception(), WorkerStartError):
+                        waiting.appendleft(task)
+                        pool.give_up(executor, error)
+                        continue
+                    died = isinstance(error, pool.death)
                     pool.give_back(executor, alive=not died)
                     if not died:
                         yield Settled(task, *future.result())
@@ -156,11 +160,11 @@ def run_tasks(tasks: Iterable[T], work: Callable[[T], R], workers: int | WorkerP
                     if deaths[task] < DEATHS:
                         suspects.append(task)
                     else:
-                        reason = f"a worker died each time this task was tried (out of memory?): {future.exception()}"
+                        reason = f"a worker died each time this task was tried: {error}"
                         yield Settled(task, failure=Failure(reason))
                 for _, executor, began in running.values():
                     if pool.patience and time.monotonic() - began > pool.patience:
-                        executor.shutdown(wait=False)
+                        executor.kill(f"gave no result in {pool.patience:.0f} s and was killed")
         finally:
             for future, (_, executor, _) in running.items():
                 future.cancel()
@@ -177,84 +181,3 @@ class InProcess(Executor):
         except Exception as error:  # noqa: BLE001 (result() raises it)
             future.set_exception(error)
         return future
-
-
-class WorkerProcess(Executor):
-    """Executor in a spawned process, one task at a time, that can be killed during a task.
-
-    ProcessPoolExecutor waits for its processes at exit, for ever if one hangs; this process ends with its parent.
-    """
-
-    def __init__(self, imports: tuple[str, ...] = ()):
-        # spawn: a forked child would inherit the parent's Arrow and BLAS threads in an undefined state
-        spawn = get_context("spawn")
-        self._pipe, theirs = spawn.Pipe()
-        self._process = spawn.Process(target=_serve, args=(theirs, imports), daemon=True)
-        with _environment(ENVIRONMENT):  # set before the start, since its main module may import numpy and Arrow
-            self._process.start()
-        theirs.close()  # so that recv raises EOFError when the process ends
-
-    def submit(self, work: Callable, /, *arguments: object) -> Future:
-        future: Future = Future()
-        future.set_running_or_notify_cancel()
-        Thread(target=self._fulfil, args=(future, work, arguments), daemon=True).start()
-        return future
-
-    def _fulfil(self, future: Future, work: Callable, arguments: tuple) -> None:
-        try:
-            self._pipe.send((work, arguments))
-            error, value = self._pipe.recv()
-        except (EOFError, OSError):
-            self._process.join()
-            error, value = WorkerDiedError(f"exit code {self._process.exitcode}"), None
-        except Exception as unsendable:  # noqa: BLE001 (result() raises it)
-            error, value = unsendable, None
-        if error is None:
-            future.set_result(value)
-        else:
-            future.set_exception(error)
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Kill the process."""
-        self._process.kill()
-        self._process.join()
-
-
-@contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Set environment variables within the context, for processes started there."""
-    kept = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in kept.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _serve(pipe: Connection, imports: tuple[str, ...]) -> None:
-    """Main loop of a worker: run tasks from the pipe until it is closed.
-
-    A thread watches the parent process, so that a worker also ends during a task when the parent was killed.
-    """
-    Thread(target=_end_with_parent, daemon=True).start()
-    for module in imports:
-        import_module(module)
-    while True:
-        try:
-            work, arguments = pipe.recv()
-        except EOFError:
-            return
-        try:
-            outcome = None, work(*arguments)
-        except Exception as error:  # noqa: BLE001 (sent to the main process, which raises it)
-            outcome = error, None
-        pipe.send(outcome)
-
-
-def _end_with_parent() -> None:
-    parent_process().join()
-    os._exit(ORPHANED)

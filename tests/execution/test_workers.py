@@ -4,11 +4,12 @@ import os
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from ariel_lib.execution.workers import Failure, WorkerDiedError, WorkerPool, local_pool, run_tasks
+from ariel_lib.execution.worker_process import LIBRARY, WorkerDiedError, WorkerStartError
+from ariel_lib.execution.workers import Failure, WorkerPool, local_pool, run_tasks
 
 # Tasks are Python expressions and the work is eval, so that a spawned process need not import this file.
 DIE = "__import__('os')._exit(9)"
@@ -44,7 +45,7 @@ def test_workers_are_single_threaded_and_the_parents_environment_is_unchanged(mo
 def test_only_the_task_that_kills_its_worker_fails():
     tasks = [f"str({n})" for n in range(4)]
     settled = outcomes(run_tasks([*tasks[:2], DIE, *tasks[2:]], eval, 2))
-    assert "a worker died each time" in settled.pop(DIE)
+    assert settled.pop(DIE) == "a worker died each time this task was tried: the worker ended with exit code 9"
     assert settled == {task: str(n) for n, task in enumerate(tasks)}
 
 
@@ -106,7 +107,72 @@ def test_a_hung_worker_is_killed_and_only_its_task_fails():
         list(run_tasks(["None", "None "], eval, pool))
         pool.patience = 1.0  # set after they have started
         settled = outcomes(run_tasks([HANG, "'a'"], eval, pool))
-    assert "a worker died each time" in settled[HANG] and settled["'a'"] == "a"
+    assert settled[HANG] == "a worker died each time this task was tried: the worker gave no result in 1 s and was killed"
+    assert settled["'a'"] == "a"
+
+
+def test_a_worker_killed_by_the_system_names_the_signal():
+    kill = "__import__('os').kill(__import__('os').getpid(), 9)"
+    assert outcomes(run_tasks([kill], eval, 2))[kill].endswith("the worker was ended by signal 9 (Killed)")
+
+
+def test_a_worker_that_cannot_start_ends_the_run_when_it_is_the_last(caplog):
+    none = r"no worker could be started.*no_such_module"
+    with local_pool(2, imports=("no_such_module",)) as pool, pytest.raises(WorkerStartError, match=none):
+        list(run_tasks(["None", "None "], eval, pool))
+    assert "goes on with 1 workers" in caplog.text
+
+
+def test_work_goes_on_with_the_workers_that_start():
+    class Never(ThreadPoolExecutor):
+        def submit(self, *_):
+            future = Future()
+            future.set_exception(WorkerStartError("no memory"))
+            return future
+
+    opened = iter([Never, ThreadPoolExecutor, Never])
+    with WorkerPool(3, lambda: next(opened)(1), Death) as pool:
+        assert outcomes(run_tasks("abcd", str.upper, pool)) == {"a": "A", "b": "B", "c": "C", "d": "D"}
+        assert pool.size == 1
+
+
+@pytest.mark.parametrize("task", ["(n for n in 'ab')", "lambda: 1"])
+def test_a_result_that_cannot_be_sent_is_an_error_and_no_death(task):
+    with pytest.raises(Exception, match="pickle"):
+        list(run_tasks([task], eval, 2))
+
+
+def test_work_that_a_worker_cannot_import_is_an_error_and_no_death():
+    script = "from ariel_lib.execution.workers import run_tasks\ndef work(task): pass\nlist(run_tasks([1, 2], work, 2))"
+    done = subprocess.run([sys.executable, "-c", script], timeout=60, capture_output=True, text=True)
+    assert done.returncode == 1 and "Can't get attribute 'work' on <module '__main__'" in done.stderr
+
+
+PLAIN = "from ariel_lib.execution.workers import run_tasks\nprint(sorted(one.result for one in run_tasks(['3', '4'], eval, 2)))\n"
+WITH_FILE = "__file__ = 'plain.py'\nexec(open(__file__).read())"
+RUN = "get_ipython().run_line_magic('run', 'plain.py')"
+
+
+@pytest.mark.parametrize(
+    "how",
+    [["plain.py"], ["-m", "plain"], ["-c", WITH_FILE], ["-m", "IPython", "--no-banner", "-c", RUN]],
+    ids=["script", "module", "__file__ set", "%run"],
+)
+def test_workers_do_not_run_the_main_module_of_the_caller(tmp_path, how):
+    if "IPython" in how:
+        pytest.importorskip("IPython")
+    (tmp_path / "plain.py").write_text(PLAIN)
+    done = subprocess.run([sys.executable, *how], cwd=tmp_path, timeout=60, capture_output=True, text=True)
+    assert done.stdout == "[3, 4]\n" and not done.stderr
+
+
+def test_workers_import_the_library_of_their_parent_after_a_change_of_folder(tmp_path):
+    script = "import os\nfrom ariel_lib.execution.workers import run_tasks\nos.chdir('/')\n"
+    script += "print(*[one.result for one in run_tasks(['7'], eval, 2)])"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    (tmp_path / "ariel_lib").symlink_to(LIBRARY + "/ariel_lib")
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, timeout=60, capture_output=True, text=True)
+    assert done.stdout == "7\n", done.stderr
 
 
 def test_a_worker_imports_the_given_modules_before_its_first_task():
