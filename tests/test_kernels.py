@@ -104,6 +104,23 @@ def test_the_submission_kernel_installs_and_answers_without_a_network(made, imag
     assert figures["score"] > 0
 
 
+WAYS = {
+    "script": [sys.executable, "kernel.py"],
+    "%run": [sys.executable, "-m", "IPython", "--no-banner", "-c", "get_ipython().run_line_magic('run', 'kernel.py')"],
+    "__file__ set": [sys.executable, "-c", "__file__ = 'kernel.py'\nexec(open(__file__, encoding='utf-8').read())"],
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_submission_kernel_answers_when_it_is_run_as_a_script(made, tmp_path, way):
+    cells = json.loads((made / "notebooks" / "submission.ipynb").read_text(encoding="utf-8"))["cells"]
+    chosen = f"data, weights, workers = {str(made / 'data')!r}, {str(made / 'weights' / 'weights.safetensors')!r}, 2\n"
+    code = [("".join(cell["source"]), "parameters" in cell["metadata"].get("tags", ())) for cell in cells if cell["cell_type"] == "code"]
+    (tmp_path / "kernel.py").write_text("\n".join(text + "\n" + chosen * given for text, given in code), encoding="utf-8")
+    run(WAYS[way], tmp_path)
+    assert json.loads((tmp_path / "submission.json").read_text())["answered"] == 18
+
+
 @pytest.fixture(scope="module")
 def many(made, tmp_path_factory):
     """The toy test planets under new names, over and over: MANY, more than three minutes' work of two workers."""

@@ -67,7 +67,8 @@ class WorkerProcess(Executor):
         try:
             self._wait_for_start()
             self._pipe.send((work, arguments))
-            error, value = self._pipe.recv()
+            text, value = self._pipe.recv()
+            error = text and RuntimeError(f"in a worker:\n{text}")
         except (EOFError, OSError):
             death = WorkerDiedError if self._started else WorkerStartError
             error, value = death(f"the worker {self._ending()}" + ("" if self._started else " before its first task")), None
@@ -124,15 +125,12 @@ def serve(descriptor: int, imports: tuple[str, ...]) -> None:
 
 
 def _outcome(message: bytes) -> bytes:
-    """The pickled (error, result) of a pickled (work, arguments). What cannot be pickled or found is an error too."""
+    """The pickled result of a pickled (work, arguments), with None or the traceback of what could not be pickled, found or done."""
     try:
         work, arguments = pickle.loads(message)
         return pickle.dumps((None, work(*arguments)))
-    except Exception as error:  # noqa: BLE001 (sent to the main process, which raises it)
-        try:
-            return pickle.dumps((error, None))
-        except Exception:  # noqa: BLE001 (an error may hold anything)
-            return pickle.dumps((RuntimeError(traceback.format_exc()), None))
+    except Exception:  # noqa: BLE001 (sent to the main process, which raises it)
+        return pickle.dumps((traceback.format_exc(), None))
 
 
 def _end_with_parent(descriptor: int) -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -146,6 +147,20 @@ def test_work_that_a_worker_cannot_import_is_an_error_and_no_death():
     script = "from ariel_lib.execution.workers import run_tasks\ndef work(task): pass\nlist(run_tasks([1, 2], work, 2))"
     done = subprocess.run([sys.executable, "-c", script], timeout=60, capture_output=True, text=True)
     assert done.returncode == 1 and "Can't get attribute 'work' on <module '__main__'" in done.stderr
+
+
+def test_a_worker_ends_during_its_task_when_its_parent_is_killed(tmp_path):
+    task = f"__import__('pathlib').Path({str(tmp_path / 'pid')!r}).write_text({PID}) and __import__('time').sleep(600)"
+    script = f"from ariel_lib.execution.workers import run_tasks\nlist(run_tasks([{task!r}], eval, 2))"
+    parent, deadline = subprocess.Popen([sys.executable, "-c", script]), time.monotonic() + 30
+    while not (tmp_path / "pid").is_file() or not (text := (tmp_path / "pid").read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    parent.kill()
+    parent.wait()
+    while Path(f"/proc/{text}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 PLAIN = "from ariel_lib.execution.workers import run_tasks\nprint(sorted(one.result for one in run_tasks(['3', '4'], eval, 2)))\n"
