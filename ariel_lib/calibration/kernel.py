@@ -5,7 +5,8 @@ arrays in and out. Symbols: Q(S) = Σ cₙ Sⁿ is the linearity polynomial of a
 """
 
 import numpy as np
-from numba import njit
+
+from ariel_lib.execution.compilation import compiled
 
 SPAN = 1024  # samples processed at a time, so that accumulators stay in the L1 cache
 RUN = 32  # pixels summed in float32 before conversion to float64: longer sums round at 1e-6 of a photometer's flux
@@ -13,7 +14,7 @@ TRACKS = 256  # medians computed together, so that their samples stay in the L1 
 FULL_SCALE = 65535
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@compiled(nogil=True, fastmath={"contract", "reassoc"})
 def pixel_statistics(counts, gain, offset, linearity, read_variance, dark_rate, flat, ramp, step, limit):
     """Mean, propagated variance, scatter in time and number of saturated samples over every step-th sample: four arrays (pixel,).
 
@@ -58,7 +59,7 @@ def pixel_statistics(counts, gain, offset, linearity, read_variance, dark_rate, 
     return mean, variance, scatter, masked
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@compiled(nogil=True, fastmath={"contract"})
 def reduce(
     counts, order, groups, gain, offset, linearity, read_variance, weights, plane, in_background, curves, sums, mask, background_mask
 ):
@@ -110,7 +111,7 @@ def reduce(
                     sums[e, first + t] += part_sums[e, t]
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@compiled(nogil=True, fastmath={"contract"})
 def _add_light(charge, slopes, weight, read_variance, part, n):
     square = weight * weight
     noise = square * read_variance
@@ -120,7 +121,7 @@ def _add_light(charge, slopes, weight, read_variance, part, n):
         part[2, t] += noise * slopes[t]
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@compiled(nogil=True, fastmath={"contract"})
 def _add_sums(charge, weights, part, n):
     for e in range(len(weights)):
         weight = weights[e]
@@ -129,7 +130,7 @@ def _add_sums(charge, weights, part, n):
                 part[e, t] += weight * charge[t]
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@compiled(nogil=True, fastmath={"contract"})
 def _linearise(counts, scale, shift, c, charge, slopes):
     """Charge Q(end) − Q(start) and sum of squared slopes Q′(start)² + Q′(end)² of each pair of reads, in place."""
     c0, c1, c2, c3, c4, c5 = c[0], c[1], c[2], c[3], c[4], c[5]
@@ -146,7 +147,7 @@ def _linearise(counts, scale, shift, c, charge, slopes):
         slopes[t] = da * da + db * db
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _saturated(counts):
     largest = np.uint16(0)
     for count in counts:
@@ -154,7 +155,7 @@ def _saturated(counts):
     return largest == FULL_SCALE
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def running_median(values, window):
     """Running median over window samples (odd, at least 3) along the first axis of finite values (time, series), ends repeated.
 
@@ -185,7 +186,7 @@ def running_median(values, window):
     return median.reshape(values.shape)
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _order(lower, upper):
     for t in range(len(lower)):
         a, b = lower[t], upper[t]

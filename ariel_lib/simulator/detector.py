@@ -4,9 +4,9 @@ The inverse of calibration, step by step: flat, dark, charge, non-linearity, rea
 calibration files of planet 342072318 of the 2025 data.
 """
 
-import numba
 import numpy as np
 
+from ariel_lib.execution.compilation import compiled
 from ariel_lib.instrument import AIRS, FGS1, FULL_SCALE, READ_NOISE, Instrument
 from ariel_lib.io.layout import CalibrationMaps, Converter
 
@@ -73,7 +73,7 @@ def accumulate(rate: np.ndarray, integration_times: tuple[float, float], rng: np
     return charge
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _newton(
     charge: np.ndarray, coefficients: np.ndarray
 ) -> np.ndarray:

@@ -6,8 +6,9 @@ Gauss–Legendre integrals over the stellar radius in the variable that removes 
 derivatives are integrals along the planet's limb. Independent of orbits, instruments and noise.
 """
 
-import numba
 import numpy as np
+
+from ariel_lib.execution.compilation import compiled
 
 
 def _nodes(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -21,7 +22,7 @@ _COS, _SIN_WEIGHT = _nodes(14)  # flux: 0.1 ppm from batman at worst, at k = 0.3
 _LIMB_COS, _LIMB_WEIGHT = _nodes(8)  # derivatives are used for Gauss–Newton steps only: 1e-4 relative suffices
 
 
-@numba.njit(cache=True, fastmath=False)
+@compiled(fastmath=False)
 def _moments(z: float, k: float, out: np.ndarray) -> None:
     """Fill out[0:3] with Dₙ, for a disc of radius k at distance z."""
     out[:3] = 0.0
@@ -69,7 +70,7 @@ def _slopes(z: float, k: float, out: np.ndarray) -> None:
         out[8] += length * mu2 * cosine
 
 
-@numba.njit(cache=True)
+@compiled()
 def _flux(z, dz, k, u1, u2, flux, d_k, d_u, d_orbit):
     """Accumulate transit_flux in place; shapes as there."""
     samples, parts = z.shape
