@@ -2,7 +2,7 @@
 
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
@@ -25,17 +25,17 @@ class StorageError(SpectraMindError):
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """A new file beside `path`, to be written inside the block, that replaces it at the end in one step: a reader sees the
-    old bytes or the new ones, never half of them. After an exception the old file stays and the new one goes."""
+    old bytes or the new ones, never half of them. After an exception the old file stays and the new one goes.
+
+    Its permissions are those of any new file, the umask's: network file systems without chmod are written as well."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(descriptor)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary.touch(exist_ok=False)
     try:
         yield temporary
         with temporary.open("r+b") as file:
             os.fsync(file.fileno())  # its bytes are on the disk before its name is
-        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
