@@ -48,7 +48,7 @@ def _moments(z: float, k: float, out: np.ndarray) -> None:
             out[2] += hidden * mu2
 
 
-@numba.njit(cache=True, fastmath=False)
+@compiled(fastmath=False)
 def _slopes(z: float, k: float, out: np.ndarray) -> None:
     """Fill out[3:6] with ∂Dₙ/∂k, out[6:9] with ∂Dₙ/∂z, for a disc of radius k at distance z < 1 + k."""
     out[3:] = 0.0
@@ -97,7 +97,7 @@ def _flux(z, dz, k, u1, u2, flux, d_k, d_u, d_orbit):
                     d_orbit[channel, n, sample] += slope * dz[sample, part, n]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _light(z, k, u1, u2, flux):
     """Accumulate relative_flux in place; shapes as there."""
     samples, parts = z.shape
