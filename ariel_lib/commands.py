@@ -63,6 +63,7 @@ def run_prediction(dataset: Dataset, *, weights: Path, out: Path, progress: Prog
         run.inputs = {"data": dataset.root, "weights": weights}
         run.artifacts = [path for path in (out.with_suffix(end) for end in (".csv", ".json", ".safetensors")) if path.is_file()]
         run.metrics = {"planets": result["planets"], "fallbacks": len(result["fallbacks"]), "flagged": len(result["flags"])}
+        run.remarks = SubmissionRecord(out).remarks
     return result
 
 
@@ -86,6 +87,8 @@ def run_calibration(dataset: Dataset, *, workers: AbstractContextManager, progre
         run.inputs = {"data": dataset.root}
         run.artifacts = sorted((out / dataset.split).glob("*.safetensors"))
         run.metrics = {"visits": len(run.artifacts), "failed": len(failed)}
+        for failure in report.failed:
+            run.remarks[failure.planet_id] = "; ".join(filter(None, [run.remarks.get(failure.planet_id), failure.reason]))
     return {"done": len(report.done), "skipped": len(report.skipped), "failed": failed}, failed
 
 
@@ -124,6 +127,7 @@ def run_check(dataset: Dataset, *, submission: Path, outdir: Path, **settings) -
         run.inputs = {"submission": submission, "data": dataset.root}
         run.artifacts = [outdir / name for name in ("violations.jsonl", "summary.json")]
         run.metrics = {"planets": result["planets"]} | {row["rule"]: row["planets"] for row in result["rules"]}
+        run.remarks = result["notes"] | result["unread"]
     return result
 
 
@@ -165,7 +169,7 @@ def run_diagnosis(submission: SubmissionRecord, dataset: Dataset, outdir: Path, 
         if (outdir / "explanation.safetensors").is_file():
             run.artifacts.append(outdir / "explanation.safetensors")
         run.inputs = {"submission": submission.path}
-        run.metrics = result["metrics"]
+        run.metrics, run.remarks = result["metrics"], result["unread"]
     return result | {"manifest": str(outdir / "manifest.json")}
 
 

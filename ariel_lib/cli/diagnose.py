@@ -31,7 +31,10 @@ def dashboard(
     seed: Annotated[int, typer.Option(min=0, help="Random seed of UMAP, t-SNE and GradientShap.")] = 0,
     workers: Workers = 1,
 ) -> None:
-    """Write a dashboard of a submission: one HTML page, with every chart also as PNG and CSV."""
+    """Write a dashboard of a submission: one HTML page, with every chart also as PNG and CSV.
+
+    Exit code 1: files of some planets could not be read, or their fits fail the quality checks; the JSON lists them under "unread".
+    """
     from ariel_lib.commands import run_diagnosis
     from ariel_lib.io.submission_record import SubmissionRecord
 
@@ -42,3 +45,5 @@ def dashboard(
             record, dataset, outdir, html=html, explained=explained, seed=seed, workers=workers, progress=progress
         )
     print_json(result)
+    if result["unread"]:
+        raise typer.Exit(1)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ariel_lib.errors import SpectraMindError
+from ariel_lib.execution.workers import Failure, attempt
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.storage import save_arrays
 from ariel_lib.models.decoder import EXPERTS
@@ -179,20 +180,26 @@ def explain_planets(
     *,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
-) -> Path:
-    """Write the arrays of `explain` for the planets of a data set, with their ids, as safetensors; returns the path.
+) -> tuple[Path, dict[str, Failure]]:
+    """Write the arrays of `explain` for the planets of a data set, with their ids, as safetensors.
 
     dataset  transit fits in its scratch folder are used
     weights  checkpoint; of several networks the first is explained
 
-    Raises SpectraMindError without light curves.
+    Returns the path, and failures by planet: planets without a fit, or with one that fails its quality checks, are left out.
+    Raises SpectraMindError where that leaves none.
     """
     checkpoint = Checkpoint.load(weights)
-    fits = fit_planets(dataset, workers=workers, progress=progress).conditioned_on(checkpoint).fits
-    if not fits:
-        raise SpectraMindError(f"{dataset.root}: expected light curves of the submission's planets under {dataset.split}, found none")
-    inputs = [planet_inputs(planet_fit, checkpoint) for planet_fit in fits.values()]
+    planet_fits = fit_planets(dataset, workers=workers, progress=progress).accepted()
+    failed = {planet: Failure(why, planet_fits.tracebacks.get(planet, "")) for planet, why in planet_fits.failures.items()}
+    inputs = {}
+    for planet, planet_fit in planet_fits.conditioned_on(checkpoint).fits.items():
+        found, failure = attempt(planet_inputs, planet_fit, checkpoint)
+        (inputs if failure is None else failed)[planet] = found if failure is None else failure
+    if not inputs:
+        why = "; ".join(f"planet {planet}: {failure}" for planet, failure in list(failed.items())[:1])
+        raise SpectraMindError(f"{dataset.root}: expected a planet of the submission that can be fitted, found none. {why}")
     network = checkpoint.network.members[0]
-    arrays = explain(network, inputs, settings.planets, settings.seed)
-    text = {"planet_ids": list(fits), "relations": network.gnn.graph.relations, "experts": EXPERTS}
-    return save_arrays(out, arrays, {name: json.dumps(words) for name, words in text.items()})
+    arrays = explain(network, list(inputs.values()), settings.planets, settings.seed)
+    text = {"planet_ids": list(inputs), "relations": network.gnn.graph.relations, "experts": EXPERTS}
+    return save_arrays(out, arrays, {name: json.dumps(words) for name, words in text.items()}), failed

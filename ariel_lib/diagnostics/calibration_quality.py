@@ -3,6 +3,8 @@
 Scatter is estimated from successive differences, so that transit and drifts do not contribute.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -11,37 +13,37 @@ from ariel_lib.calibration.scatter import robust_scatter
 from ariel_lib.execution.workers import Failure, attempt
 from ariel_lib.instrument import AIRS, FGS1
 from ariel_lib.io.dataset import Dataset
-from ariel_lib.io.light_curves import LightCurve
+from ariel_lib.io.light_curves import LightCurve, load_light_curves
 
 
 def summarise_visits(dataset: Dataset) -> tuple[pd.DataFrame, dict[str, Failure]]:
-    """A table with a row for each planet, visit and instrument, and failures by planet whose files cannot be read.
+    """A table with a row for each planet, visit and instrument, and failures by planet of visits whose files cannot be read.
 
     scatter_ppm, propagated_ppm               of one sample, median over wavelengths
     masked_percent                            of the samples
     flux_drift_percent, centroid_drift_pixel  last tenth of the visit minus first tenth
     bad_pixels_percent                        of the detector, from the calibration maps; NaN without frames
     """
-    rows, failed, framed = [], {}, set(dataset.archive.planets(dataset.split))
+    rows, failed, framed, present = [], {}, set(dataset.archive.planets(dataset.split)), dataset.light_curve_visits
     for planet in dataset.planets:
-        found, failure = attempt(_summarise_planet, dataset, planet, planet in framed)
-        if failure is None:
-            rows += found
-        else:
-            failed[planet] = failure
+        for visit in present.get(planet, ()):
+            found, failure = attempt(_summarise_visit, dataset, planet, visit, planet in framed)
+            if failure is None:
+                rows += found
+            else:
+                failed.setdefault(planet, replace(failure, reason=f"visit {visit}: {failure.reason}"))
     return pd.DataFrame(rows), failed
 
 
-def _summarise_planet(dataset: Dataset, planet: str, framed: bool) -> list[dict]:
-    rows = []
-    for curves in dataset.light_curves(planet):
-        for name, instrument in (("fgs1", FGS1), ("airs", AIRS)):
-            bad = float("nan")
-            if framed:
-                maps = dataset.archive.calibration_maps(dataset.split, planet, curves.visit, instrument)
-                bad = 100 * float(unusable_pixels(maps).mean())
-            figures = summarise_curve(getattr(curves, name))
-            rows.append({"planet": planet, "visit": curves.visit, "instrument": name, **figures, "bad_pixels_percent": bad})
+def _summarise_visit(dataset: Dataset, planet: str, visit: int, framed: bool) -> list[dict]:
+    rows, curves = [], load_light_curves(dataset.light_curve_path(planet, visit))
+    for name, instrument in (("fgs1", FGS1), ("airs", AIRS)):
+        bad = float("nan")
+        if framed:
+            maps = dataset.archive.calibration_maps(dataset.split, planet, visit, instrument)
+            bad = 100 * float(unusable_pixels(maps).mean())
+        figures = summarise_curve(getattr(curves, name))
+        rows.append({"planet": planet, "visit": visit, "instrument": name, **figures, "bad_pixels_percent": bad})
     return rows
 
 

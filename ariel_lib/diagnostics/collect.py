@@ -3,7 +3,7 @@
 import importlib.util
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,8 +13,9 @@ import pandas as pd
 from ariel_lib.diagnostics.attribution import AttributionSettings, explain_planets
 from ariel_lib.diagnostics.calibration_quality import summarise_visits
 from ariel_lib.diagnostics.dashboard import DashboardData, draw_dashboard
-from ariel_lib.errors import ArchiveError, SpectraMindError
+from ariel_lib.errors import SpectraMindError
 from ariel_lib.evaluation.physics_check import detect_bumps_in_planets, make_rule_context
+from ariel_lib.execution.workers import Failure
 from ariel_lib.io.checksums import sha256
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.storage import StorageError, load_arrays, load_metadata
@@ -28,15 +29,23 @@ from ariel_lib.symbolic.rules import RULES, find_violations, penalty_gradient
 EXPLANATION = "explanation.safetensors"
 STAR_COLUMNS = ("Ts", "Rs", "P")
 CALIBRATION_PLANETS = 100
+UNREAD_NAMED = 3  # planets, on the page
 LIGHT_CURVE_RULE = "lensing_bump"  # the rule that needs light curves
 
 
 @dataclass
 class Gathered:
-    """Seconds by stage, and the reason for each part that cannot be drawn."""
+    """Seconds by stage, the reason for each part that cannot be drawn, and what cannot be read of a planet, with tracebacks of defects."""
 
     seconds: dict[str, float]
     missing: dict[str, str] = field(default_factory=dict)
+    unread: dict[str, str] = field(default_factory=dict)
+    tracebacks: dict[str, str] = field(default_factory=dict)
+
+    def add_unread(self, failures: Mapping[str, Failure]) -> None:
+        """Add failures by planet; the first one of a planet is kept."""
+        self.unread |= {planet: failure.reason for planet, failure in failures.items() if planet not in self.unread}
+        self.tracebacks |= {planet: failure.traceback for planet, failure in failures.items() if failure.traceback}
 
 
 def diagnose(
@@ -70,15 +79,19 @@ def diagnose(
     explanation, explained = _explanation(submission, dataset, outdir, attribution, gathered, workers, progress)
     detections = _detections(dataset, gathered, workers)
     deviations, limits, gradients = _rules(mean, sigma, dataset.wavelengths, detections)
+    quality = _calibration_quality(dataset, gathered)
+    if gathered.unread:
+        names = ", ".join(list(gathered.unread)[:UNREAD_NAMED])
+        gathered.missing["planets"] = f"{len(gathered.unread)} could not be read in full, such as {names}: see `remarks` in the manifest"
     dashboard_data = DashboardData(
         planets, dataset.wavelengths, mean, sigma, None if truth is None else truth.of(planets), naive,
         _configuration(submission, dataset), _stars(dataset), explanation, explained, deviations, limits, gradients,
-        _calibration_quality(dataset, gathered), gathered.seconds, gathered.missing,
+        quality, gathered.seconds, gathered.missing,
     )  # fmt: skip
     summary = draw_dashboard(page, dashboard_data, seed=attribution.seed)
     return {
         "html": str(page), "bytes": page.stat().st_size, "planets": summary["planets"], "metrics": summary["metrics"],
-        "missing": summary["missing"], "files": summary["files"], "seconds": round(time.monotonic() - started, 1),
+        "missing": summary["missing"], "unread": gathered.unread, "tracebacks": gathered.tracebacks, "files": summary["files"], "seconds": round(time.monotonic() - started, 1),
     }  # fmt: skip
 
 
@@ -105,7 +118,8 @@ def _explanation(
                 f"{weights}: expected the weights of {submission.path}, found others. Predict again, or give --weights."
             )
         clock = time.monotonic()
-        path = explain_planets(dataset, weights, outdir / path.name, settings, workers=workers, progress=progress)
+        path, failed = explain_planets(dataset, weights, outdir / path.name, settings, workers=workers, progress=progress)
+        gathered.add_unread(failed)
         gathered.seconds["explain"] = time.monotonic() - clock
     arrays, text = load_arrays(path)
     explained = json.loads(text["planet_ids"])
@@ -122,12 +136,11 @@ def _detections(dataset: Dataset, gathered: Gathered, workers: int) -> list | No
         why = f"no light curves under {dataset.light_curve_folder / dataset.split}"
         gathered.missing |= {LIGHT_CURVE_RULE: f"not computed: {why}", "calibration_quality": why}
         return None
-    found, failed = detect_bumps_in_planets(dataset, workers)
+    search = detect_bumps_in_planets(dataset, workers)
+    found = search.detections
     if without := [planet for planet in dataset.planets if planet not in found]:
         gathered.missing[LIGHT_CURVE_RULE] = f"{len(without)} of {len(dataset.planets)} planets have no light curves; their rows are empty"
-    if failed:
-        planet, failure = next(iter(failed.items()))
-        gathered.missing["light curves"] = f"{len(failed)} planets could not be read, such as {planet}: {failure.reason}"
+    gathered.add_unread(search.unread)
     return [found.get(planet) for planet in dataset.planets]
 
 
@@ -135,7 +148,8 @@ def _calibration_quality(dataset: Dataset, gathered: Gathered) -> pd.DataFrame |
     """calibration_quality.summarise_visits of the first planets; None without light curves."""
     if "calibration_quality" in gathered.missing:
         return None
-    table, _ = summarise_visits(dataset.select(dataset.planets[:CALIBRATION_PLANETS]))  # _detections reports files that fail
+    table, failed = summarise_visits(dataset.select(dataset.planets[:CALIBRATION_PLANETS]))
+    gathered.add_unread(failed)
     return table
 
 
@@ -153,14 +167,12 @@ def _rules(mean: np.ndarray, sigma: np.ndarray, wavelength: np.ndarray, detectio
 
 
 def _stars(dataset: Dataset) -> pd.DataFrame | None:
-    """STAR_COLUMNS of every planet; None where any star is missing."""
-    try:
-        stars = [dataset.star(planet) for planet in dataset.planets]
-    except ArchiveError:
+    """STAR_COLUMNS of every planet, NaN where the star table has no value; None for a data set without stars."""
+    stars = [dataset.find_star(planet)[0] for planet in dataset.planets]
+    if not any(stars):
         return None
-    if None in stars:
-        return None
-    return pd.DataFrame({"planet": dataset.planets} | {name: [getattr(star, name) for star in stars] for name in STAR_COLUMNS})
+    columns = {name: [getattr(star, name, np.nan) for star in stars] for name in STAR_COLUMNS}
+    return pd.DataFrame({"planet": dataset.planets} | columns)
 
 
 def _configuration(submission: SubmissionRecord, dataset: Dataset) -> dict:

@@ -10,6 +10,7 @@ from ariel_lib import metrics as scoring
 from ariel_lib.errors import SpectraMindError
 from ariel_lib.io.layout import Spectra
 from ariel_lib.io.submission import read_submission
+from ariel_lib.io.submission_record import SubmissionRecord
 from ariel_lib.io.tables import read_spectra
 from ariel_lib.plots.figures import draw_calibration, draw_gain_map, draw_spectra
 from ariel_lib.plots.page import write_report
@@ -29,7 +30,8 @@ def report_from_artifacts(
     train_labels_csv: Path | str | None = None,
     title: str = "Recovered spectra",
 ) -> Path:
-    """Write the report of a submission: spectra with one-sigma bands and, with labels, metrics, calibration and gain.
+    """Write the report of a submission: spectra with one-sigma bands, the remarks of `predict` on its planets and, with labels, metrics,
+    calibration and gain.
 
     labels_csv        true spectra of the submission's planets, or of some of them
     wavelengths       (wavelength,) micron; None: the axis is the index of the wavelength
@@ -43,10 +45,11 @@ def report_from_artifacts(
             f"{submission_csv}: expected {mean.shape[1]} wavelengths, found an axis of shape {np.shape(wavelengths)}"
         )
     notes = [f"{len(planet_ids)} planets, {mean.shape[1]} wavelengths, from {Path(submission_csv).name}."]
+    remarks = _list_remarks(submission_csv, planet_ids)
     if labels_csv is None:
         few = slice(0, PLANETS_DRAWN)
         figure = draw_spectra(planet_ids[few], mean[few], sigma[few], wavelengths=wavelengths)
-        tables = {f"Planets, the first {PLANETS_LISTED}": _list_predictions(planet_ids, mean, sigma)}
+        tables = {f"Planets, the first {PLANETS_LISTED}": _list_predictions(planet_ids, mean, sigma)} | remarks
         return write_report(out_html, title=title, metrics={}, figures={"Spectra": figure}, tables=tables, notes=notes)
 
     labels = read_spectra(labels_csv)
@@ -59,8 +62,15 @@ def report_from_artifacts(
     known = [planet_ids[row] for row in rows]
     arrays = labels.of(known), mean[rows], sigma[rows]
     figures, table = _evaluate(known, *arrays, wavelengths=wavelengths, **naive)
-    metrics, tables = scoring.summary(*arrays, **naive), {f"Planets, the {PLANETS_LISTED} worst": table}
+    metrics, tables = scoring.summary(*arrays, **naive), {f"Planets, the {PLANETS_LISTED} worst": table} | remarks
     return write_report(out_html, title=title, metrics=metrics, figures=figures, tables=tables, notes=notes)
+
+
+def _list_remarks(submission_csv: Path | str, planet_ids: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """A table of the planets with the training mean, or with an answer that does without some of the data; empty without any."""
+    known = SubmissionRecord.of(submission_csv).remarks
+    rows = [{"planet": planet, "remark": known[planet]} for planet in planet_ids if planet in known]
+    return {f"Remarks on {len(rows)} of {len(planet_ids)} planets": pd.DataFrame(rows)} if rows else {}
 
 
 def _match_labels(planet_ids: Sequence[str], n_wavelengths: int, labels: Spectra, labels_csv: Path | str) -> list[int]:

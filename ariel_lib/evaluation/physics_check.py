@@ -58,12 +58,14 @@ def check_submission(
     workers     processes of the bump search
 
     violations.jsonl has a line for each violation (planet, rule, bin) and one for each planet; the summary has a row for each
-    rule. A planet without readable light curves is checked without the bump search; files that cannot be read are under "unread".
+    rule. A planet is searched for bumps in those of its light curves that can be read; files that cannot are under "unread", and
+    planets that were searched without the star table's orbit under "notes".
     """
     outdir, folder = Path(outdir), Path(submission).parent
     dataset = dataset if dataset.scratch else dataset.with_scratch(folder)
     planets, mean, sigma = read_submission(submission)
-    detections, unread = detect_bumps_in_planets(dataset.select(planets), workers, progress)
+    search = detect_bumps_in_planets(dataset.select(planets), workers, progress)
+    detections, unread = search.detections, search.unread
     mu, context = make_rule_context(mean, sigma, dataset.wavelengths, [detections.get(planet, ()) for planet in planets])
     found = find_violations(mu, context)
     shares = molecule_shares(mu, context)
@@ -71,7 +73,8 @@ def check_submission(
     write_atomically(outdir / "violations.jsonl", ("\n".join(json.dumps(line) for line in lines) + "\n").encode())
     summary = {
         "planets": len(planets), "with_light_curves": len(detections), "unread": {p: f.reason for p, f in unread.items()},
-        "tracebacks": {p: f.traceback for p, f in unread.items() if f.traceback}, "rules": summarise(planets, found),
+        "notes": search.notes, "tracebacks": {p: f.traceback for p, f in unread.items() if f.traceback},
+        "rules": summarise(planets, found),
     }  # fmt: skip
     write_atomically(outdir / "summary.json", json.dumps(summary, indent=1).encode())
     return summary
@@ -121,33 +124,43 @@ class Task:
     kept: Path
 
 
+@dataclass(frozen=True)
+class BumpSearch:
+    """Bump detections of many planets, one for each visit that can be read.
+
+    detections  planets with light curves
+    unread      planets with light curves that cannot be read, all or some of them
+    notes       remarks on planets that were searched without the star table's orbit
+    """
+
+    detections: dict[str, list[BumpDetection]]
+    unread: dict[str, Failure]
+    notes: dict[str, str]
+
+
 def detect_bumps_in_planets(
     dataset: Dataset, workers: int = 1, progress: Callable[[int, int], None] | None = None
-) -> tuple[dict[str, list[BumpDetection]], dict[str, Failure]]:
+) -> BumpSearch:
     """detect_bumps for every planet of a data set that has light curves, in parallel.
 
     dataset  with a scratch folder; a transit fit stored there gives the transit's place
-
-    Returns detections by planet, one for each visit, and failures by planet.
     """
     present, wavelength = dataset.light_curve_visits, tuple(dataset.wavelengths.tolist())
-    tasks = [
-        Task(
-            planet, tuple(dataset.light_curve_path(planet, visit) for visit in present[planet]), dataset.find_star(planet)[0],
-            wavelength, dataset.fit_path(planet),
-        )
-        for planet in dataset.planets
-        if planet in present
-    ]  # fmt: skip
-    found, failed = {}, {}
+    found, unread, notes, tasks = {}, {}, {}, []
+    for planet in (planet for planet in dataset.planets if planet in present):
+        paths, damage = dataset.find_light_curves(planet, present[planet])
+        star, wrong = dataset.find_star(planet)
+        unread |= {planet: Failure(damage)} if damage else {}
+        notes |= {planet: wrong} if wrong else {}
+        tasks += [Task(planet, paths, star, wavelength, dataset.fit_path(planet))] if paths else []
     for done, settled in enumerate(run_tasks(tasks, _detect, workers), 1):
         if settled.failure is None:
             found[settled.task.planet] = settled.result
         else:
-            failed[settled.task.planet] = settled.failure
+            unread[settled.task.planet] = settled.failure
         if progress:
             progress(done, len(tasks))
-    return {task.planet: found[task.planet] for task in tasks if task.planet in found}, failed
+    return BumpSearch({task.planet: found[task.planet] for task in tasks if task.planet in found}, unread, notes)
 
 
 def _detect(task: Task) -> list[BumpDetection]:

@@ -14,7 +14,7 @@ import numpy as np
 from ariel_lib.errors import ArchiveError, SpectraMindError
 from ariel_lib.io.archive import Archive
 from ariel_lib.io.layout import SPLITS, Spectra, Star, is_plain_name, light_curves_path, list_light_curves
-from ariel_lib.io.light_curves import LightCurves, load_light_curves
+from ariel_lib.io.light_curves import LightCurves, find_damage, load_light_curves
 
 LIGHT_CURVES = "lightcurves"  # the folder of light curves in a simulated data set, or in a scratch folder
 
@@ -169,6 +169,13 @@ class Dataset:
         """The light curves of every visit of a planet that is on disk. Raises StorageError for a damaged file."""
         visits = list_light_curves(self.light_curve_folder, self.split, planet).get(planet, ())
         return [load_light_curves(self.light_curve_path(planet, visit)) for visit in visits]
+
+    def find_light_curves(self, planet: str, visits: Sequence[int]) -> tuple[tuple[Path, ...], str | None]:
+        """The files of these visits that can be read, and what is wrong with the others, if any."""
+        paths = {visit: self.light_curve_path(planet, visit) for visit in visits}
+        damage = {visit: wrong for visit, path in paths.items() if (wrong := find_damage(path))}
+        wrong = "; ".join(f"visit {visit} is left out: {reason}" for visit, reason in damage.items())
+        return tuple(path for visit, path in paths.items() if visit not in damage), wrong or None
 
     def fit_path(self, planet: str) -> Path:
         """The file of the planet's transit fit. Raises SpectraMindError without a scratch folder."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ariel_lib.io.storage import StorageError, load_arrays, load_metadata, save_arrays
+from ariel_lib.io.storage import StorageError, load_arrays, load_metadata, load_shapes, save_arrays
 
 INSTRUMENT_KEYS = ("fgs1", "airs")
 
@@ -71,14 +71,37 @@ def save_light_curves(path: Path | str, curves: LightCurves) -> None:
     save_arrays(path, arrays, {"planet_id": curves.planet_id, "visit": str(curves.visit), "provenance": provenance})
 
 
+def find_damage(path: Path | str) -> str | None:
+    """What is wrong with the file of a visit, judged by its header; None for a whole file."""
+    try:
+        shapes, metadata = load_shapes(path)
+    except StorageError as error:
+        return str(error)
+    missing = [name for name in ("planet_id", "visit", "provenance") if name not in metadata]
+    for key in INSTRUMENT_KEYS:
+        found = {f.name: shapes.get(f"{key}.{f.name}") for f in fields(LightCurve)}
+        missing += [f"{key}.{name}" for name, shape in found.items() if shape is None]
+        if not missing and _inconsistent(found):
+            return f"{path}: expected arrays of one length in {key}, found shapes {found}. Calibrate this planet again."
+    if missing:
+        return f"{path}: expected light curves of one visit, found no {missing[0]}. Calibrate this planet again."
+    return None
+
+
+def _inconsistent(shapes: dict[str, tuple[int, ...]]) -> bool:
+    """Whether the shapes of one instrument's arrays differ from those that LightCurve states."""
+    time, flux = shapes["time"], shapes["flux"]
+    same = all(shapes[name] == flux for name in ("variance_poisson", "variance_read", "mask"))
+    return not (same and len(time) == 1 and flux[:1] == time == shapes["background"] and shapes["centroid"] == (*time, 2))
+
+
 def load_light_curves(path: Path | str) -> LightCurves:
     """Read one visit, with the dtypes it was saved with. Raises StorageError for a damaged file."""
+    if wrong := find_damage(path):
+        raise StorageError(wrong)
     arrays, metadata = load_arrays(path)
-    try:
-        curves = {name: LightCurve(**{f.name: arrays[f"{name}.{f.name}"] for f in fields(LightCurve)}) for name in INSTRUMENT_KEYS}
-        return LightCurves(metadata["planet_id"], int(metadata["visit"]), **curves, provenance=json.loads(metadata["provenance"]))
-    except KeyError as missing:
-        raise StorageError(f"{path}: expected light curves of one visit, found no {missing}. Calibrate this planet again.") from missing
+    curves = {name: LightCurve(**{f.name: arrays[f"{name}.{f.name}"] for f in fields(LightCurve)}) for name in INSTRUMENT_KEYS}
+    return LightCurves(metadata["planet_id"], int(metadata["visit"]), **curves, provenance=json.loads(metadata["provenance"]))
 
 
 def load_provenance(path: Path | str) -> dict[str, str]:

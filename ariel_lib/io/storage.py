@@ -72,6 +72,12 @@ def load_metadata(path: Path | str) -> dict[str, str]:
         return _text(file)
 
 
+def load_shapes(path: Path | str) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+    """Shapes of the arrays of a file and its metadata, without reading the arrays. Raises StorageError where it is missing or damaged."""
+    with _opened(path) as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}, _text(file)  # noqa: SIM118 (no mapping)
+
+
 def _text(file) -> dict[str, str]:
     return json.loads((file.metadata() or {}).get(_TEXT, "{}"))
 

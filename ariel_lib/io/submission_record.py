@@ -33,9 +33,20 @@ class SubmissionRecord:
         return cls(Path(path), weights and Path(weights), truth and Path(truth))
 
     @cached_property
+    def facts(self) -> dict:
+        """The record that `predict` wrote beside the submission; empty without one."""
+        return _read_json(self.path.with_suffix(".json"))
+
+    @property
+    def remarks(self) -> dict[str, str]:
+        """Planet → why its row is the training mean, or what its answer does without."""
+        means = {planet: f"training mean: {why}" for planet, why in self.facts.get("fallbacks", {}).items()}
+        return means | self.facts.get("notes", {})
+
+    @property
     def source(self) -> dict[str, str]:
         """`data` (folder) and `weights` (SHA-256) as recorded by `predict`; empty without a record."""
-        return _read_json(self.path.with_suffix(".json")).get("source", {})
+        return self.facts.get("source", {})
 
     @cached_property
     def manifest(self) -> dict:

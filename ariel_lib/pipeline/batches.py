@@ -15,6 +15,7 @@ from ariel_lib.pipeline.planet_fits import PlanetFits, fit_planets
 
 BATCH_SECONDS = 300.0  # target duration of a batch
 SHARE_OF_LEFT = 0.25  # of the time left that a batch may take at most
+FIRST_VISIT_ONLY = "fitted with the first visit only, since the fit of all visits failed"
 VISIT, REPORT = "visit", "report"  # names of rates in the budget
 Progress = Callable[[int, int], None] | None
 
@@ -138,6 +139,7 @@ def fit_within_budget(
         later = batch.planet_fits
         fits = found.fits | later.fits
         failures = {planet: why for planet, why in (found.failures | later.failures).items() if planet not in fits}
-        found = PlanetFits(fits, failures, found.notes | later.notes, found.tracebacks | later.tracebacks)
+        kept = {planet: f"{FIRST_VISIT_ONLY}: {why}" for planet, why in later.failures.items() if planet in found.fits}
+        found = PlanetFits(fits, failures, found.notes | later.notes | kept, found.tracebacks | later.tracebacks)
         log(f"{batch.settled} of {batch.total} planets fitted; {budget}")
     return replace(found, fits={planet: found.fits[planet] for planet in dataset.planets if planet in found.fits})

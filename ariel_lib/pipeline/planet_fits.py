@@ -15,13 +15,14 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ariel_lib.calibration.pipeline import CalibrationSettings
-from ariel_lib.calibration.visits import calibrate_split
-from ariel_lib.execution.workers import WorkerPool, as_pool, run_tasks
+from ariel_lib.calibration.visits import Failure, calibrate_split
+from ariel_lib.execution.workers import WorkerPool, as_pool, attempt, run_tasks
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import Star
 from ariel_lib.io.light_curves import LightCurves, load_light_curves, load_provenance
 from ariel_lib.io.storage import StorageError, load_metadata
 from ariel_lib.transit.estimate import estimate_depths
+from ariel_lib.transit.quality import rejection_reason
 from ariel_lib.transit.result import DepthEstimate, load_estimate, save_estimate
 
 ESTIMATE_VERSION = 8  # raised when the fit changes, so that stored estimates are recomputed
@@ -29,7 +30,7 @@ ESTIMATE_VERSION = 8  # raised when the fit changes, so that stored estimates ar
 
 @dataclass(frozen=True)
 class PlanetFit:
-    """One planet's transit fit, the star parameters used (None in 2024) and the files of its light curves."""
+    """One planet's transit fit, the star parameters used (None in 2024) and the files of the light curves that were fitted."""
 
     estimate: DepthEstimate
     star: Star | None
@@ -60,6 +61,13 @@ class PlanetFits:
     notes: dict[str, str] = field(default_factory=dict)
     tracebacks: dict[str, str] = field(default_factory=dict)
 
+    def accepted(self) -> "PlanetFits":
+        """Those fits that pass the quality checks; the others are failures, with the reason and what was noted of them."""
+        reasons = {planet: rejection_reason(planet_fit.estimate) for planet, planet_fit in self.fits.items()}
+        rejected = {planet: "; ".join(filter(None, [why, self.notes.get(planet)])) for planet, why in reasons.items() if why}
+        fits, notes = ({p: value for p, value in found.items() if p not in rejected} for found in (self.fits, self.notes))
+        return replace(self, fits=fits, failures=self.failures | rejected, notes=notes)
+
     def conditioned_on(self, known: Correction) -> "PlanetFits":
         """The same fits with every estimate conditioned on a correction. Raises SpectraMindError where one is conditioned on it already."""
         fits = {
@@ -71,7 +79,7 @@ class PlanetFits:
 
 @dataclass(frozen=True)
 class Task:
-    """One planet to fit: its star, light-curve files, wavelengths (micron) and the file for the estimate."""
+    """One planet to fit: its star, light-curve files that can be read, wavelengths (micron) and the file for the estimate."""
 
     planet_id: str
     star: Star | None
@@ -82,18 +90,10 @@ class Task:
     @property
     def source(self) -> str:
         """SHA-256 of the inputs of the estimate."""
-        files = [(path.name, path.stat().st_size, _provenance(path)) for path in self.paths]
+        files = [(path.name, path.stat().st_size, load_provenance(path)) for path in self.paths]
         star = None if self.star is None else asdict(self.star)
         text = json.dumps([ESTIMATE_VERSION, star, files, self.wavelength], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _provenance(path: Path) -> dict[str, str] | None:
-    """The file's provenance; None for a damaged file, which the fit leaves out."""
-    try:
-        return load_provenance(path)
-    except StorageError:
-        return None
 
 
 def fit_planets(
@@ -112,45 +112,66 @@ def fit_planets(
     workers      number of processes, 1 for this one, or a pool, which stays open
     """
     with as_pool(workers) as pool:
-        failures = _calibrate_missing(dataset, settings or CalibrationSettings(), most_visits, pool)
-        tasks = _list_tasks(dataset, most_visits, failures)
-        fits, tracebacks = {}, {}
+        remarks, failed = Remarks(), _calibrate_missing(dataset, settings or CalibrationSettings(), most_visits, pool)
+        for failure in failed:
+            remarks.add(failure.planet_id, failure.reason, failure.traceback)
+        tasks = _list_tasks(dataset, most_visits, {(failure.planet_id, failure.visit) for failure in failed}, remarks)
+        fits = {}
         for done, settled in enumerate(run_tasks(tasks, fit_task, pool), 1):
             task, failure = settled.task, settled.failure
+            estimate, failure = (None, failure) if failure else attempt(load_estimate, task.kept)
             if failure is None:
-                fits[task.planet_id] = PlanetFit(load_estimate(task.kept), task.star, task.paths)
+                fits[task.planet_id] = PlanetFit(estimate, task.star, task.paths)
             else:
-                failures[task.planet_id] = failure.reason
-                tracebacks |= {task.planet_id: failure.traceback} if failure.traceback else {}
+                remarks.add(task.planet_id, failure.reason, failure.traceback)
             if progress:
                 progress(done, len(tasks))
     fits = {planet: fits[planet] for planet in dataset.planets if planet in fits}
-    notes = {planet: failures.pop(planet) for planet in fits if planet in failures}
-    return PlanetFits(fits, failures, notes, tracebacks)
+    texts = {planet: "; ".join(found) for planet, found in remarks.texts.items()}
+    notes, failures = ({p: text for p, text in texts.items() if (p in fits) is fitted} for fitted in (True, False))
+    return PlanetFits(fits, failures, notes, remarks.tracebacks)
+
+
+@dataclass
+class Remarks:
+    """What went wrong with each planet, by planet id, and tracebacks of unexpected errors."""
+
+    texts: dict[str, list[str]] = field(default_factory=dict)
+    tracebacks: dict[str, str] = field(default_factory=dict)
+
+    def add(self, planet: str, text: str | None, traceback: str = "") -> None:
+        """Add a remark; nothing for None."""
+        if text:
+            self.texts.setdefault(planet, []).append(text)
+        if traceback:
+            self.tracebacks[planet] = "\n".join(filter(None, [self.tracebacks.get(planet), traceback]))
 
 
 def _calibrate_missing(
     dataset: Dataset, settings: CalibrationSettings, most_visits: int | None, pool: WorkerPool
-) -> dict[str, str]:
-    """Calibrate the frames whose light curves are not on disk; the reason of failure by planet."""
+) -> tuple[Failure, ...]:
+    """Calibrate the frames whose light curves are not on disk; the visits that failed."""
     if not dataset.is_calibrated_on_demand:
-        return {}
-    report = calibrate_split(dataset, settings, workers=pool, most_visits=most_visits)
-    return {failure.planet_id: failure.reason for failure in report.failed}
+        return ()
+    return calibrate_split(dataset, settings, workers=pool, most_visits=most_visits).failed
 
 
-def _list_tasks(dataset: Dataset, most_visits: int | None, failures: dict[str, str]) -> list[Task]:
-    """A task for each planet with light curves; adds the reason for each of the others to `failures`."""
+def _list_tasks(dataset: Dataset, most_visits: int | None, failed: set[tuple[str, int | None]], remarks: Remarks) -> list[Task]:
+    """A task for each planet with light curves that can be read; adds to `remarks` what the fit has to do without.
+
+    failed  (planet, visit) whose calibration failed just now: an older file of theirs is not used
+    """
     present, wavelength, tasks = dataset.light_curve_visits, tuple(dataset.wavelengths.tolist()), []
     for planet in dataset.planets:
-        if planet not in present:
-            failures.setdefault(planet, f"no light curves under {dataset.light_curve_folder / dataset.split}")
-            continue
-        paths = tuple(dataset.light_curve_path(planet, visit) for visit in present[planet][:most_visits])
-        star, wrong = dataset.find_star(planet)
-        if wrong:
-            failures[planet] = "; ".join(filter(None, [failures.get(planet), f"fitted without its star: {wrong}"]))
-        tasks.append(Task(planet, star, paths, wavelength, dataset.fit_path(planet)))
+        visits = [visit for visit in present.get(planet, ()) if (planet, visit) not in failed]
+        paths, damage = dataset.find_light_curves(planet, visits)
+        remarks.add(planet, damage)
+        if not visits and planet not in remarks.texts:
+            remarks.add(planet, f"no light curves under {dataset.light_curve_folder / dataset.split}")
+        if paths:
+            star, wrong = dataset.find_star(planet)
+            remarks.add(planet, wrong and f"fitted without its star: {wrong}")
+            tasks.append(Task(planet, star, paths[:most_visits], wavelength, dataset.fit_path(planet)))
     return tasks
 
 
@@ -158,18 +179,18 @@ def fit_task(task: Task) -> None:
     """Fit one planet and store the estimate, unless one with the same source is stored already.
 
     Single-threaded: the matrices are small, and the last bits would depend on the number of threads.
-    Raises StorageError where none of its light-curve files can be read.
     """
-    if task.kept.is_file() and load_metadata(task.kept).get("source") == task.source:
+    if _is_current(task):
         return
-    visits, damaged = [], []
-    for path in task.paths:
-        try:
-            visits.append(load_light_curves(path))
-        except StorageError as error:
-            damaged.append(str(error))
-    if not visits:
-        raise StorageError("; ".join(damaged))
+    visits = [load_light_curves(path) for path in task.paths]
     with threadpool_limits(1):
         estimate = estimate_depths(visits, task.star, np.array(task.wavelength))
     save_estimate(task.kept, estimate, task.source)
+
+
+def _is_current(task: Task) -> bool:
+    """Whether the stored estimate is whole and has the task's source."""
+    try:
+        return task.kept.is_file() and load_metadata(task.kept).get("source") == task.source
+    except StorageError:
+        return False

@@ -21,12 +21,11 @@ from ariel_lib.io.checksums import MANIFEST, sha256, verify
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.storage import save_arrays
 from ariel_lib.models.ensemble import Ensemble
-from ariel_lib.pipeline.batches import VISIT, PlanetBatch, fit_batches
+from ariel_lib.pipeline.batches import FIRST_VISIT_ONLY, VISIT, PlanetBatch, fit_batches
 from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.pipeline.planet_fits import PlanetFit, fit_planets
 from ariel_lib.prediction.answer import Answer, answer
 from ariel_lib.prediction.submission_file import SubmissionFile
-from ariel_lib.transit.quality import rejection_reason
 
 EXTRAS = ("initial_mean", "initial_sigma", "gaussian_mean", "gaussian_sigma", "depth", "depth_sigma")
 MEMBER = "member"  # name of a rate in the budget: one planet through one network
@@ -46,20 +45,27 @@ class Answers:
     tracebacks: dict[str, str] = field(default_factory=dict)
 
     def add_batch(self, batch: PlanetBatch, checkpoint: Checkpoint) -> None:
-        """Predict the planets of a batch; an earlier answer is kept where the new fit gives none."""
-        fits = batch.planet_fits
+        """Predict the planets of a batch; an earlier answer is kept, with a note, where the new fit gives none."""
+        fits = batch.planet_fits.accepted()
+        self.tracebacks |= fits.tracebacks
+        for planet, reason in fits.failures.items():
+            self._fail(planet, reason)
         for planet, planet_fit in fits.fits.items():
-            found, failure = attempt(answer_or_reject, planet_fit, checkpoint)
+            found, failure = attempt(condition_and_answer, planet_fit, checkpoint)
             if failure is None:
                 note = "; ".join(filter(None, [fits.notes.get(planet), found.note]))
                 self.found[planet] = replace(found, note=note)
+                self.reasons.pop(planet, None)
             else:
-                self.reasons[planet] = "; ".join(filter(None, [failure.reason, fits.notes.get(planet)]))
+                self._fail(planet, "; ".join(filter(None, [failure.reason, fits.notes.get(planet)])))
                 self.tracebacks |= {planet: failure.traceback} if failure.traceback else {}
-        self.reasons |= fits.failures
-        self.tracebacks |= fits.tracebacks
-        for planet in self.found:
-            self.reasons.pop(planet, None)
+
+    def _fail(self, planet: str, reason: str) -> None:
+        """Record why a planet has no answer, or why its answer is that of an earlier batch."""
+        if planet in self.found:
+            self.found[planet] = replace(self.found[planet], note=f"{FIRST_VISIT_ONLY}: {reason}")
+        else:
+            self.reasons[planet] = reason
 
     def facts(self, submission_file: SubmissionFile, budget: Budget) -> dict:
         """Content of submission.json: reasons of fallbacks, notes and flags by planet, skipped work, tracebacks."""
@@ -72,11 +78,8 @@ class Answers:
         }  # fmt: skip
 
 
-def answer_or_reject(planet_fit: PlanetFit, checkpoint: Checkpoint) -> Answer:
-    """`answer` for a fit that is not yet conditioned: quality checks, population corrections, prediction. Raises RejectedFitError."""
-    reason = rejection_reason(planet_fit.estimate)
-    if reason:
-        raise RejectedFitError(reason)
+def condition_and_answer(planet_fit: PlanetFit, checkpoint: Checkpoint) -> Answer:
+    """`answer` for a fit that is not yet conditioned on the population corrections."""
     return answer(replace(planet_fit, estimate=checkpoint.condition(planet_fit.estimate)), checkpoint)
 
 

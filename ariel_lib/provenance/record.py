@@ -31,7 +31,8 @@ logger = logging.getLogger(__name__)
 
 
 class Run:
-    """Content of a run's record, filled in by the caller: artifacts (paths under its folder), metrics, inputs (name → path), settings."""
+    """Content of a run's record, filled in by the caller: artifacts (paths under its folder), metrics, inputs (name → path), settings,
+    remarks (planet → what went wrong with it)."""
 
     def __init__(self, command: str, folder: Path, seed: int | None, config_hash: str | None):
         self.command, self.folder, self.seed, self.config_hash = command, folder, seed, config_hash
@@ -39,6 +40,7 @@ class Run:
         self.metrics: dict = {}
         self.inputs: dict[str, Path] = {}
         self.settings: dict = {}
+        self.remarks: dict[str, str] = {}
 
 
 @contextmanager
@@ -79,7 +81,7 @@ def describe(run: Run) -> dict:
             Path(os.path.relpath(p, run.folder)).as_posix(): {"bytes": p.stat().st_size, "sha256": sha256(p)}
             for p in sorted(run.artifacts)
         },
-        "metrics": run.metrics,
+        "metrics": run.metrics, "remarks": run.remarks,
     }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ariel_lib.errors import SpectraMindError
 from ariel_lib.instrument import FGS1
-from ariel_lib.io.storage import load_arrays, save_arrays
+from ariel_lib.io.storage import StorageError, load_arrays, save_arrays
 from ariel_lib.transit.segments import DRIFT_ORDERS, TREND_ORDER, Segment
 
 LOG_A_KIND, B_SQUARED_KIND = (TREND_ORDER * (1 + DRIFT_ORDERS) + n for n in range(2))
@@ -171,19 +171,22 @@ def save_estimate(path: Path | str, estimate: DepthEstimate, source: str) -> Non
 def load_estimate(path: Path | str) -> DepthEstimate:
     """Read an estimate; arrays are identical to those saved. Raises StorageError for a missing or damaged file."""
     arrays, text = load_arrays(path)
-    white = tuple(
-        WhiteCurve(**scalars, **{name: arrays[f"white.{n}.{name}"] for name in _WHITE_ARRAYS})
-        for n, scalars in enumerate(json.loads(text["white"]))
-    )
-    return DepthEstimate(
-        text["planet_id"],
-        **{name: arrays[name] for name in _ARRAYS},
-        white=white,
-        flags=tuple(map(Flag, json.loads(text["flags"]))),
-        # files of earlier versions have neither
-        **{name: arrays[name] for name in _PHYSICAL if name in arrays},
-        corrections=tuple(map(CorrectionKind, json.loads(text.get("corrections", "[]")))),
-    )
+    try:
+        white = tuple(
+            WhiteCurve(**scalars, **{name: arrays[f"white.{n}.{name}"] for name in _WHITE_ARRAYS})
+            for n, scalars in enumerate(json.loads(text["white"]))
+        )
+        return DepthEstimate(
+            text["planet_id"],
+            **{name: arrays[name] for name in _ARRAYS},
+            white=white,
+            flags=tuple(map(Flag, json.loads(text["flags"]))),
+            # files of earlier versions have neither
+            **{name: arrays[name] for name in _PHYSICAL if name in arrays},
+            corrections=tuple(map(CorrectionKind, json.loads(text.get("corrections", "[]")))),
+        )
+    except KeyError as missing:
+        raise StorageError(f"{path}: expected a transit fit, found no {missing}. Remove the file: the planet is then fitted again.") from missing
 
 
 _ARRAYS = (

@@ -5,12 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ariel_lib.calibration.visits import Failure
 from ariel_lib.errors import ArchiveError
-from ariel_lib.io.layout import Star
+from ariel_lib.io.dataset import Dataset
+from ariel_lib.io.layout import Star, light_curves_path
 from ariel_lib.io.light_curves import LightCurve, LightCurves, save_light_curves
-from ariel_lib.io.storage import StorageError
+from ariel_lib.io.writer import write_stars, write_wavelengths
 from ariel_lib.pipeline import planet_fits
-from ariel_lib.pipeline.planet_fits import PlanetFit, PlanetFits, Task, fit_task
+from ariel_lib.pipeline.planet_fits import PlanetFit, PlanetFits, Task, fit_planets, fit_task
 from ariel_lib.transit.estimate import estimate_depths
 from ariel_lib.transit.result import load_estimate
 
@@ -74,23 +76,93 @@ def test_a_stored_estimate_is_reused_until_an_input_changes(task, monkeypatch):
     assert len(fitted) == 1
 
 
-def test_a_damaged_visit_is_left_out_of_the_fit(task):
-    whole = task.paths[0].read_bytes()
-    task.paths[0].write_bytes(whole[:-50])
-    fit_task(task)
-    assert {curve.visit for curve in load_estimate(task.kept).white} == {1}
-    task.paths[0].write_bytes(whole)
-    fit_task(task)
-    assert {curve.visit for curve in load_estimate(task.kept).white} == {0, 1}
+@pytest.fixture
+def dataset(tmp_path):
+    """Planets 7, 8 and 9 with two visits each, and a function that cuts the end off a visit's file."""
+    root, planets = tmp_path / "data", ("7", "8", "9")
+    root.mkdir()
+    write_wavelengths(root, np.array(WAVELENGTH))
+    write_stars(root, "test", [replace(STAR, planet_id=planet) for planet in planets])
+    for n, planet in enumerate(planets):
+        for visit in range(2):
+            curves = replace(make_visit_curves(10 * n + visit), planet_id=planet, visit=visit)
+            save_light_curves(light_curves_path(root / "lightcurves", "test", planet, visit), curves)
+    return Dataset(root, planets=planets, scratch=tmp_path / "scratch")
 
 
-def test_the_error_names_every_damaged_file(task):
-    for path in task.paths:
-        path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(StorageError) as caught:
-        fit_task(task)
-    assert all(f"{path.name}: expected a safetensors file, found a damaged one" in str(caught.value) for path in task.paths)
-    assert not task.kept.exists()
+def cut(dataset, planet, visit):
+    path = dataset.light_curve_path(planet, visit)
+    path.write_bytes(path.read_bytes()[:-50])
+    return path
+
+
+def visits_of(planet_fit):
+    return {curve.visit for curve in planet_fit.estimate.white}
+
+
+@pytest.mark.parametrize("damaged", [0, 1])
+@pytest.mark.parametrize("most_visits", [None, 1])
+def test_a_damaged_visit_is_left_out_with_a_note_and_the_other_planets_stay_the_same(dataset, tmp_path, damaged, most_visits):
+    whole = fit_planets(dataset, most_visits=most_visits)
+    path = cut(dataset, "8", damaged)
+    found = fit_planets(dataset.with_scratch(tmp_path / "again"), most_visits=most_visits)
+    assert list(found.fits) == ["7", "8", "9"] and not found.failures
+    assert visits_of(found.fits["8"]) == {1 - damaged} == {curves.visit for curves in found.fits["8"].visits()}
+    assert list(found.notes) == ["8"] and f"visit {damaged} is left out: {path}" in found.notes["8"]
+    for planet in ("7", "9"):
+        assert same(found.fits[planet].estimate, whole.fits[planet].estimate)
+        assert (tmp_path / "again" / "estimates" / "test" / f"{planet}.safetensors").read_bytes() == dataset.fit_path(planet).read_bytes()
+
+
+def test_a_mended_visit_is_fitted_again(dataset):
+    path = dataset.light_curve_path("8", 1)
+    whole = path.read_bytes()
+    cut(dataset, "8", 1)
+    assert visits_of(fit_planets(dataset).fits["8"]) == {0}
+    assert fit_planets(dataset).notes  # also where the stored fit is used again
+    path.write_bytes(whole)
+    mended = fit_planets(dataset)
+    assert visits_of(mended.fits["8"]) == {0, 1} and not mended.notes
+
+
+def test_the_reason_names_every_damaged_file(dataset):
+    paths = [cut(dataset, "8", visit) for visit in range(2)]
+    found = fit_planets(dataset)
+    assert list(found.fits) == ["7", "9"] and list(found.failures) == ["8"] and not found.tracebacks
+    assert all(f"{path}: expected a safetensors file, found a damaged one" in found.failures["8"] for path in paths)
+
+
+def test_a_damaged_stored_estimate_is_made_again(dataset):
+    whole = fit_planets(dataset)
+    kept = dataset.fit_path("8")
+    content = kept.read_bytes()
+    kept.write_bytes(content[:-50])
+    again = fit_planets(dataset)
+    assert not again.failures and same(again.fits["8"].estimate, whole.fits["8"].estimate) and kept.read_bytes() == content
+
+
+def test_a_planet_without_a_star_row_is_fitted_and_noted(dataset):
+    write_stars(dataset.root, "test", [replace(STAR, planet_id=planet) for planet in ("7", "9")])
+    found = fit_planets(Dataset(dataset.root, planets=dataset.planets, scratch=dataset.scratch))
+    assert list(found.fits) == ["7", "8", "9"] and found.fits["8"].star is None
+    assert list(found.notes) == ["8"] and "fitted without its star" in found.notes["8"] and "0 rows" in found.notes["8"]
+
+
+def test_the_failures_of_calibration_are_reported_with_every_visit_and_traceback(dataset, monkeypatch):
+    failed = [Failure("8", 0, "no dark", "Traceback A"), Failure("8", 1, "no flat"), Failure("9", 1, "no gain")]
+    monkeypatch.setattr(planet_fits, "_calibrate_missing", lambda *arguments: failed)
+    found = fit_planets(dataset)
+    assert found.failures == {"8": "no dark; no flat"} and found.notes == {"9": "no gain"} and found.tracebacks == {"8": "Traceback A"}
+    assert visits_of(found.fits["9"]) == {0}  # its second visit's file is of an earlier calibration
+
+
+def test_accepted_leaves_out_fits_that_fail_the_checks(dataset):
+    found = fit_planets(dataset)
+    broken = replace(found.fits["8"].estimate, depth=found.fits["8"].estimate.depth * np.nan)
+    fits = replace(found, fits=found.fits | {"8": replace(found.fits["8"], estimate=broken)}, notes={"8": "a note", "9": "other"})
+    accepted = fits.accepted()
+    assert list(accepted.fits) == ["7", "9"] and accepted.notes == {"9": "other"}
+    assert list(accepted.failures) == ["8"] and "not finite" in accepted.failures["8"] and "a note" in accepted.failures["8"]
 
 
 def test_fully_masked_light_curves_raise_and_store_nothing(task):

@@ -11,6 +11,7 @@ import numpy as np
 
 from ariel_lib.io.layout import Star
 from ariel_lib.io.light_curves import LightCurves
+from ariel_lib.io.storage import StorageError
 from ariel_lib.transit.bumps.bump import Bump, bump_shape, find_bump
 from ariel_lib.transit.bumps.search import Band
 from ariel_lib.transit.estimate import make_problem
@@ -56,7 +57,8 @@ def detect_bumps(
 ) -> list[BumpDetection]:
     """The strongest bump of each visit, significant or not (see Bump.exists).
 
-    wavelength (wavelength,) micron, FGS1 first; candidate: approximate transit, or None to search for it.
+    wavelength (wavelength,) micron, FGS1 first; candidate: approximate transit, or None; visits that it
+    lacks are searched.
     """
     fitted = fit_bands(visits, star, wavelength, candidate)
     if fitted is None:
@@ -81,9 +83,11 @@ def fit_bands(
     if not bands:
         return None
     priors = catalogue_priors(star)
-    if candidate is None:
+    if candidate is None or not {band.visit for band in bands} <= set(candidate.t0):
         white = [coarsen(merge_channels(band, 1), SAMPLES_A_BIN) for band in bands]  # sufficient for a starting point
-        candidate = find_transit(white, priors.orbit.period, priors.orbit.log_a[0], priors.orbit.b_squared[0])
+        candidate = find_transit(
+            white, priors.orbit.period, priors.orbit.log_a[0], priors.orbit.b_squared[0], t0={} if candidate is None else candidate.t0
+        )
     problem = make_problem(bands, 1 + AIRS_BANDS, priors, candidate)
     start = problem.prior_mean.copy()
     start[LOG_A] = candidate.log_a
@@ -121,10 +125,11 @@ def total_depth_bias(found: Sequence[BumpDetection], n_wavelengths: int) -> np.n
 
 
 def known_candidate(path: Path) -> Candidate | None:
-    """Transit candidate from the saved estimate at path, or None if there is no such file."""
-    if not path.is_file():
+    """Transit candidate from the saved estimate at path, or None without one: the transit is then searched."""
+    try:
+        return _candidate(load_estimate(path))
+    except StorageError:
         return None
-    return _candidate(load_estimate(path))
 
 
 def _candidate(estimate: DepthEstimate) -> Candidate:
