@@ -6,12 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ariel_lib.evaluation.physics_check import check_submission, make_rule_context
+from ariel_lib.evaluation.physics_check import check_submission, detect_bumps_in_planets, make_rule_context
 from ariel_lib.io.archive import Archive
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import light_curves_path, list_light_curves
-from ariel_lib.io.light_curves import load_light_curves
+from ariel_lib.io.light_curves import load_light_curves, save_light_curves
 from ariel_lib.io.submission import write_submission
+from ariel_lib.io.writer import write_stars, write_wavelengths
+from ariel_lib.pipeline.planet_fits import fit_planets
 from ariel_lib.symbolic.rules import RULES, find_violations
 from ariel_lib.transit.bumps.fit import SAMPLES_A_BIN, coarsen, detect_bumps
 from ariel_lib.transit.segments import make_segments
@@ -106,3 +108,46 @@ def test_coarse_segments_keep_the_weighted_mean(data):
         assert short.weight.sum() == pytest.approx(segment.weight[:, :n].sum())
         assert (short.weight * short.flux).sum() == pytest.approx((segment.weight * segment.flux)[:, :n].sum())
         assert coarsen(segment, len(segment.time)) is segment
+
+
+@pytest.fixture
+def few(scene, tmp_path):
+    """Planets 1 and 2 at thirteen wavelengths, the second with two visits."""
+    root, rng = tmp_path / "few", np.random.default_rng(8)
+    root.mkdir()
+    for planet, visit in (("1", 0), ("2", 0), ("2", 1)):
+        curves = replace(scene.observe(rng, visit=visit, t0=3.7 - 0.2 * visit), planet_id=planet)
+        save_light_curves(light_curves_path(root / "lightcurves", "test", planet, visit), curves)
+    write_stars(root, "test", [replace(scene.star, planet_id=planet) for planet in ("1", "2")])
+    write_wavelengths(root, scene.wavelength)
+    return Dataset(root, "test", planets=("1", "2"), scratch=tmp_path)
+
+
+def signature(detections):
+    return [(found.visit, found.depth.tobytes(), found.depth_bias.tobytes()) for found in detections]
+
+
+def test_bumps_are_searched_in_the_visits_that_can_be_read_and_the_other_planet_stays_the_same(few):
+    whole = detect_bumps_in_planets(few)
+    path = few.light_curve_path("2", 1)
+    path.write_bytes(path.read_bytes()[:-20])
+    found = detect_bumps_in_planets(few)
+    assert signature(found.detections["1"]) == signature(whole.detections["1"])
+    assert [bump.visit for bump in found.detections["2"]] == [0] and list(found.unread) == ["2"]
+    few.light_curve_path("2", 0).write_bytes(b"")
+    found = detect_bumps_in_planets(few)
+    assert list(found.detections) == ["1"] and "visit 0" in found.unread["2"].reason and "visit 1" in found.unread["2"].reason
+
+
+def test_a_missing_star_row_is_noted_and_the_planet_searched(few, scene):
+    write_stars(few.root, "test", [replace(scene.star, planet_id="1")])
+    found = detect_bumps_in_planets(Dataset(few.root, "test", planets=few.planets, scratch=few.scratch))
+    assert set(found.detections) == {"1", "2"} and list(found.notes) == ["2"] and not found.unread
+
+
+def test_a_fit_of_the_first_visit_alone_gives_the_place_of_that_visit_only(few):
+    fit_planets(few, most_visits=1)
+    found = detect_bumps_in_planets(few)
+    assert [bump.visit for bump in found.detections["2"]] == [0, 1] and not found.unread
+    few.fit_path("2").write_bytes(b"cut")
+    assert [bump.visit for bump in detect_bumps_in_planets(few).detections["2"]] == [0, 1]
