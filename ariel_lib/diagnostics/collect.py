@@ -91,7 +91,8 @@ def diagnose(
     summary = draw_dashboard(page, dashboard_data, seed=attribution.seed)
     return {
         "html": str(page), "bytes": page.stat().st_size, "planets": summary["planets"], "metrics": summary["metrics"],
-        "missing": summary["missing"], "unread": gathered.unread, "tracebacks": gathered.tracebacks, "files": summary["files"], "seconds": round(time.monotonic() - started, 1),
+        "missing": summary["missing"], "unread": gathered.unread, "tracebacks": gathered.tracebacks, "files": summary["files"],
+        "seconds": round(time.monotonic() - started, 1),
     }  # fmt: skip
 
 

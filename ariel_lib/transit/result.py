@@ -186,7 +186,7 @@ def load_estimate(path: Path | str) -> DepthEstimate:
             corrections=tuple(map(CorrectionKind, json.loads(text.get("corrections", "[]")))),
         )
     except KeyError as missing:
-        raise StorageError(f"{path}: expected a transit fit, found no {missing}. Remove the file: the planet is then fitted again.") from missing
+        raise StorageError(f"{path}: expected a transit fit, found no {missing}. Remove it: the planet is then fitted again.") from missing
 
 
 _ARRAYS = (
