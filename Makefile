@@ -69,5 +69,5 @@ serve: setup ## the web page over ROOT (outputs) at http://127.0.0.1:8000
 ablation: setup $(TOY)/simulated ## a small grid on the toy set: outputs/ablation/leaderboard.html
 	$(BIN)/spectramind ablate --config configs/ablation.yaml
 
-clean: ## remove what was built, but not .venv
-	rm -rf build outputs .pytest_cache .ruff_cache .mypy_cache .hypothesis
+clean: ## remove what was built, but not .venv and outputs/, where trained weights are
+	rm -rf build .pytest_cache .ruff_cache .mypy_cache .hypothesis

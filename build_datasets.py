@@ -14,18 +14,27 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from importlib import metadata
 from pathlib import Path
 from zipfile import ZipFile
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
+from slugify import slugify
 
 ROOT = Path(__file__).resolve().parent
 PINNED, SOURCES, IMAGE = (ROOT / "wheels" / name for name in ("requirements.txt", "sources.txt", "image.txt"))
 OUT = ROOT / "build"
+CARD = "dataset-metadata.json"
+SETTINGS = {"user": str, "competition": str, "machine_shape": str, "enable_gpu": bool, "is_private": bool}
+SETTINGS |= dict.fromkeys(("kernels.submission", "kernels.train", "kernels.toy", "datasets.wheels", "datasets.weights"), str)
+LITERALS = {str: "a text in quotes", bool: "true or false"}
+LONGEST_TITLE = 50  # characters, Kaggle's
 MARKER = "spectramind-wheels.json"  # the kernels find the attached data set by it
 # The date goes into archives; the other two keep mamba-ssm from looking for a compiler.
 REPRODUCIBLE = {"SOURCE_DATE_EPOCH": "1735689600", "MAMBA_SKIP_CUDA_BUILD": "TRUE", "MAMBA_FORCE_BUILD": "TRUE"}
@@ -36,9 +45,12 @@ class DatasetError(ValueError):
 
 
 def build_wheels(out: Path) -> list[str]:
-    """Fill a fresh folder with the wheels; returns lines that say what each one means on Kaggle's image."""
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
+    """Fill a folder with the wheels; returns lines that say what each one means on Kaggle's image."""
+    with fresh_folder(out, ("*.whl", "requirements.txt", MARKER)) as building:
+        return _collect_wheels(building)
+
+
+def _collect_wheels(out: Path) -> list[str]:
     _pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", out, ROOT)
     sources = ("--require-hashes", "-r", SOURCES)
     _pip("wheel", "--no-deps", "--no-build-isolation", "--no-binary", "mamba-ssm", "--wheel-dir", out, *sources)
@@ -98,26 +110,75 @@ def build_weights(source: Path, out: Path) -> Path:
         checkpoint = Checkpoint.load(verify(source))
     except StorageError as error:
         raise DatasetError(f"{error} `make weights WEIGHTS=FILE` takes the weights.safetensors of a training run.") from error
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    shutil.copyfile(source, out / "weights.safetensors")
+    if source.resolve().is_relative_to(out.resolve()):
+        raise DatasetError(f"--out {out}: expected a folder other than that of {source}, which the new data set would replace")
     facts = {"spectramind": metadata.version("spectramind"), "wavelengths": len(checkpoint.wavelength)}
-    write_manifest(out, ["weights.safetensors"], facts)
-    write_card(out, "weights")
+    with fresh_folder(out, ("weights.safetensors", "manifest.json")) as building:
+        shutil.copyfile(source, building / "weights.safetensors")
+        write_manifest(building, ["weights.safetensors"], facts)
+        write_card(building, "weights")
     return out / "weights.safetensors"
+
+
+@contextmanager
+def fresh_folder(out: Path, names: Iterable[str]) -> Iterator[Path]:
+    """A new folder to fill, which takes the place of `out` once it is complete.
+
+    names  patterns of the files of an earlier build, which may be replaced
+
+    Raises DatasetError where out is a file, or a folder with anything but an earlier build in it.
+    """
+    if out.exists():
+        found = {path.name for path in out.iterdir()} if out.is_dir() else {"a file of that name"}
+        others = sorted(name for name in found - {CARD} if not any(fnmatchcase(name, pattern) for pattern in names))
+        if others or (found and CARD not in found):
+            what = ", ".join((others or sorted(found))[:3])
+            raise DatasetError(f"--out {out}: expected no folder, an empty one or an earlier build with {CARD}, found {what}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
+        building = Path(scratch) / out.name
+        building.mkdir()
+        yield building
+        if out.exists():
+            shutil.rmtree(out.resolve())
+        building.rename(out.resolve())
 
 
 def write_card(out: Path, name: str) -> None:
     """dataset-metadata.json, which `kaggle datasets create` reads."""
-    names = tomllib.loads((ROOT / "kaggle.toml").read_text(encoding="utf-8"))
+    names = kaggle_names()
     title = names["datasets"][name]
     card = {"title": title, "id": f"{names['user']}/{slug(title)}", "licenses": [{"name": "MIT"}]}
-    _write(out / "dataset-metadata.json", json.dumps(card, indent=2) + "\n")
+    _write(out / CARD, json.dumps(card, indent=2, ensure_ascii=False) + "\n")
+
+
+def kaggle_names(path: Path = ROOT / "kaggle.toml") -> dict:
+    """The content of kaggle.toml. Raises DatasetError for a setting that is missing or that Kaggle refuses."""
+    try:
+        names = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DatasetError(f"{path.name}: expected TOML, found {error}") from error
+    for key, kind in SETTINGS.items():
+        value = names
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if type(value) is not kind or value == "":
+            raise DatasetError(f"{path.name}: expected {key} as {LITERALS[kind]}, found {'none' if value is None else repr(value)}")
+    for key in ("user", "competition"):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]*", names[key]):
+            expected = f"{key} as in its address on Kaggle, letters, digits and hyphens"
+            raise DatasetError(f"{path.name}: expected {expected}, found {names[key]!r}")
+    for table, shortest in (("kernels", 5), ("datasets", 6)):
+        for key, title in names[table].items():
+            if not all(shortest <= len(text) <= LONGEST_TITLE for text in (title, slug(title))):
+                expected = f"a title of {shortest} to {LONGEST_TITLE} characters, and as many in its name on Kaggle"
+                raise DatasetError(f"{path.name}: expected {table}.{key} as {expected}, found {title!r}, {slug(title)!r}")
+    return names
 
 
 def slug(title: str) -> str:
-    """The name that Kaggle makes of a title."""
-    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+    """The name that Kaggle's client makes of a title: accents and other scripts become ASCII."""
+    return slugify(title)
 
 
 def _write(path: Path, text: str) -> None:

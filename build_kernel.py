@@ -12,8 +12,8 @@ import ast
 import hashlib
 import json
 import os
+import re
 import sys
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,7 +22,7 @@ import nbformat
 
 from ariel_lib.io.checksums import write_manifest
 from ariel_lib.provenance.record import git_state
-from build_datasets import slug
+from build_datasets import DatasetError, kaggle_names, slug
 
 ROOT = Path(__file__).resolve().parent
 KERNELS = ROOT / "kernels"
@@ -59,12 +59,20 @@ def render(source: str) -> str:
     return json.dumps(notebook, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
 
 
+def with_names(source: str, names: Mapping) -> str:
+    """A kernel whose parameters name its inputs as kaggle.toml does."""
+    slugs = {f"{name}_set": slug(title) for name, title in names["datasets"].items()}
+    for parameter, value in {"competition": names["competition"], **slugs}.items():
+        source = re.sub(rf'^{parameter} = "[^"]*"', f'{parameter} = "{value}"', source, flags=re.M)
+    return source
+
+
 def build(out: Path = BUILD) -> dict[str, Path]:
     """Render every kernel into out. Returns name → notebook."""
     out.mkdir(parents=True, exist_ok=True)
-    built = {}
+    built, names = {}, kaggle_names()
     for script in sorted(KERNELS.glob("*.py")):
-        text = render(script.read_text(encoding="utf-8"))
+        text = render(with_names(script.read_text(encoding="utf-8"), names))
         if len(text.encode()) >= SIZE_LIMIT:
             raise KernelError(
                 f"{script.name}: the notebook must stay under {SIZE_LIMIT} bytes, found {len(text.encode())}"
@@ -78,7 +86,7 @@ def update_card(name: str, built: Mapping[str, Path]) -> None:
     """Write the card that `kaggle kernels push` reads, all of it from kaggle.toml, for one of the built kernels."""
     if name not in built:
         raise KernelError(f"no kernel {name}; there are {', '.join(built)}")
-    names = tomllib.loads((ROOT / "kaggle.toml").read_text(encoding="utf-8"))
+    names = kaggle_names()
     title, user = names["kernels"][name], names["user"]
     datasets = ["wheels", "weights"] if name == "submission" else ["wheels"]
     card = {
@@ -166,7 +174,7 @@ def main(arguments: list[str] | None = None) -> int:
                 raise KernelError(f"no kernel {options.run}; there are {', '.join(built)}")
             executed = options.executed or options.out / f"{options.run}.executed.ipynb"
             run(built[options.run], executed, parse_parameters(options.p))
-    except KernelError as error:
+    except (KernelError, DatasetError) as error:
         print(f"build_kernel.py: {error}", file=sys.stderr)
         return 2
     return 0

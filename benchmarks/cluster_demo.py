@@ -55,9 +55,11 @@ def done_so_far(options: argparse.Namespace) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--out", required=True, help="replaced")
+    parser.add_argument("--out", required=True, help="a new folder, or that of an earlier demonstration, which is replaced")
     parser.add_argument("--split", default="train")
     options = parser.parse_args()
+    if Path(options.out).exists() and not (Path(options.out) / "scheduler.json").is_file():
+        parser.error(f"--out {options.out}: expected a new folder or one with an earlier demonstration's scheduler.json")
     shutil.rmtree(options.out, ignore_errors=True)
     with ExitStack() as stack:
         file = Path(options.out) / "scheduler.json"

@@ -11,10 +11,13 @@
 
 # %% [markdown]
 # ## Parameters
-# `None`: the attached input is found by a file that it contains.
+# `None`: the attached input is found by a file that it contains; of several the one whose name stands below is taken.
 
 # %% tags=["parameters"]
 inputs = "/kaggle/input"  # where data sets are attached
+competition = "ariel-data-challenge-2025"  # names of inputs, preferred where several fit; `make kernel` takes them from kaggle.toml
+wheels_set = "spectramind-wheels"
+weights_set = "spectramind-weights"
 data = None  # folder in Kaggle's layout, with sample_submission.csv
 weights = None  # weights.safetensors of a training run, its manifest beside it
 out = "submission.csv"
@@ -39,9 +42,12 @@ from pathlib import Path
 
 started = time.monotonic()
 wheels = [path.parent for depth in (1, 2, 3) for path in Path(inputs).glob("*/" * depth + "spectramind-wheels.json")]
+named = [folder for folder in wheels if folder.name == wheels_set] or wheels
 if wheels and importlib.util.find_spec("ariel_lib") is None:
+    if len(named) > 1:
+        raise SystemExit(f"expected one data set of wheels, found {', '.join(map(str, named))}. Detach all but one.")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--require-hashes"]
-    subprocess.run([*pip, "--find-links", wheels[0], "-r", wheels[0] / "requirements.txt"], check=True)
+    subprocess.run([*pip, "--find-links", named[0], "-r", named[0] / "requirements.txt"], check=True)
     importlib.invalidate_caches()
 
 # %%
@@ -50,14 +56,15 @@ from IPython.display import Image
 from ariel_lib.commands import run_prediction
 from ariel_lib.diagnostics.report import report_from_artifacts
 from ariel_lib.execution.time_budget import Budget
+from ariel_lib.io.checksums import verify
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.kaggle_inputs import find_input
 from ariel_lib.io.submission import read_submission, validate_submission
 from ariel_lib.plots.figures import draw_spectra, render_png
 
 budget = Budget(max_hours and 3600 * max_hours, started=started)
-data = Path(data or find_input("sample_submission.csv", under=inputs))
-weights = Path(weights or find_input("weights.safetensors", under=inputs) / "weights.safetensors")
+data = Path(data or find_input("sample_submission.csv", under=inputs, prefer=competition))
+weights = verify(weights or find_input("weights.safetensors", under=inputs, prefer=weights_set) / "weights.safetensors")
 dataset = Dataset(data, split, light_curves=light_curves, scratch=Path(out).parent)
 print(f"{len(dataset.planets)} planets, from {data.name}")
 

@@ -7,6 +7,7 @@
 
 # %% tags=["parameters"]
 inputs = "/kaggle/input"  # where data sets are attached
+wheels_set = "spectramind-wheels"  # its name; `make kernel` takes it from kaggle.toml
 folder = "toy"
 planets = 12
 test_planets = 4
@@ -28,9 +29,12 @@ from pathlib import Path
 
 started = time.monotonic()
 wheels = [path.parent for depth in (1, 2, 3) for path in Path(inputs).glob("*/" * depth + "spectramind-wheels.json")]
+named = [folder for folder in wheels if folder.name == wheels_set] or wheels
 if wheels and importlib.util.find_spec("ariel_lib") is None:
+    if len(named) > 1:
+        raise SystemExit(f"expected one data set of wheels, found {', '.join(map(str, named))}. Detach all but one.")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--require-hashes"]
-    subprocess.run([*pip, "--find-links", wheels[0], "-r", wheels[0] / "requirements.txt"], check=True)
+    subprocess.run([*pip, "--find-links", named[0], "-r", named[0] / "requirements.txt"], check=True)
     importlib.invalidate_caches()
 
 # %%

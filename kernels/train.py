@@ -11,10 +11,12 @@
 
 # %% [markdown]
 # ## Parameters
-# `None`: the attached input is found by a file that it contains.
+# `None`: the attached input is found by a file that it contains; of several the one whose name stands below is taken.
 
 # %% tags=["parameters"]
 inputs = "/kaggle/input"  # where data sets are attached
+competition = "ariel-data-challenge-2025"  # names of inputs, preferred where several fit; `make kernel` takes them from kaggle.toml
+wheels_set = "spectramind-wheels"
 data = None  # folder in Kaggle's layout, with train.csv
 light_curves = None  # folder of light curves, where they are calibrated already
 previous = None  # output folder of an earlier session, to go on from
@@ -41,9 +43,12 @@ from pathlib import Path
 
 started = time.monotonic()
 wheels = [path.parent for depth in (1, 2, 3) for path in Path(inputs).glob("*/" * depth + "spectramind-wheels.json")]
+named = [folder for folder in wheels if folder.name == wheels_set] or wheels
 if wheels and importlib.util.find_spec("ariel_lib") is None:
+    if len(named) > 1:
+        raise SystemExit(f"expected one data set of wheels, found {', '.join(map(str, named))}. Detach all but one.")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--require-hashes"]
-    subprocess.run([*pip, "--find-links", wheels[0], "-r", wheels[0] / "requirements.txt"], check=True)
+    subprocess.run([*pip, "--find-links", named[0], "-r", named[0] / "requirements.txt"], check=True)
     importlib.invalidate_caches()
 
 # %%
@@ -63,7 +68,7 @@ from ariel_lib.priors.scale_height import LabelledSpectra
 from ariel_lib.training.examples import training_set
 
 config = Config(
-    data=DataConfig(root=str(data or find_input("train.csv", under=inputs)), light_curves=light_curves),
+    data=DataConfig(root=str(data or find_input("train.csv", under=inputs, prefer=competition)), light_curves=light_curves),
     calibration=CalibrationConfig(workers=workers),
     model=ModelConfig(bin_width=bin_width),
     training=TrainingConfig(seed=seed, epochs=epochs, folds=folds, batch_size=batch_size, max_hours=max_hours, out=out),

@@ -7,9 +7,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from zipfile import ZipFile
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
+
+from ariel_lib.io.checksums import write_manifest
+from ariel_lib.pipeline.checkpoint import Checkpoint
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -56,6 +62,80 @@ def test_weights_that_no_manifest_vouches_for_are_refused(tmp_path, capsys):
     assert builder.main(["weights", "--from", str(tmp_path / "weights.safetensors"), "--out", str(tmp_path / "out")]) == 2
     assert "expected manifest.json" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_weights_are_never_built_over_their_source(tmp_path, capsys):
+    source = tmp_path / "v50" / "weights.safetensors"
+    source.parent.mkdir()
+    save_file({"x": np.zeros(1)}, source)
+    write_manifest(source.parent, [source.name])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoint, "load", lambda path: SimpleNamespace(wavelength=(1.0,)))
+        for out in (source.parent, tmp_path):
+            assert builder.main(["weights", "--from", str(source), "--out", str(out)]) == 2
+            assert "other than that of" in capsys.readouterr().err and source.is_file()
+        out = tmp_path / "set"
+        for _ in range(2):  # an earlier build is replaced
+            assert builder.main(["weights", "--from", str(source), "--out", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["dataset-metadata.json", "manifest.json", "weights.safetensors"]
+    assert (out / source.name).read_bytes() == source.read_bytes()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("names", [["thesis.tex"], ["weights.safetensors", "manifest.json"], ["dataset-metadata.json", "mine.csv"]])
+def test_only_an_earlier_build_is_replaced(tmp_path, names):
+    for name in names:
+        (tmp_path / name).touch()
+    with pytest.raises(builder.DatasetError, match="expected no folder"), builder.fresh_folder(tmp_path, ("weights*", "manifest.json")):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+
+
+def test_a_build_that_fails_leaves_the_earlier_one(tmp_path):
+    out = tmp_path / "wheels"
+    out.mkdir()
+    (out / "dataset-metadata.json").write_text("{}")
+    with pytest.raises(builder.DatasetError), builder.fresh_folder(out, ()) as building:
+        (building / "half.whl").touch()
+        raise builder.DatasetError("no network")
+    assert [path.name for path in out.iterdir()] == ["dataset-metadata.json"] and list(tmp_path.iterdir()) == [out]
+
+
+def test_make_clean_keeps_trained_weights():
+    done = subprocess.run(["make", "-n", "clean"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert " build " in done.stdout and "outputs" not in done.stdout
+
+
+TITLES = ["Spectres d'Ariel à 283 λ", "Ariel スペクトル 2025", "Straße_der Exoplaneten", "SpectraMind V50: weights"]
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_a_slug_is_the_one_that_kaggles_client_computes(title):
+    api = pytest.importorskip("kaggle.api.kaggle_api_extended")
+    assert builder.slug(title) == api.slugify(title) and builder.slug(title).isascii()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('user = "spectramind"', 'user = ""', "expected user as a text in quotes, found ''"),
+        ('user = "spectramind"', "", "expected user as a text in quotes, found none"),
+        ('user = "spectramind"', 'user = "me/you"', "expected user as in its address on Kaggle"),
+        ("enable_gpu = true", 'enable_gpu = "no"', "expected enable_gpu as true or false"),
+        ('"SpectraMind V50 submission"', '"V50"', "expected kernels.submission as a title of 5 to 50"),
+        ('"SpectraMind weights"', '"λμν"', "expected datasets.weights as a title of 6 to 50"),
+        ('"SpectraMind weights"', '"......"', "expected datasets.weights as a title of 6 to 50"),
+        ('wheels = "SpectraMind wheels"', "", "expected datasets.wheels as a text in quotes, found none"),
+        ("[datasets]", "[datasets", "expected TOML"),
+    ],
+)
+def test_a_setting_that_kaggle_would_refuse_is_refused_before_anything_is_built(tmp_path, old, new, expected):
+    text = (ROOT / "kaggle.toml").read_text(encoding="utf-8")
+    assert old in text
+    (tmp_path / "kaggle.toml").write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(builder.DatasetError) as raised:
+        builder.kaggle_names(tmp_path / "kaggle.toml")
+    assert expected in str(raised.value)
 
 
 @pytest.mark.slow

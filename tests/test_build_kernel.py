@@ -62,7 +62,7 @@ def test_each_kernel_has_one_parameters_cell_and_holds_no_logic(name):
     assert source.count('tags=["parameters"]') == source.count('tags=["install"]') == 1
     # the library is not there yet when it is installed, so that cell alone must find its way
     before, install, after = re.split(r'# %% tags=\["install"\]|(?<=invalidate_caches\(\))', source)
-    assert len(install.splitlines()) < 16
+    assert len(install.splitlines()) < 18
     source = before + after
     assert not [line for line in source.splitlines() if line.startswith(("def ", "class ", "for ", "while ", "if "))]
 
@@ -72,6 +72,34 @@ def test_the_card_names_the_built_notebook_and_no_internet():
     assert card["enable_internet"] is False
     assert card["code_file"] == "build/kernel/submission.ipynb"
     assert card["id"].partition("/")[2] == card["title"].lower().replace(" ", "-")
+
+
+@pytest.mark.parametrize("name", ["submission", "toy", "train"])
+def test_the_kernels_name_their_inputs_as_kaggle_toml_does(name):
+    source = (ROOT / "kernels" / f"{name}.py").read_text(encoding="utf-8")
+    assert builder.with_names(source, builder.kaggle_names()) == source  # the committed kernels are in step
+    names = {"competition": "other-2027", "datasets": {"wheels": "Mes roues à moi", "weights": "Poids d'été"}}
+    changed = builder.with_names(source, names)
+    assert 'wheels_set = "mes-roues-a-moi"' in changed
+    assert ('competition = "other-2027"' in changed) == (name != "toy")
+    assert ('weights_set = "poids-d-ete"' in changed) == (name == "submission")
+
+
+@pytest.mark.parametrize("name", ["submission", "toy", "train"])
+def test_of_several_sets_of_wheels_the_named_one_is_installed_and_a_tie_refused(name, tmp_path, monkeypatch):
+    source = (ROOT / "kernels" / f"{name}.py").read_text(encoding="utf-8")
+    cell = re.search(r'# %% tags=\["install"\]\n(.*?)\n# %%', source, re.S)[1]
+    installed = []
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(subprocess, "run", lambda command, check: installed.append(command[command.index("--find-links") + 1]))
+    for folder in ("a", "datasets/me/mine"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "spectramind-wheels.json").touch()
+    exec(cell, {"inputs": tmp_path, "wheels_set": "mine"})
+    assert installed == [tmp_path / "datasets/me/mine"]
+    with pytest.raises(SystemExit, match="expected one data set of wheels"):
+        exec(cell, {"inputs": tmp_path, "wheels_set": "spectramind-wheels"})
+    assert len(installed) == 1
 
 
 def test_an_unknown_parameter_is_refused_before_anything_runs(tmp_path):

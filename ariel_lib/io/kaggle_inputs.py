@@ -13,17 +13,25 @@ MOUNT = "/kaggle/input"
 DEPTH = 4  # levels of folders searched below the mount, enough for the tables of a competition
 
 
-def find_input(marker: str, *, under: Path | str = MOUNT) -> Path:
-    """The folder of least depth that contains a file named `marker`, the first by name of several. Raises ArchiveError."""
-    level = [Path(under)]
+def find_input(marker: str, *, under: Path | str = MOUNT, prefer: str = "") -> Path:
+    """The folder that contains a file named `marker`; folders inside one that does are not searched.
+
+    prefer  name of an input, taken where several contain the file
+
+    Raises ArchiveError where none contains it, or several and not one of them alone has that name.
+    """
+    root, found, level = Path(under), [], [Path(under)]
     for _ in range(DEPTH):
-        for folder in level:
-            if (folder / marker).is_file():
-                return folder
-        level = [child for folder in level if folder.is_dir() for child in sorted(folder.iterdir()) if child.is_dir()]
-    raise ArchiveError(
-        Path(under), f"an input that contains {marker}", "none", "Attach it to the notebook or give its path."
-    )
+        found += [folder for folder in level if (folder / marker).is_file()]
+        inside = [folder for folder in level if folder not in found and folder.is_dir()]
+        level = [child for folder in inside for child in sorted(folder.iterdir()) if child.is_dir()]
+    if not found:
+        raise ArchiveError(root, f"an input that contains {marker}", "none", "Attach it to the notebook or give its path.")
+    named = [folder for folder in found if prefer in folder.relative_to(root).parts] or found
+    if len(named) > 1:
+        where = ", ".join(str(folder) for folder in named)
+        raise ArchiveError(root, f"one input that contains {marker}", where, "Detach all but one or give its path.")
+    return named[0]
 
 
 def take_up_session(previous: Path | str | None, out: Path | str) -> int:

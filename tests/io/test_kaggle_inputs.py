@@ -13,11 +13,25 @@ def test_every_form_of_mount_is_found(tmp_path, folder):
     assert find_input("wavelengths.csv", under=tmp_path) == tmp_path / folder
 
 
-def test_the_folder_of_least_depth_is_taken(tmp_path):
-    for folder in ("a/deep", "b"):
-        (tmp_path / folder).mkdir(parents=True)
-        (tmp_path / folder / "train.csv").touch()
-    assert find_input("train.csv", under=tmp_path) == tmp_path / "b"
+def attach(root, *folders):
+    for folder in folders:
+        (root / folder).mkdir(parents=True)
+        (root / folder / "train.csv").touch()
+
+
+@pytest.mark.parametrize("folders", [("a", "b"), ("a/deep", "b"), ("datasets/me/a", "competitions/b")])
+def test_several_inputs_with_the_file_raise_with_a_list_unless_one_has_the_name(tmp_path, folders):
+    attach(tmp_path, *folders)
+    for prefer in ("", "c"):
+        with pytest.raises(ArchiveError) as raised:
+            find_input("train.csv", under=tmp_path, prefer=prefer)
+        assert all(str(tmp_path / folder) in str(raised.value) for folder in folders)
+    assert find_input("train.csv", under=tmp_path, prefer="b") == tmp_path / folders[1]
+
+
+def test_the_files_inside_an_input_are_its_own(tmp_path):
+    attach(tmp_path, "a", "a/earlier")
+    assert find_input("train.csv", under=tmp_path) == tmp_path / "a"
 
 
 def test_a_missing_input_raises(tmp_path):
