@@ -72,12 +72,13 @@ def run_calibration(dataset: Dataset, *, workers: AbstractContextManager, progre
 
     workers  context manager of a number of processes or a pool
 
-    Returns counts with the failures, JSON-able, and the failures.
+    Returns counts with the failures, JSON-able, and the failures. Raises ArchiveError for a split without planets.
     """
     from ariel_lib.calibration.pipeline import CalibrationSettings
     from ariel_lib.calibration.visits import calibrate_split
 
     out, settings = dataset.light_curve_folder, CalibrationSettings()
+    dataset.archive.require_planets(dataset.split)
     out.mkdir(parents=True, exist_ok=True)
     with record_run("calibrate", out) as run:
         with workers as pool, publish_progress("calibrate", out, progress) as (progress, _):

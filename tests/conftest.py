@@ -10,14 +10,17 @@ import pytest
 from ariel_lib.calibration.linearity import evaluate
 from ariel_lib.calibration.plan import Detector
 from ariel_lib.instrument import AIRS, FGS1, INSTRUMENTS, Instrument, airs_wavelengths
+from ariel_lib.io.archive import Archive
 from ariel_lib.io.layout import CalibrationMaps, Converter, Star
 from ariel_lib.io.light_curves import LightCurve, LightCurves
+from ariel_lib.io.tables import read_table
 from ariel_lib.io.writer import write_axis, write_calibration_maps, write_converters, write_signal
 from ariel_lib.transit.estimate import estimate_depths
 from ariel_lib.transit.limb_darkening import airs_coefficients, limb_darkening_prior
 from ariel_lib.transit.occultation import transit_flux
 from ariel_lib.transit.orbit import separation
 
+SHARED = Path(__file__).parents[1] / "../shared/data/adc2025"
 WAVELENGTH = np.concatenate([[0.7], np.linspace(1.95, 3.9, 12)])
 STAR = Star("1", Rs=1.0, Ms=1.0, Ts=5500.0, Mp=1.0, e=0.0, P=3.5, sma=9.0, i=88.0)
 DEPTH = 0.012 + 2e-4 * np.sin(3 * WAVELENGTH)
@@ -122,6 +125,24 @@ def small_frames(tmp_path_factory, make_visit):
             write_calibration_maps(root, "train", planet, visit, instrument, made.detector.maps)
     write_axis(root, np.arange(24) / 900, np.tile([0.1, 4.5], 12), np.arange(60) / 9000, airs_wavelengths())
     write_converters(root, {name: made.detector.converter for name in INSTRUMENTS})
+    return root
+
+
+@pytest.fixture(scope="session")
+def real_frames(tmp_path_factory):
+    """Kaggle's planet 342072318, of which the sample in ../shared/data holds the first reads, with an axis cut to their number."""
+    if not (SHARED / "train/342072318").is_dir():
+        pytest.skip("needs ../shared/data/adc2025")
+    root = tmp_path_factory.mktemp("adc2025")
+    for path in SHARED.iterdir():
+        (root / path.name).symlink_to(path.resolve())
+    axis, source = root / "axis_info.parquet", Archive(SHARED)
+    axis.unlink()
+    reads = {name: source.signal("train", "342072318", 0, instrument).n_reads for name, instrument in INSTRUMENTS.items()}
+    table = read_table(SHARED / "axis_info.parquet")
+    times = {name: table[f"{name}-axis0-h"].to_numpy()[:n] for name, n in reads.items()}
+    integration = table[f"{AIRS.name}-integration_time"].to_numpy()[: reads[AIRS.name]]
+    write_axis(root, times[AIRS.name], integration, times[FGS1.name], source.column_wavelengths())
     return root
 
 

@@ -12,9 +12,24 @@ import pandas as pd
 from ariel_lib.errors import ArchiveError
 from ariel_lib.instrument import AIRS, FGS1_INTEGRATION_TIMES, INSTRUMENTS, LINEARITY_ORDERS, Instrument
 from ariel_lib.io.lakefs import local_folder
-from ariel_lib.io.layout import STAR_COLUMNS, CalibrationMaps, Converter, Spectra, Star, is_plain_name, numeric_order
-from ariel_lib.io.signal import Signal, read_map
-from ariel_lib.io.tables import planet_ids_of, read_spectra, read_table
+from ariel_lib.io.layout import (
+    STAR_COLUMNS,
+    CalibrationMaps,
+    Converter,
+    Spectra,
+    Star,
+    is_hidden,
+    is_plain_name,
+    numeric_order,
+)
+from ariel_lib.io.parquet import read_map
+from ariel_lib.io.signal import Signal
+from ariel_lib.io.submission import Sample, read_sample
+from ariel_lib.io.tables import as_number, as_numbers, planet_ids_of, read_spectra, read_table
+from ariel_lib.io.time_axis import axis_column, read_integration_times, read_start_times
+
+DATA_TABLES = ("axis_info.parquet", "wavelengths.csv", "adc_info.csv", "train_adc_info.csv")  # by which a data set is recognised
+MOST_FOLDERS = 20
 
 
 class Archive:
@@ -35,11 +50,17 @@ class Archive:
     # Planets and visits
 
     def planets(self, split: str) -> tuple[str, ...]:
-        """Planet ids with a folder under the split, in numeric order."""
+        """Planet ids with a folder under the split, in numeric order; what systems leave beside them is no planet."""
         folder = self.root / split
         if not folder.is_dir():
             return ()
-        return tuple(sorted((p.name for p in folder.iterdir() if p.is_dir()), key=numeric_order))
+        return tuple(sorted((p.name for p in folder.iterdir() if p.is_dir() and not is_hidden(p.name)), key=numeric_order))
+
+    def require_planets(self, split: str) -> None:
+        """Raise ArchiveError for a split without planets, which says where there are some."""
+        if not self.planets(split):
+            found = "no folder of a planet" if (self.root / split).is_dir() else "no such folder"
+            raise ArchiveError(self.root / split, "planets, one folder each with AIRS-CH0_signal_0.parquet", found, self._hint())
 
     def visits(self, split: str, planet_id: str) -> tuple[int, ...]:
         """Numbers of the visits with a signal file (2024: visit 0, without a suffix). Raises ArchiveError without any."""
@@ -50,13 +71,20 @@ class Archive:
             if match:
                 found.add(int(match.group(1) or 0))
         if not found:
-            raise ArchiveError(folder, "AIRS-CH0_signal_0.parquet and FGS1_signal_0.parquet", "no signal file")
+            deeper = next((p.parent for p in sorted(folder.glob("*/*_signal*.parquet"))), None)
+            hint = f"There are some in {deeper}: planets are folders of {folder.parent}." if deeper else ""
+            raise ArchiveError(folder, "AIRS-CH0_signal_0.parquet and FGS1_signal_0.parquet", "no signal file", hint)
         return tuple(sorted(found))
 
     def requested_planets(self) -> tuple[str, ...]:
         """Planets required in a submission: those of sample_submission.csv, else the folders of test/."""
+        sample = self.sample()
+        return self.planets("test") if sample is None else sample.planet_ids
+
+    def sample(self) -> Sample | None:
+        """Planets and columns of sample_submission.csv; None without one. Raises SubmissionError."""
         path = self.root / "sample_submission.csv"
-        return planet_ids_of(self._table(path), path) if path.is_file() else self.planets("test")
+        return read_sample(path) if path.is_file() else None
 
     # Tables
 
@@ -72,7 +100,7 @@ class Archive:
         row = table[table["planet_id"] == planet_id]
         if len(row) != 1:
             raise ArchiveError(path, f"one row of planet {planet_id}", f"{len(row)} rows")
-        values = {name: pd.to_numeric(row[name], errors="coerce").iloc[0] for name in STAR_COLUMNS[1:]}
+        values = {name: as_number(row[name].iloc[0]) for name in STAR_COLUMNS[1:]}
         bad = [name for name, value in values.items() if not np.isfinite(value)]
         if bad:
             raise ArchiveError(path, f"finite numbers for planet {planet_id}", f"NaN or text in {', '.join(bad)}")
@@ -101,7 +129,7 @@ class Archive:
         table = self._table(path)
         if len(table) != 1 or list(table.columns) != [f"wl_{n + 1}" for n in range(table.shape[1])]:
             raise ArchiveError(path, "one row with columns wl_1, wl_2, …", f"{len(table)} rows, columns {list(table.columns[:3])}")
-        wavelengths = table.iloc[0].to_numpy(float)
+        wavelengths = as_numbers(table.iloc[0])
         if not np.isfinite(wavelengths).all() or np.any(np.diff(wavelengths) <= 0):
             raise ArchiveError(path, "ascending finite wavelengths in micron", "NaN or descending values")
         return wavelengths
@@ -116,7 +144,7 @@ class Archive:
         row = table[table["planet_id"] == planet_id] if "planet_id" in table else table
         if len(row) != 1:
             raise ArchiveError(path, f"one row for planet {planet_id}", f"{len(row)} rows")
-        gain, offset = (float(pd.to_numeric(row[column], errors="coerce").iloc[0]) for column in columns)
+        gain, offset = (as_number(row[column].iloc[0]) for column in columns)
         if not (gain > 0 and np.isfinite(offset)):
             raise ArchiveError(path, f"a positive gain and a finite offset for planet {planet_id}", f"gain {gain}, offset {offset}")
         return Converter(gain, offset)
@@ -124,26 +152,18 @@ class Archive:
     # Detector files
 
     def read_times(self, instrument: Instrument, n_reads: int) -> tuple[np.ndarray, np.ndarray]:
-        """Start (h) and integration time (s) of the first n_reads reads, each (time,), from axis_info.parquet."""
+        """Start (h) and integration time (s) of the n_reads reads of a visit, each (time,), from axis_info.parquet."""
         path = self._first_file("axis_info.parquet")
         table = self._table(path)
-        needed = [f"{instrument.name}-axis0-h"] + (["AIRS-CH0-integration_time"] if instrument is AIRS else [])
-        missing = [name for name in needed if name not in table]
-        if missing:
-            raise ArchiveError(path, f"columns {', '.join(needed)}", f"no column {', '.join(missing)}")
-        axis = table[needed[0]].dropna().to_numpy(float)
-        if len(axis) < n_reads:
-            raise ArchiveError(path, f"at least {n_reads} times for {instrument.name}", f"{len(axis)}")
+        start = read_start_times(table, path, instrument, n_reads)
         if instrument is AIRS:
-            integration = table[needed[1]].dropna().to_numpy(float)[:n_reads]
-        else:
-            integration = np.tile(FGS1_INTEGRATION_TIMES, (n_reads + 1) // 2)[:n_reads]
-        return axis[:n_reads], integration
+            return start, read_integration_times(table, path, instrument, n_reads)
+        return start, np.tile(FGS1_INTEGRATION_TIMES, (n_reads + 1) // 2)[:n_reads]
 
     def column_wavelengths(self) -> np.ndarray:
         """Wavelength of every AIRS detector column, (column,), micron, in detector order (descending)."""
-        table = self._table(self._first_file("axis_info.parquet"))
-        return table["AIRS-CH0-axis2-um"].dropna().to_numpy(float)
+        path = self._first_file("axis_info.parquet")
+        return axis_column(self._table(path), "AIRS-CH0-axis2-um", path, "wavelengths of the AIRS columns in micron")
 
     def calibration_maps(self, split: str, planet_id: str, visit: int, instrument: Instrument) -> CalibrationMaps:
         """The five calibration maps of one visit. Raises ArchiveError for a missing file or a wrong shape."""
@@ -172,7 +192,7 @@ class Archive:
     def _planet_folder(self, split: str, planet_id: str) -> Path:
         folder = self.root / split / planet_id
         if not is_plain_name(planet_id) or not folder.is_dir():
-            raise ArchiveError(folder, "a planet's folder", "no such folder")
+            raise ArchiveError(folder, "a planet's folder", "no such folder", self._hint())
         return folder
 
     def _signal_path(self, split: str, planet_id: str, visit: int, instrument: Instrument) -> Path:
@@ -191,9 +211,26 @@ class Archive:
         for name in names:
             if (self.root / name).is_file():
                 return self.root / name
-        raise ArchiveError(self.root, " or ".join(names), "no such file")
+        raise ArchiveError(self.root, " or ".join(names), "no such file", self._hint())
+
+    def _hint(self) -> str:
+        """What to give in place of a root that is too high or too deep: the data set near it; empty without one."""
+        root = self.root.resolve()
+        if _is_data(root):
+            return ""
+        near = [*root.parents[:2], *_folders(root), *(child for folder in _folders(root) for child in _folders(folder))]
+        return next((f"The data set seems to be {folder}: give that folder." for folder in near if _is_data(folder)), "")
 
     def _table(self, path: Path) -> pd.DataFrame:
         if path not in self._tables:
             self._tables[path] = read_table(path)
         return self._tables[path]
+
+
+def _is_data(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in DATA_TABLES)
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The first folders in a folder, by name, of which not many are looked at."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name))[:MOST_FOLDERS]

@@ -113,6 +113,12 @@ class Dataset:
         requested = self.archive.requested_planets() if self.split == "test" else ()
         return requested or self.on_disk
 
+    @property
+    def submission_columns(self) -> tuple[str, ...] | None:
+        """Columns of a submission of the test split in the order of sample_submission.csv; None without one."""
+        sample = self.archive.sample() if self.split == "test" else None
+        return sample and sample.columns
+
     @cached_property
     def on_disk(self) -> tuple[str, ...]:
         """Planets of the split that have frames, else those that have light curves, in numeric order."""

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from ariel_lib.errors import ArchiveError
+from ariel_lib.io.layout import is_hidden
 from ariel_lib.io.storage import atomic_path
 
 MOUNT = "/kaggle/input"
@@ -23,8 +24,8 @@ def find_input(marker: str, *, under: Path | str = MOUNT, prefer: str = "") -> P
     root, found, level = Path(under), [], [Path(under)]
     for _ in range(DEPTH):
         found += [folder for folder in level if (folder / marker).is_file()]
-        inside = [folder for folder in level if folder not in found and folder.is_dir()]
-        level = [child for folder in inside for child in sorted(folder.iterdir()) if child.is_dir()]
+        inside = [child for folder in level if folder not in found and folder.is_dir() for child in sorted(folder.iterdir())]
+        level = [child for child in inside if child.is_dir() and not is_hidden(child.name)]
     if not found:
         raise ArchiveError(root, f"an input that contains {marker}", "none", "Attach it to the notebook or give its path.")
     named = [folder for folder in found if prefer in folder.relative_to(root).parts] or found

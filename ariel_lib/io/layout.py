@@ -95,6 +95,11 @@ def is_plain_name(planet_id: str) -> bool:
     return planet_id not in ("", ".", "..") and not set(planet_id) & set("/\\\0")
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is one that systems leave beside data: .DS_Store, .ipynb_checkpoints, __MACOSX, @eaDir …"""
+    return name.startswith((".", "__", "@", "#", "$")) or name == "lost+found"
+
+
 def numeric_order(planet_id: str) -> tuple[int, int, str]:
     """Sort key of planet ids: numbers by value, before all other names."""
     return (0, int(planet_id), "") if planet_id.isdecimal() else (1, 0, planet_id)
@@ -113,6 +118,6 @@ def list_light_curves(folder: Path | str, split: str, planet_id: str = "*") -> d
     pattern = planet_id if planet_id == "*" else glob.escape(planet_id)
     for path in (Path(folder) / split).glob(f"{pattern}_*.safetensors"):
         planet, _, visit = path.stem.rpartition("_")
-        if visit.isdecimal():
+        if visit.isdecimal() and not is_hidden(planet):
             found.setdefault(planet, []).append(int(visit))
     return {planet: tuple(sorted(found[planet])) for planet in sorted(found, key=numeric_order)}

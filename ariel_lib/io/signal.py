@@ -1,14 +1,14 @@
-"""Detector files, Parquet with one column a pixel: raw reads, streamed or pixel by pixel, and calibration maps."""
+"""Raw reads of one instrument, Parquet with one column a pixel, streamed or pixel by pixel."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ariel_lib.errors import ArchiveError
 from ariel_lib.instrument import Instrument
+from ariel_lib.io.parquet import open_parquet, pixel_columns
 
 
 class Signal:
@@ -20,13 +20,12 @@ class Signal:
     def __init__(self, path: Path, instrument: Instrument):
         self.path, self.instrument = path, instrument
         self._file = open_parquet(path)
+        self._names = pixel_columns(self._file, path, (instrument.rows, instrument.columns))
         schema = self._file.schema_arrow
-        self._names = schema.names
-        if len(schema.names) != instrument.pixels:
-            expected = f"{instrument.pixels} pixel columns ({instrument.rows} x {instrument.columns})"
-            raise ArchiveError(path, expected, f"{len(schema.names)}")
-        if set(schema.types) != {pa.uint16()}:
-            raise ArchiveError(path, "uint16 counts", f"columns of type {', '.join(sorted({str(t) for t in schema.types}))}")
+        foreign = sorted({str(schema.field(name).type) for name in self._names} - {"uint16"})
+        if foreign:
+            remedy = "Convert what is rounded and lies between 0 and 65535 with table.astype('uint16')."
+            raise ArchiveError(path, "uint16 counts", f"columns of type {', '.join(foreign)}", remedy)
         self.n_reads = self._file.metadata.num_rows
         if self.n_reads < 2:
             raise ArchiveError(path, "at least one pair of reads", f"{self.n_reads} rows")
@@ -40,13 +39,13 @@ class Signal:
         inst = self.instrument
         first, last = columns or (0, inst.columns)
         pixels = (np.arange(inst.rows)[:, None] * inst.columns + np.arange(first, last)).ravel()
-        names = self._names
+        names = [self._names[pixel] for pixel in pixels]
         try:
-            for batch in self._file.iter_batches(batch_size=reads, columns=[names[pixel] for pixel in pixels]):
+            for batch in self._file.iter_batches(batch_size=reads, columns=names):
                 counts = np.empty((len(pixels), batch.num_rows), np.uint16)
-                for pixel, column in enumerate(batch.columns):
+                for pixel, column in enumerate(batch.select(names).columns):  # Arrow gives them in the order of the file
                     if column.null_count:
-                        raise ArchiveError(self.path, "counts without gaps", f"{column.null_count} nulls in {names[pixels[pixel]]}")
+                        raise ArchiveError(self.path, "counts without gaps", f"{column.null_count} nulls in {names[pixel]}")
                     counts[pixel] = column.to_numpy()
                 yield counts.T.reshape(batch.num_rows, inst.rows, last - first)
         except (pa.ArrowException, OSError) as error:
@@ -60,7 +59,8 @@ class Signal:
         names = [self._names[pixel] for pixel in pixels]
         try:
             groups = range(self._file.num_row_groups)
-            return [batch for group in groups for batch in self._file.read_row_group(group, columns=names).to_batches()]
+            tables = (self._file.read_row_group(group, columns=names).select(names) for group in groups)
+            return [batch for table in tables for batch in table.to_batches()]
         except (pa.ArrowException, OSError) as error:
             raise ArchiveError(self.path, "a readable parquet file", f"{type(error).__name__}: {error}") from error
 
@@ -87,27 +87,3 @@ def return_memory() -> None:
 def decoding_threads() -> int:
     """Number of threads that Arrow decodes with: one a core, or OMP_NUM_THREADS."""
     return pa.cpu_count()
-
-
-def open_parquet(path: Path) -> pq.ParquetFile:
-    """Open a Parquet file. Raises ArchiveError where it is missing or damaged."""
-    if not path.is_file():
-        raise ArchiveError(path, "a parquet file", "no such file")
-    try:
-        return pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        raise ArchiveError(path, "a readable parquet file", f"{type(error).__name__}: {error}") from error
-
-
-def read_map(path: Path, shape: tuple[int, int], dtype: type) -> np.ndarray:
-    """Read a calibration map (row, column). Raises ArchiveError for another shape or type."""
-    file = open_parquet(path)
-    found = (file.metadata.num_rows, file.metadata.num_columns)
-    if found != shape:
-        raise ArchiveError(path, f"{shape[0]} rows x {shape[1]} columns", f"{found[0]} x {found[1]}")
-    try:
-        columns = file.read(use_threads=False).columns  # columns are short: threads would be slower
-        array = np.stack([column.to_numpy() for column in columns], axis=1).astype(dtype)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise ArchiveError(path, f"{dtype.__name__} values", f"{type(error).__name__}: {error}") from error
-    return array

@@ -6,15 +6,16 @@ A planet without a valid prediction gets the fallback values, with a warning in 
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ariel_lib.errors import SpectraMindError
-from ariel_lib.io.layout import normalise_planet_id
+from ariel_lib.errors import ArchiveError
+from ariel_lib.io.layout import is_plain_name, normalise_planet_id
 from ariel_lib.io.storage import write_atomically
-from ariel_lib.io.tables import read_csv
+from ariel_lib.io.tables import as_numbers, numbered_columns, read_csv, require_distinct
 
 Array = np.ndarray
 log = logging.getLogger(__name__)
@@ -22,15 +23,34 @@ log = logging.getLogger(__name__)
 SIGMA_FLOOR = 1e-6  # the smaller of the two standard deviations σ_true of the 2025 score
 
 
-class SubmissionError(SpectraMindError):
+class SubmissionError(ArchiveError):
     """An invalid submission; the message names the file, what was expected, what was found and what to do."""
 
     def __init__(self, path: Path | str, expected: str, found: str, remedy: str):
-        super().__init__(f"{path}: expected {expected}, found {found}. {remedy}")
-        self.path, self.expected, self.found, self.remedy = str(path), expected, found, remedy
+        super().__init__(path, expected, found, remedy)
+        self.expected, self.found, self.remedy = expected, found, remedy
 
     def __reduce__(self):
         return (SubmissionError, (self.path, self.expected, self.found, self.remedy))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a sample submission asks for: planets and columns, both in the order of the file. Its values are not read."""
+
+    planet_ids: tuple[str, ...]
+    columns: tuple[str, ...]
+
+    @property
+    def n_wavelengths(self) -> int:
+        """Number of wavelengths."""
+        return (len(self.columns) - 1) // 2
+
+
+def read_sample(path: Path | str) -> Sample:
+    """Read sample_submission.csv: every value may be blank. Raises SubmissionError as read_submission does, but for values."""
+    planet_ids, table = _read_table(Path(path))
+    return Sample(planet_ids, tuple(table.columns))
 
 
 def write_submission(
@@ -43,6 +63,7 @@ def write_submission(
     fallback_sigma: Array | float,
     sigma_floor: Array | float = SIGMA_FLOOR,
     order: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
 ) -> Path:
     """Write a valid row for every planet of `order`, with the fallback for a missing or invalid prediction.
 
@@ -52,12 +73,19 @@ def write_submission(
     fallback_sigma  scalar or (wavelength,), such as their standard deviation
     sigma_floor     scalar or (wavelength,), the smallest sigma written
     order           planets required, in this order; None: those predicted
+    columns         names in the order to write, those of the sample submission; None: planet_id, wl_1 … wl_N, sigma_1 … sigma_N
 
-    Raises SubmissionError for duplicate ids, wrong shapes or an invalid fallback.
+    Raises SubmissionError for a name that does not end in .csv, duplicate ids, wrong shapes or an invalid fallback.
     """
     path = Path(path)
+    if path.suffix.lower() != ".csv":
+        remedy = "It is written as plain text, with a .json and a .safetensors file beside it."
+        raise SubmissionError(path, "a name that ends in .csv", path.suffix or "no ending", remedy)
     fallback_mean = np.asarray(fallback_mean, dtype=np.float64)
     mean, sigma = np.asarray(mean, dtype=np.float64), np.asarray(sigma, dtype=np.float64)
+    if columns is not None and set(columns) != set(_columns(fallback_mean.size)):
+        found = f"{len(columns)} columns, {columns[0]} … {columns[-1]}"
+        raise SubmissionError(path, f"columns for {fallback_mean.size} wavelengths", found, "Check the sample submission.")
     predicted = _distinct(path, planet_ids)
     order = predicted if order is None else _distinct(path, order)
     _require_shapes(path, order, predicted, mean, sigma, fallback_mean)
@@ -79,7 +107,7 @@ def write_submission(
             log.warning("%s: planet %s gets the training mean and a wide sigma: %s", path, planet, reason)
         else:
             means[position], sigmas[position] = mean[row], sigma[row]
-    return write_atomically(path, _format_table(order, means, np.maximum(sigmas, sigma_floor)))
+    return write_atomically(path, _format_table(order, means, np.maximum(sigmas, sigma_floor), columns))
 
 
 def find_fault(mean: Array, sigma: Array) -> str | None:
@@ -105,7 +133,13 @@ def read_submission(path: Path | str) -> tuple[tuple[str, ...], Array, Array]:
     >>> mean.shape == sigma.shape == (len(planets), 283)
     True
     """
-    planet_ids, mean, sigma = _read_table(Path(path))
+    planet_ids, table = _read_table(Path(path))
+    for name in table.columns.drop("planet_id"):
+        for row in np.flatnonzero(np.isnan(as_numbers(table[name]))):
+            if (cell := table[name][row]).lower() != "nan":
+                found = f"{cell!r} in {name} of planet {planet_ids[row]}"
+                raise SubmissionError(path, "a number in every cell", found, "Look for empty or cut rows.")
+    mean, sigma = (numbered_columns(table, kind, Path(path), SubmissionError) for kind in ("wl", "sigma"))
     fault = find_fault(mean, sigma)
     if fault:
         raise SubmissionError(path, "finite depths from 0 to 1 and positive sigmas", fault, "Write it again.")
@@ -114,29 +148,38 @@ def read_submission(path: Path | str) -> tuple[tuple[str, ...], Array, Array]:
 
 def validate_submission(path: Path | str, sample: Path | str | None = None) -> None:
     """Raise SubmissionError unless the file is valid and has the planets and wavelengths of the sample submission, if given."""
-    planet_ids, mean, _ = read_submission(path)
+    planet_ids = read_submission(path)[0]
     if sample is None:
         return
-    wanted, sample_mean, _ = _read_table(Path(sample))
-    if mean.shape[1] != sample_mean.shape[1]:
+    wanted, found = read_sample(sample), read_sample(path)
+    if found.n_wavelengths != wanted.n_wavelengths:
         raise SubmissionError(
-            path, f"{sample_mean.shape[1]} wavelengths as in {sample}", f"{mean.shape[1]}", "Check the wavelength axis."
+            path, f"{wanted.n_wavelengths} wavelengths as in {sample}", f"{found.n_wavelengths}", "Check the wavelength axis."
         )
-    missing, extra = sorted(set(wanted) - set(planet_ids)), sorted(set(planet_ids) - set(wanted))
+    if found.columns != wanted.columns:
+        first = next(n for n, name in enumerate(wanted.columns) if found.columns[n] != name)
+        raise SubmissionError(
+            path, f"the columns of {sample} in its order", f"{found.columns[first]} in place of {wanted.columns[first]}",
+            "Pass the sample's columns to write_submission.",
+        )  # fmt: skip
+    missing, extra = sorted(set(wanted.planet_ids) - set(planet_ids)), sorted(set(planet_ids) - set(wanted.planet_ids))
     if missing or extra:
         raise SubmissionError(
             path,
-            f"the {len(wanted)} planets of {sample}",
+            f"the {len(wanted.planet_ids)} planets of {sample}",
             f"{len(missing)} missing ({_name_some(missing)}) and {len(extra)} unknown ({_name_some(extra)})",
             "Pass the sample's planet ids as order to write_submission.",
         )
 
 
-def _format_table(planet_ids: Sequence[str], mean: Array, sigma: Array) -> bytes:
-    # repr gives the shortest text that is read back as the same float
-    rows = [",".join(_columns(mean.shape[1]))]
+def _format_table(planet_ids: Sequence[str], mean: Array, sigma: Array, columns: Sequence[str] | None) -> bytes:
+    names = _columns(mean.shape[1])
+    place = {name: n for n, name in enumerate(names)}
+    order = [place[name] for name in columns or names]
+    rows = [",".join(names[n] for n in order)]
     for planet, values in zip(planet_ids, np.hstack([mean, sigma]).tolist(), strict=True):
-        rows.append(",".join([planet, *map(repr, values)]))
+        cells = [planet, *map(repr, values)]  # repr gives the shortest text that is read back as the same float
+        rows.append(",".join(cells[n] for n in order))
     return ("\n".join(rows) + "\n").encode()
 
 
@@ -144,41 +187,29 @@ def _columns(n_wavelengths: int) -> list[str]:
     return ["planet_id"] + [f"{kind}_{n}" for kind in ("wl", "sigma") for n in range(1, n_wavelengths + 1)]
 
 
-def _read_table(path: Path) -> tuple[tuple[str, ...], Array, Array]:
+def _read_table(path: Path) -> tuple[tuple[str, ...], pd.DataFrame]:
+    """Planet ids and text of a submission or its sample: the columns planet_id, wl_1 … wl_N, sigma_1 … sigma_N in any order."""
     if not path.is_file():
-        raise SubmissionError(path, "a submission", "no such file", "Run write_submission first.")
-    try:
-        table = read_csv(path, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise SubmissionError(path, "a csv table", str(error), "Write it again.") from error
+        raise SubmissionError(path, "a submission", "no such file", "Check the path.")
+    table = read_csv(path, SubmissionError)
     n_wavelengths = (len(table.columns) - 1) // 2
-    if not len(table) or not isinstance(table.index, pd.RangeIndex):  # pandas takes surplus cells as an index
-        found = f"rows longer than the {len(table.columns)} columns" if len(table) else "no row"
-        raise SubmissionError(path, "rows as long as the header", found, "Look for missing or surplus commas.")
-    if n_wavelengths < 1 or list(table.columns) != _columns(n_wavelengths):
+    if n_wavelengths < 1 or set(table.columns) != set(_columns(n_wavelengths)):
+        foreign = sorted(set(table.columns) - set(_columns(max(1, n_wavelengths))))
         raise SubmissionError(
             path,
             "the columns planet_id, wl_1 … wl_N, sigma_1 … sigma_N",
-            f"{len(table.columns)} columns, {table.columns[0]} … {table.columns[-1]}",
-            "Keep the order of sample_submission.csv.",
+            f"{len(table.columns)} columns" + (f" with {foreign[0]!r}" if foreign else f", {table.columns[0]} … {table.columns[-1]}"),
+            "Keep the columns of sample_submission.csv.",
         )
-    planet_ids = _distinct(path, table["planet_id"])
-    try:
-        values = table.iloc[:, 1:].to_numpy(dtype=np.float64)
-    except ValueError as error:
-        raise SubmissionError(path, "a number in every cell", str(error), "Look for empty or cut rows.") from error
-    return planet_ids, values[:, :n_wavelengths], values[:, n_wavelengths:]
+    if not len(table):
+        raise SubmissionError(path, "a row for every planet", "no row", "Take the challenge's file.")
+    return _distinct(path, table["planet_id"]), table
 
 
 def _distinct(path: Path, planet_ids: Sequence[str]) -> tuple[str, ...]:
     ids = tuple(normalise_planet_id(planet) for planet in planet_ids)
-    seen = set()
-    twice = sorted({planet for planet in ids if planet in seen or seen.add(planet)})
-    if twice:
-        raise SubmissionError(
-            path, "each planet once", f"more than once: {_name_some(twice)}", "Keep one row for each."
-        )
-    broken = [planet for planet in ids if not planet or set(planet) & set(',"\r\n')]
+    require_distinct(ids, path, SubmissionError)
+    broken = [planet for planet in ids if not is_plain_name(planet) or set(planet) & set(',"\r\n')]
     if broken:
         raise SubmissionError(
             path, "a planet id in every row", repr(broken[0]), "Use the ids of sample_submission.csv."

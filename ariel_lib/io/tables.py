@@ -1,34 +1,112 @@
-"""Reading the tables of a data set, CSV and Parquet, with planet ids as text. Malformed tables raise ArchiveError."""
+"""Reading the tables of a data set, CSV and Parquet, with planet ids as text. Malformed tables raise ArchiveError.
 
+Every csv that the library reads passes through read_csv. Its cells are text; as_number gives the nearest double of one, which the
+readers of pandas do on some versions only.
+"""
+
+import csv
+import gzip
 import re
+import zipfile
+import zlib
+from collections.abc import Iterable
+from io import BytesIO, StringIO
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from ariel_lib.errors import ArchiveError
-from ariel_lib.io.layout import Spectra, normalise_planet_id
+from ariel_lib.io.layout import Spectra, is_hidden, normalise_planet_id
+from ariel_lib.io.parquet import read_columns
 
-# pandas before 3.1 reads most decimals one bit off unless told otherwise; 3.1 reads the nearest double and deprecates the option.
-EXACT = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
+MISSING = {"", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "none"}  # a missing value, in lower case
+ROW_NUMBERS = re.compile(r"(?:Unnamed: ?\d+)?")  # name of the column in which pandas writes its index
 
 
-def read_csv(path: Path | str, **options) -> pd.DataFrame:
-    """A csv by pandas: planet_id as text, every decimal as the nearest double. Raises OSError or ValueError for no table."""
-    return pd.read_csv(path, **({"dtype": {"planet_id": str}} | EXACT | options))
+def read_csv(path: Path | str, error: type[ArchiveError] = ArchiveError) -> pd.DataFrame:
+    """A csv in UTF-8, plain or compressed by gzip or zip, cell by cell as text.
+
+    Left out are empty rows and columns of row numbers, as DataFrame.to_csv writes them without index=False.
+    Raises `error` for a file that cannot be read, rows of another length than the header, repeated or missing column names.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise error(path, "a csv table", "no such file", "Check the path.")
+    try:
+        text = _content(path, error).decode("utf-8-sig")
+        rows = [[cell.strip() for cell in row] for row in csv.reader(StringIO(text, newline=""), strict=True)]
+    except (OSError, UnicodeDecodeError, csv.Error) as fault:
+        raise error(path, "a csv table in UTF-8", f"{type(fault).__name__}: {fault}", "Write it again.") from fault
+    rows = [(line, row) for line, row in enumerate(rows, 1) if any(row)]
+    if not rows:
+        raise error(path, "a csv table", "an empty file", "Write it again.")
+    header, body = rows[0][1], rows[1:]
+    for line, row in body:
+        if len(row) != len(header):
+            found = f"{len(row)} cells in row {line}"
+            raise error(path, f"{len(header)} cells in every row, as in the header", found, "Look for missing or surplus commas.")
+    if twice := sorted({name for name in header if header.count(name) > 1}):
+        raise error(path, "each column once", f"{twice[0]!r} more than once", "Keep one of each.")
+    columns = {name: [row[n] for _, row in body] for n, name in enumerate(header)}
+    for name in [name for name in header if ROW_NUMBERS.fullmatch(name)]:
+        if not all(cell == "" or re.fullmatch(r"[0-9]+", cell) for cell in columns.pop(name)):
+            raise error(path, "a name for every column", f"none for column {1 + header.index(name)}", "Name it or remove it.")
+    return pd.DataFrame({name: pd.Series(cells, dtype=object) for name, cells in columns.items()})
+
+
+def _content(path: Path, error: type[ArchiveError]) -> bytes:
+    """Bytes of a file, decompressed where they are gzip or zip, whatever its name is."""
+    content = path.read_bytes()
+    try:
+        if content.startswith(b"\x1f\x8b"):
+            return gzip.decompress(content)
+        if content.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+            with zipfile.ZipFile(BytesIO(content)) as bundle:
+                members = [m for m in bundle.infolist() if not m.is_dir() and not any(map(is_hidden, Path(m.filename).parts))]
+                if len(members) != 1 or members[0].flag_bits & 1:
+                    found = "an encrypted one" if len(members) == 1 else f"{len(members)} files"
+                    raise error(path, "one csv table in the zip file", found, "Unpack it.")
+                return bundle.read(members[0])
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError) as fault:
+        raise error(path, "a whole gzip or zip file", f"{type(fault).__name__}: {fault}", "Write or download it again.") from fault
+    return content
+
+
+def as_number(cell: object) -> float:
+    """The nearest double of a cell; NaN for a missing value and for what is no number."""
+    if isinstance(cell, str):
+        try:
+            return np.nan if "_" in cell else float(cell)  # Python reads 1_000 as a number
+        except ValueError:
+            return np.nan
+    return float(cell) if isinstance(cell, Real) else np.nan
+
+
+def as_numbers(cells: Iterable[object]) -> np.ndarray:
+    """as_number of each cell, (cell,)."""
+    return np.array([as_number(cell) for cell in cells], dtype=float)
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV or Parquet table, with the column planet_id, if there is one, as text. Raises ArchiveError."""
-    if not path.is_file():
-        raise ArchiveError(path, "a table", "no such file")
-    try:
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else read_csv(path)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise ArchiveError(path, "a readable table", f"{type(error).__name__}: {error}") from error
+    """Read a CSV or Parquet table: planet_id, if there is one, as text, other columns as floats unless text is in them.
+
+    Raises ArchiveError.
+    """
+    if path.suffix == ".parquet":
+        table = read_columns(path)
+    else:
+        table = read_csv(path)
+        for name in table.columns.drop("planet_id", errors="ignore"):
+            numbers = as_numbers(table[name])
+            if all(table[name][row].lower() in MISSING for row in np.flatnonzero(np.isnan(numbers))):
+                table[name] = numbers
     if "planet_id" in table:
-        table["planet_id"] = table["planet_id"].map(normalise_planet_id)
+        missing = table["planet_id"].isna() | (table["planet_id"] == "")
+        if missing.any():
+            raise ArchiveError(path, "a planet_id in every row", f"none in {missing.sum()} of {len(table)} rows")
+        table["planet_id"] = pd.Series([normalise_planet_id(value) for value in table["planet_id"]], table.index, dtype=object)
     return table
 
 
@@ -38,12 +116,18 @@ def read_spectra(path: Path | str) -> Spectra:
     table = read_table(path)
     depth = numbered_columns(table, "wl", path)
     ids = planet_ids_of(table, path)
-    twice = sorted({planet for planet in ids if ids.count(planet) > 1}) if len(set(ids)) < len(ids) else []
-    if twice:
-        raise ArchiveError(path, "each planet once", f"planet {', '.join(twice[:5])} more than once")
+    require_distinct(ids, path)
     if not np.isfinite(depth).all():
-        raise ArchiveError(path, "finite depths", f"NaN for planet {ids[int(np.argwhere(~np.isfinite(depth))[0, 0])]}")
+        row, column = np.argwhere(~np.isfinite(depth))[0]
+        raise ArchiveError(path, "finite depths", f"NaN for planet {ids[row]}, wl_{column + 1} (a gap, text or infinity)")
     return Spectra(ids, depth)
+
+
+def require_distinct(ids: tuple[str, ...], path: Path, error: type[ArchiveError] = ArchiveError) -> None:
+    """Raise `error` for a planet that is listed more than once."""
+    seen: set[str] = set()
+    if twice := sorted({planet for planet in ids if planet in seen or seen.add(planet)}):
+        raise error(path, "each planet once", f"planet {', '.join(twice[:5])} more than once", "Keep one row for each.")
 
 
 def planet_ids_of(table: pd.DataFrame, path: Path) -> tuple[str, ...]:
@@ -53,9 +137,10 @@ def planet_ids_of(table: pd.DataFrame, path: Path) -> tuple[str, ...]:
     return tuple(table["planet_id"])
 
 
-def numbered_columns(table: pd.DataFrame, prefix: str, path: Path) -> np.ndarray:
-    """Columns prefix_1 … prefix_N of a table, in any order, as floats (row, N). Raises ArchiveError for a gap."""
-    numbers = sorted(int(m.group(1)) for c in table.columns if (m := re.fullmatch(rf"{prefix}_(\d+)", str(c))))
-    if not numbers or numbers != list(range(1, len(numbers) + 1)):
-        raise ArchiveError(path, f"columns {prefix}_1 … {prefix}_N without a gap", f"{len(numbers)} such columns")
-    return table[[f"{prefix}_{n}" for n in numbers]].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+def numbered_columns(table: pd.DataFrame, prefix: str, path: Path, error: type[ArchiveError] = ArchiveError) -> np.ndarray:
+    """Columns prefix_1 … prefix_N of a table, in any order, as floats (row, N), NaN for text. Raises `error` for a gap."""
+    numbers = sorted(int(m[1]) for name in table.columns if (m := re.fullmatch(rf"{prefix}_([1-9][0-9]*)", str(name))))
+    if not numbers or numbers[-1] != len(numbers):
+        found = f"{len(numbers)} such columns" + (f", the last {prefix}_{numbers[-1]}" if numbers else "")
+        raise error(path, f"columns {prefix}_1 … {prefix}_N without a gap", found, "Keep the columns of the challenge's files.")
+    return np.stack([as_numbers(table[f"{prefix}_{n}"]) for n in numbers], axis=1)

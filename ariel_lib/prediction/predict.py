@@ -124,7 +124,7 @@ def _predict(dataset: Dataset, out: Path, weights: Path, budget: Budget, pool: W
     _require_planets(dataset)
     fallback = checkpoint.fallback_mean, checkpoint.fallback_sigma
     source = {"weights": sha256(weights), "data": str(dataset.root.resolve())}
-    submission_file, answers = SubmissionFile(out, dataset.planets, fallback, source), Answers()
+    submission_file, answers = SubmissionFile(out, dataset.planets, fallback, source, dataset.submission_columns), Answers()
     log(f"{len(dataset.planets)} planets; a valid submission is on disk after {budget}")
     threads = checkpoint.config["training"]["threads"]
     torch.set_num_threads(threads)

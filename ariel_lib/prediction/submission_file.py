@@ -16,12 +16,15 @@ class SubmissionFile:
     planets   the rows, in this order
     fallback  mean and sigma, (wavelength,): the row of a planet without an answer
     source    identifies weights and data; an existing file with another source is replaced at once
+    columns   in the order to write, those of the sample submission; None: as write_submission orders them
     """
 
     def __init__(
-        self, path: Path | str, planets: Sequence[str], fallback: tuple[np.ndarray, np.ndarray], source: Mapping[str, str]
-    ):
+        self, path: Path | str, planets: Sequence[str], fallback: tuple[np.ndarray, np.ndarray], source: Mapping[str, str],
+        columns: Sequence[str] | None = None,
+    ):  # fmt: skip
         self.path, self.planets, self.fallback, self.source = Path(path), tuple(planets), fallback, dict(source)
+        self.columns = columns
         self.answered = self._answered_before()
         if self.answered < 0:
             self.update({})
@@ -38,7 +41,8 @@ class SubmissionFile:
             np.stack([rows[planet][n] if planet in rows else self.fallback[n] for planet in self.planets]) for n in (0, 1)
         )
         write_submission(
-            self.path, self.planets, mean, sigma, fallback_mean=self.fallback[0], fallback_sigma=self.fallback[1]
+            self.path, self.planets, mean, sigma, fallback_mean=self.fallback[0], fallback_sigma=self.fallback[1],
+            columns=self.columns,
         )  # fmt: skip
         self.answered = len(rows)
         record = {"answered": self.answered, "source": self.source, **(facts or {})}

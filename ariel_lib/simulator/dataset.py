@@ -170,6 +170,9 @@ def write_tables(out: Path, planets: list[tuple[str, int, Planet]], n_samples: d
         depth = np.array([planet.depth for planet in chosen]).reshape(len(chosen), len(spectrum_wavelengths()))
         writer.write_spectra(out / f"{split}.csv", Spectra(tuple(planet.planet_id for planet in chosen), depth))
     test = read_table(out / "test.csv")
+    if test.empty:  # a sample submission lists at least one planet
+        (out / "sample_submission.csv").unlink(missing_ok=True)
+        return
     guess = test.assign(**{name: 0.0147 for name in test.columns[1:]})
     sigma = {name.replace("wl", "sigma"): np.full(len(test), 0.0107) for name in test.columns[1:]}
     pd.concat([guess, pd.DataFrame(sigma)], axis=1).to_csv(out / "sample_submission.csv", index=False)

@@ -24,7 +24,7 @@ def both(request):
     folder, planet = request.param
     if not (DATA / folder / "train" / planet).is_dir():
         pytest.skip(f"needs ../shared/data/{folder}")
-    archive = Archive(DATA / folder)
+    archive = Archive(request.getfixturevalue("real_frames") if folder == "adc2025" else DATA / folder)
     composed, fast = (module.calibrate_visit(archive, "train", planet, 0, NATIVE) for module in (pipeline, fused))
     return request.param, composed, fast
 

@@ -15,7 +15,6 @@ from ariel_lib.io.archive import Archive
 from ariel_lib.io.writer import write_axis, write_calibration_maps, write_converters, write_signal
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks/organisers.py"
-DATA = Path(__file__).parents[2] / "../shared/data"
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +43,8 @@ def simulated(tmp_path_factory, make_visit):
 
 
 @pytest.fixture(scope="module")
-def real():
-    if not (DATA / "adc2025/train/342072318").is_dir():
-        pytest.skip("needs ../shared/data/adc2025")
-    return Archive(DATA / "adc2025"), "342072318"
+def real(real_frames):
+    return Archive(real_frames), "342072318"
 
 
 @pytest.mark.parametrize("source", ["simulated", "real"])

@@ -2,7 +2,6 @@
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,7 +22,6 @@ from ariel_lib.instrument import FULL_SCALE
 from ariel_lib.io.archive import Archive
 from ariel_lib.io.light_curves import LightCurve
 
-DATA = Path(__file__).parents[2] / "../shared/data"
 NATIVE = CalibrationSettings(airs_samples=None)
 
 
@@ -138,10 +136,8 @@ def test_plan_step_selects_about_a_thousand_samples_or_all():
 
 
 @pytest.fixture(scope="module")
-def real():
-    if not (DATA / "adc2025/train/342072318").is_dir():
-        pytest.skip("needs ../shared/data/adc2025")
-    return calibrate_visit(Archive(DATA / "adc2025"), "train", "342072318", 0, NATIVE)
+def real(real_frames):
+    return calibrate_visit(Archive(real_frames), "train", "342072318", 0, NATIVE)
 
 
 def test_the_scatter_of_real_airs_samples_equals_the_propagated_sigma(real):

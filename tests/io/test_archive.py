@@ -36,7 +36,7 @@ def write_visit(root, planet, visit):
 
 
 def write_tables(root):
-    writer.write_axis(root, np.arange(READS) * 1.0, np.tile([0.1, 4.5], READS // 2), np.arange(READS) * 0.1, airs_wavelengths())
+    writer.write_axis(root, np.arange(READS) / 1500, np.tile([0.1, 4.5], READS // 2), np.arange(READS) / 18000, airs_wavelengths())
     writer.write_stars(root, "train", [STAR])
     writer.write_spectra(root / "train.csv", Spectra(("12",), np.full((1, 283), 0.01)))
     writer.write_converters(root, {FGS1.name: Converter(0.5, -900.0), AIRS.name: Converter(0.4, -1000.0)})
@@ -118,9 +118,9 @@ def test_tables_are_read_as_written(tables):
     assert archive.labels("train").planet_ids == ("12",) and (archive.labels("train").depth == 0.01).all()
     np.testing.assert_allclose(archive.wavelengths(), spectrum_wavelengths())
     np.testing.assert_allclose(archive.column_wavelengths(), airs_wavelengths())
-    time, integration = archive.read_times(AIRS, 4)
-    assert time.tolist() == [0, 1, 2, 3] and integration.tolist() == [0.1, 4.5, 0.1, 4.5]
-    assert archive.read_times(FGS1, 2)[1].tolist() == list(FGS1_INTEGRATION_TIMES)
+    time, integration = archive.read_times(AIRS, READS)
+    assert time.tolist() == (np.arange(READS) / 1500).tolist() and integration.tolist() == [0.1, 4.5] * (READS // 2)
+    assert archive.read_times(FGS1, READS)[1].tolist() == list(FGS1_INTEGRATION_TIMES) * (READS // 2)
 
 
 def test_planets_and_visits_are_in_numeric_order(pristine, tmp_path):
@@ -302,9 +302,7 @@ def test_bad_converter_raises(tables):
         Archive(tables).converter("train", "12", AIRS)
 
 
-def test_short_or_damaged_axis_raises(tables):
-    with pytest.raises(ArchiveError, match=r"axis_info.parquet.*at least 99 times for AIRS-CH0"):
-        Archive(tables).read_times(AIRS, 99)
+def test_damaged_axis_raises(tables):
     (tables / "axis_info.parquet").write_bytes(b"PAR1 nothing")
     with pytest.raises(ArchiveError, match=r"axis_info.parquet.*readable"):
         Archive(tables).read_times(AIRS, 2)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from ariel_lib.io import submission
-from ariel_lib.io.submission import SubmissionError, read_submission, validate_submission, write_submission
+from ariel_lib.io.archive import Archive
+from ariel_lib.io.submission import SubmissionError, read_sample, read_submission, validate_submission, write_submission
 
 SAMPLE = Path(__file__).parents[2] / "../shared/data/adc2024/sample_submission.csv"
 IDS = ("12", "7", "1103775")
@@ -106,9 +107,9 @@ def test_write_submission_raises_sigmas_to_the_floor(tmp_path):
 def test_write_submission_raises_for_duplicates_and_wrong_shapes(tmp_path):
     mean, sigma = make_prediction()
     path = tmp_path / "s.csv"
-    with pytest.raises(SubmissionError, match="more than once: 12"):
+    with pytest.raises(SubmissionError, match="planet 12 more than once"):
         write_submission(path, ["12", "12.0", "7"], mean, sigma, **fallback())
-    with pytest.raises(SubmissionError, match="more than once: 7"):
+    with pytest.raises(SubmissionError, match="planet 7 more than once"):
         write_submission(path, IDS, mean, sigma, **fallback(), order=["7", "7"])
     with pytest.raises(SubmissionError, match=r"\(3, 5\).*\(2, 5\)"):
         write_submission(path, IDS, mean[:2], sigma[:2], **fallback())
@@ -142,9 +143,13 @@ def test_write_submission_keeps_the_old_file_when_writing_fails(tmp_path, monkey
     [
         ("", "csv table"),
         ("planet_id,wl_1\n1,0.1\n", "columns planet_id"),
-        ("planet_id,sigma_1,wl_1\n1,0.1,0.1\n", "columns planet_id"),
+        ("planet_id,wl_1,wl_2,sigma_1\n1,0.1,0.1,0.1\n", "columns planet_id"),
+        ("planet_id,wl_1,wl_1\n1,0.1,0.1\n", "each column once"),
+        ("planet_id,wl_1,sigma_1,star\n1,0.1,0.1,2\n", "with 'star'"),
+        ("planet_id;wl_1;sigma_1\n1;0.1;0.1\n", "columns planet_id"),
         ("planet_id,wl_1,sigma_1\n1,0.1,\n", "number in every cell"),
-        ("planet_id,wl_1,sigma_1\n1,0.1\n", "number in every cell"),
+        ("planet_id,wl_1,sigma_1\n1,0.1,1_0\n", "number in every cell"),
+        ("planet_id,wl_1,sigma_1\n1,0.1\n", "3 cells in every row"),
         ("planet_id,wl_1,sigma_1\n", "no row"),
         ("planet_id,wl_1,sigma_1\n1,0.1,0.1,0.1\n", "surplus commas"),
         ("planet_id,wl_1,sigma_1\n1,nan,0.1\n", "not finite"),
@@ -175,6 +180,45 @@ def test_validate_submission_compares_with_the_sample(tmp_path):
         validate_submission(narrow, sample)
     with pytest.raises(SubmissionError, match="no such file"):
         validate_submission(tmp_path / "absent.csv")
+
+
+def test_a_submission_is_read_by_column_name(tmp_path):
+    path = tmp_path / "s.csv"
+    path.write_text("Unnamed: 0,sigma_2,wl_1,planet_id,wl_2,sigma_1\n0,4e-4,0.1,7.0,0.2,3e-4\n,,,,,\n1,8e-4,0.5,12,0.6,7e-4\n")
+    ids, mean, sigma = read_submission(path)
+    assert ids == ("7", "12") and mean.tolist() == [[0.1, 0.2], [0.5, 0.6]] and sigma.tolist() == [[3e-4, 4e-4], [7e-4, 8e-4]]
+    assert read_sample(path).columns == ("sigma_2", "wl_1", "planet_id", "wl_2", "sigma_1")
+
+
+def test_a_submission_has_planets_and_columns_in_the_order_of_the_sample(tmp_path):
+    sample = tmp_path / "sample.csv"
+    sample.write_text("planet_id,wl_1,sigma_1,wl_2,sigma_2\n7,,,,\n1103775,,,,\n,,,,\n12,,,,\n")
+    wanted, (mean, sigma) = read_sample(sample), make_prediction(wavelengths=2)
+    assert wanted.planet_ids == ("7", "1103775", "12")
+    options = {**fallback(2), "order": wanted.planet_ids}
+    path = write_submission(tmp_path / "s.csv", IDS, mean, sigma, **options, columns=wanted.columns)
+    assert path.read_text().startswith("planet_id,wl_1,sigma_1,wl_2,sigma_2\n7,")
+    assert np.array_equal(read_submission(path)[1], mean[[1, 2, 0]]) and np.array_equal(read_submission(path)[2], sigma[[1, 2, 0]])
+    validate_submission(path, sample)
+    other = write_submission(tmp_path / "other.csv", IDS, mean, sigma, **options)
+    with pytest.raises(SubmissionError, match="wl_2 in place of sigma_1"):
+        validate_submission(other, sample)
+    with pytest.raises(SubmissionError, match="columns for 5 wavelengths"):
+        write_submission(path, IDS, *make_prediction(), **fallback(), columns=wanted.columns)
+
+
+@pytest.mark.parametrize("text", ["planet_id,wl_1,sigma_1\n7,,\n7.0,,\n", "planet_id,wl_1,sigma_1\n", "planet_id,wl_1,sigma_1\n../7,,\n"])
+def test_a_sample_with_repeated_unsafe_or_no_planets_is_refused(tmp_path, text):
+    (tmp_path / "sample_submission.csv").write_text(text)
+    with pytest.raises(SubmissionError, match=r"sample_submission.csv: expected"):
+        Archive(tmp_path).requested_planets()
+
+
+@pytest.mark.parametrize("name", ["s.csv.gz", "s.csv.zip", "s.json", "s"])
+def test_a_submission_has_the_name_of_a_csv(tmp_path, name):
+    with pytest.raises(SubmissionError, match=r"a name that ends in .csv"):
+        write_submission(tmp_path / name, IDS, *make_prediction(), **fallback())
+    assert not list(tmp_path.iterdir())
 
 
 def test_validate_submission_accepts_the_sample_submission():

@@ -1,0 +1,83 @@
+"""Checks of time axes: of axis_info.parquet, where reads get their times, and of light curves.
+
+Times are hours. The unit is recognised by the instrument's cadence, which seconds, minutes and days miss by factors of 24 and more.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ariel_lib.errors import ArchiveError
+from ariel_lib.instrument import Instrument
+from ariel_lib.io.tables import as_numbers
+
+CADENCE_FACTOR = 5.0  # ratio to the instrument's cadence up to which another one is accepted
+UNITS = {"seconds": 3600.0, "minutes": 60.0, "days": 1 / 24}  # in an hour
+
+
+def axis_column(table: pd.DataFrame, name: str, path: Path, expected: str) -> np.ndarray:
+    """A column of axis_info.parquet up to its last value: columns have different lengths, the shorter end in NaN.
+
+    Raises ArchiveError for a missing column, text, a gap or infinity; `expected` describes the column.
+    """
+    if name not in table:
+        raise ArchiveError(path, f"a column {name} with {expected}", f"columns {', '.join(map(str, table.columns[:8]))}")
+    values = as_numbers(table[name])
+    present = np.flatnonzero(table[name].notna().to_numpy())
+    values = values[: present[-1] + 1 if len(present) else 0]
+    if not np.isfinite(values).all():
+        row = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise ArchiveError(path, f"{name}: {expected}", f"{table[name].iloc[row]} in row {row}")
+    return values
+
+
+def read_start_times(table: pd.DataFrame, path: Path, instrument: Instrument, n_reads: int) -> np.ndarray:
+    """Time stamps of the reads of a visit, h, (time,). Raises ArchiveError unless there are n_reads ascending ones at its cadence."""
+    name = f"{instrument.name}-axis0-h"
+    expected = f"{n_reads} ascending times in hours, one for each read, a pair of reads about every {instrument.sample_time} s"
+    times = axis_column(table, name, path, expected)
+    expected = f"{name}: {expected}"
+    if len(times) != n_reads:
+        raise ArchiveError(path, expected, f"{len(times)} times", "The file has to be that of this visit's data set.")
+    if fault := order_fault(times):
+        raise ArchiveError(path, expected, fault)
+    if n_reads > 2:
+        pair = 2 * (times[-1] - times[0]) / (n_reads - 1)
+        if fault := unit_fault(pair, instrument.sample_time, CADENCE_FACTOR):
+            raise ArchiveError(path, expected, f"a pair every {fault}")
+    return times
+
+
+def read_integration_times(table: pd.DataFrame, path: Path, instrument: Instrument, n_reads: int) -> np.ndarray:
+    """Time of each read since the reset, s, (time,). Raises ArchiveError unless a pair encloses a ramp of about the instrument's."""
+    name = f"{instrument.name}-integration_time"
+    expected = f"{n_reads} times since the reset in seconds, start and end of each ramp, about {instrument.ramp_time} s apart"
+    times = axis_column(table, name, path, expected)
+    expected = f"{name}: {expected}"
+    if len(times) != n_reads:
+        raise ArchiveError(path, expected, f"{len(times)} times", "The file has to be that of this visit's data set.")
+    pairs = n_reads // 2 * 2
+    ramps = times[1:pairs:2] - times[:pairs:2]
+    wrong = (times[:pairs:2] < 0) | (ramps > CADENCE_FACTOR * instrument.ramp_time) | (ramps < instrument.ramp_time / CADENCE_FACTOR)
+    if wrong.any():
+        row = 2 * int(np.flatnonzero(wrong)[0])
+        raise ArchiveError(path, expected, f"{times[row]:g} and {times[row + 1]:g} in rows {row} and {row + 1}")
+    return times
+
+
+def order_fault(times: np.ndarray) -> str | None:
+    """Where times do not ascend, in words, or None."""
+    if not (np.diff(times) > 0).all():
+        row = 1 + int(np.flatnonzero(~(np.diff(times) > 0))[0])
+        return f"{times[row]!r} in row {row} after {times[row - 1]!r}"
+    return None
+
+
+def unit_fault(interval: float, cadence: float, factor: float) -> str | None:
+    """How an interval in hours differs from a cadence in seconds by more than a factor, in words with the unit that fits; or None."""
+    ratio = 3600 * interval / cadence
+    if 1 / factor <= ratio <= factor:
+        return None
+    unit = next((f"; that would fit {name}" for name, each in UNITS.items() if 1 / factor <= ratio / each <= factor), "")
+    return f"{interval:.4g} h, {ratio:.4g} times as long{unit}"
