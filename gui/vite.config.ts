@@ -28,6 +28,7 @@ function accompany(): Plugin {
 
 export default defineConfig({
   plugins: [react(), accompany()],
+  base: "./", // a proxy may serve the page under a prefix
   build: {
     outDir: "../ariel_lib/server/static",
     emptyOutDir: true,

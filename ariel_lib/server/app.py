@@ -159,11 +159,15 @@ def _add_failures(app: FastAPI) -> None:
     def http_error(request: Request, error: HTTPException) -> Response:
         return JSONResponse({"error": "no such page" if error.status_code == 404 else as_text(error.detail)}, error.status_code)
 
+    def removed(error: Exception) -> str:
+        return f"{Path(str(error.filename)).name} has been removed since its folder was listed"
+
     def unexpected_format(error: Exception) -> str:
         logger.warning("a request failed", exc_info=error)  # a bug, too, would end here: its traceback must not be lost
         return f"a file has another format than this version writes: {type(error).__name__}"
 
     app.add_exception_handler(NotFound, answer(404))
+    app.add_exception_handler(FileNotFoundError, answer(404, removed))
     app.add_exception_handler(UnreadableFile, answer(422))
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, answer(422, lambda e: "; ".join(f"{x['loc'][-1]}: {x['msg']}" for x in e.errors())))

@@ -15,7 +15,7 @@ PAGE_LIMIT = 128 * 2**20  # bytes
 
 
 def list_leaderboards(folders: ServedFolders) -> list[Leaderboard]:
-    paths = [path for path in folders.files()[0] if path.name in LEADERBOARDS]
+    paths = [path for path in folders.files()[0] if path.name in LEADERBOARDS and folders.file(path)]
     return [Leaderboard(id=folders.id(path), name=folders.name(path), kind=LEADERBOARDS[path.name]) for path in paths]
 
 

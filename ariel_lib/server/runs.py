@@ -51,8 +51,15 @@ class RunIndex:
         return runs | self._read_all([path.with_suffix(".json") for path in submissions if path.with_suffix(".json") in present])
 
     def _read_all(self, paths: list[Path]) -> dict[str, RunFiles]:
-        runs = (self._read(path) for path in paths if path.exists())
-        return {run.run.id: run for run in runs if run is not None}
+        runs = {}
+        for path in paths:
+            try:
+                run = self._read(path)
+            except FileNotFoundError:  # removed since the folder was listed
+                continue
+            if run is not None:
+                runs[run.run.id] = run
+        return runs
 
     def find(self, run: str) -> RunFiles:
         found = self.all().get(run)

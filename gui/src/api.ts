@@ -7,10 +7,10 @@ type Json<P extends keyof paths> = paths[P] extends { get: { responses: { 200: {
 type Asked<P extends keyof paths> = paths[P] extends { get: { parameters: { query?: infer Q } } } ? Q : never;
 export type Answer<T> = { data?: T; error?: string; loading: boolean };
 
-// Fetch once, or every `interval` ms. The last answer stays until the next one arrives.
+// Addresses are relative to the page's: a proxy may serve it under a prefix. Fetch once, or every `interval` ms. The last answer stays until the next one arrives.
 export function useApi<P extends keyof paths & string>(path: P, query: Asked<P>, interval = 0): Answer<Json<P>> {
   const given = Object.entries((query ?? {}) as Record<string, unknown>).filter(([, value]) => value !== undefined && value !== "");
-  const url = `${path}?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}`;
+  const url = `${path.slice(1)}?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}`;
   const [answer, setAnswer] = useState<Answer<Json<P>> & { url?: string }>({ loading: true });
   useEffect(() => {
     const stop = new AbortController();

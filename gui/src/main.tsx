@@ -7,6 +7,8 @@ import { Compare, RunPage, Runs } from "./runs";
 import "./style.css";
 
 const TABS = { runs: "Runs", boards: "Leaderboards", running: "Running", dashboards: "Dashboards", api: "API" };
+// What a page is about. With another subject it starts anew, so that no data stand under a title that is not theirs.
+const SUBJECT = ["run", "planet", "a", "b", "board"];
 const TAB_OF: Record<string, string> = { run: "runs", planets: "runs", planet: "runs", compare: "runs", board: "boards" };
 
 function Content({ place }: { place: Place }) {
@@ -63,7 +65,7 @@ function App() {
         <Theme />
       </header>
       <main id="main" tabIndex={-1}>
-        <Content key={place.page} place={place} />
+        <Content key={[place.page, ...SUBJECT.map((name) => place.query.get(name))].join(" ")} place={place} />
       </main>
     </>
   );

@@ -114,12 +114,12 @@ export function Dashboards({ place }: { place: Place }) {
                   <a href={link("dashboards", { show: page.id })} aria-current={page.id === shown ? "true" : undefined}>
                     {page.name}
                   </a>{" "}
-                  ({size(page.bytes)}, {when(page.modified)}, <a href={`/pages/${page.id}`}>open in this window</a>)
+                  ({size(page.bytes)}, {when(page.modified)}, <a href={`pages/${page.id}`}>open in this window</a>)
                 </li>
               ))}
             </ul>
             {pages.filter((page) => page.id === shown).map((page) => (
-              <iframe key={page.id} title={page.name} src={`/pages/${page.id}`} sandbox="allow-scripts allow-downloads" />
+              <iframe key={page.id} title={page.name} src={`pages/${page.id}`} sandbox="allow-scripts allow-downloads" />
             ))}
           </>
         )}
@@ -149,13 +149,13 @@ export function Api() {
   const [document, setDocument] = useState<Document>();
   const [failed, setFailed] = useState("");
   if (!document && !failed) {
-    fetch("/api/openapi.json").then((r) => r.json()).then(setDocument, (error: Error) => setFailed(error.message));
+    fetch("api/openapi.json").then((r) => r.json()).then(setDocument, (error: Error) => setFailed(error.message));
   }
   return (
     <>
       <Title>API</Title>
       <p>
-        All pages use these requests. Their OpenAPI document: <a href="/api/openapi.json">openapi.json</a>.
+        All pages use these requests. Their OpenAPI document: <a href="api/openapi.json">openapi.json</a>.
       </p>
       {failed && <Problems texts={[failed]} />}
       {document && (

@@ -47,13 +47,30 @@ def test_the_page_brings_all_it_needs(tmp_path):
         response, page = site.ask("/")
         assert response.status == 200 and response.headers["content-type"].startswith("text/html")
         assert b"<style" not in page and re.findall(rb"<script[^>]*>([^<]*)</script>", page) == [b""]
-        names = re.findall(rb'(?:src|href)="(/[^"]+)"', page)
-        assert len(names) == 2
+        names = re.findall(rb'(?:src|href)="(?!data:)([^"]+)"', page)
+        assert len(names) == 2 and all(name.startswith(b"./") for name in names)  # below a proxy's prefix, too
         for name in names:
-            response, body = site.ask(name.decode())
+            response, body = site.ask(name.decode().removeprefix("."))
             assert response.status == 200 and "immutable" in response.headers["cache-control"] and body
             assert not re.findall(rb"""(?:src|href|url)\s*[=(]\s*["']?https?://""", body)
     assert "dangerouslySetInnerHTML" not in "".join(path.read_text(encoding="utf-8") for path in (GUI / "src").iterdir())
+
+
+def page_sources():
+    return "".join(path.read_text(encoding="utf-8") for path in sorted((GUI / "src").glob("*.tsx")))
+
+
+def test_every_address_is_relative_so_that_a_proxy_may_serve_the_page_under_a_prefix():
+    assert not re.findall(r"""(?:href|src)=[{"`]*/|fetch\(["'`]/""", page_sources())
+    assert "path.slice(1)" in (GUI / "src" / "api.ts").read_text(encoding="utf-8")
+
+
+def test_a_page_starts_anew_with_another_subject():
+    """Each parameter in the address of a page is its subject, or narrows and orders what it lists."""
+    subject = set(json.loads(re.search(r"const SUBJECT = (\[.*?\]);", page_sources())[1]))
+    read = set(re.findall(r'query\.get\("(\w+)"\)', page_sources()))
+    assert read == subject | {"q", "command", "sort", "order", "offset", "show"}
+    assert "place.page, ...SUBJECT.map" in page_sources()
 
 
 @pytest.mark.slow
