@@ -16,6 +16,15 @@ ROOT = Path(__file__).parents[1]
 HEAVY = ("numpy", "torch", "pandas", "scipy", "matplotlib", "astropy", "omegaconf")
 
 
+@pytest.fixture(autouse=True)
+def torchs_threads():
+    import torch
+
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def names(tiny_run):
     """What the examples take as given: folder, a data set; weights, a model trained on it; out, a folder with its fits."""
@@ -29,9 +38,12 @@ def examples_of(name: str) -> list[doctest.DocTest]:
 
 
 @pytest.mark.parametrize("name", ariel_lib.__all__)
-def test_every_public_name_has_an_example_that_runs(name, names, monkeypatch):
+def test_every_public_name_has_an_example_that_runs_and_leaves_torchs_threads(name, names, monkeypatch):
+    import torch
+
     from ariel_lib.training import loop
 
+    torch.set_num_threads(3)
     monkeypatch.setattr(loop, "DRAWS_AN_EPOCH", 8)
     tests = examples_of(name)
     assert tests, f"{name}: its docstring has no >>> example"
@@ -40,6 +52,7 @@ def test_every_public_name_has_an_example_that_runs(name, names, monkeypatch):
         said: list[str] = []
         failed, tried = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE, verbose=False).run(test, out=said.append)
         assert tried and not failed, "".join(said)
+    assert torch.get_num_threads() == 3
 
 
 def test_a_name_without_an_example_would_be_seen():

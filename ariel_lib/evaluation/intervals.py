@@ -10,14 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
-from threadpoolctl import threadpool_limits
 
 from ariel_lib.config import ConfigError, config_hash, from_dict
 from ariel_lib.io.checksums import write_manifest
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.storage import save_arrays, write_atomically
 from ariel_lib.metrics import coverage, naive_answer, unclipped_score, z_statistics
+from ariel_lib.models.threads import threads
 from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.pipeline.planet_fits import fit_planets
 from ariel_lib.prediction.answer import answer
@@ -84,8 +83,7 @@ def train_intervals(
     """
     weights, outdir, checkpoint = Path(weights), Path(outdir), Checkpoint.load(weights)
     held_out, naive = _held_out(dataset, checkpoint, weights, workers, progress)
-    torch.set_num_threads(checkpoint.config["training"]["threads"])
-    with threadpool_limits(checkpoint.config["training"]["threads"]), warnings.catch_warnings():
+    with threads(checkpoint.config["training"]["threads"]), warnings.catch_warnings():
         warnings.simplefilter("ignore", TooFewPlanets)  # one warning for all folds follows
         corel = train_corel(held_out.features, *held_out.prediction, level=q)
         if update and not np.isfinite(corel.stretch).all():

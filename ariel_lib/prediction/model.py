@@ -3,18 +3,15 @@
 The same numbers as a submission of `predict`: the same checks, corrections, network and threads.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from threadpoolctl import threadpool_limits
 
 from ariel_lib.errors import SpectraMindError
 from ariel_lib.io.light_curves import LightCurves
 from ariel_lib.io.submission import SIGMA_FLOOR
+from ariel_lib.models.threads import threads
 from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.pipeline.planet_fits import PlanetFit
 from ariel_lib.prediction.answer import answer
@@ -79,8 +76,7 @@ class Model:
             raise RejectedFitError(
                 f"planet {fit.planet_id}: no spectrum is read off this fit: {reason}. A submission has the training mean."
             )
-        threads = self.checkpoint.config["training"]["threads"]
-        with threadpool_limits(threads), _torch_threads(threads):
+        with threads(self.checkpoint.config["training"]["threads"]):
             estimate = self.checkpoint.condition(fit.estimate)
             found = answer(_FitInMemory(estimate, fit.star, (), fit.curves), self.checkpoint)
             gaussian = self.checkpoint.prior.posterior(estimate.depth, estimate.covariance)
@@ -100,14 +96,3 @@ class Model:
         parameters = sum(p.numel() for p in self.checkpoint.network.parameters())
         networks = f"{members} network{'s' * (members != 1)}, {parameters} parameters"
         return f"Model({str(self.path)!r}, {len(self.wavelengths)} wavelengths, {networks})"
-
-
-@contextmanager
-def _torch_threads(threads: int) -> Iterator[None]:
-    """torch with so many threads: the last bits depend on it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

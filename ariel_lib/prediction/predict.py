@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.errors import ArchiveError, SpectraMindError
@@ -21,6 +20,7 @@ from ariel_lib.io.checksums import MANIFEST, sha256, verify
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.storage import save_arrays
 from ariel_lib.models.ensemble import Ensemble
+from ariel_lib.models.threads import threads
 from ariel_lib.pipeline.batches import FIRST_VISIT_ONLY, VISIT, PlanetBatch, fit_batches
 from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.pipeline.planet_fits import PlanetFit, fit_planets
@@ -126,11 +126,9 @@ def _predict(dataset: Dataset, out: Path, weights: Path, budget: Budget, pool: W
     source = {"weights": sha256(weights), "data": str(dataset.root.resolve())}
     submission_file, answers = SubmissionFile(out, dataset.planets, fallback, source, dataset.submission_columns), Answers()
     log(f"{len(dataset.planets)} planets; a valid submission is on disk after {budget}")
-    threads = checkpoint.config["training"]["threads"]
-    torch.set_num_threads(threads)
     settings = CalibrationSettings(airs_samples=checkpoint.config["calibration"]["airs_samples"])
     for batch in fit_batches(dataset, budget, settings=settings, workers=pool):
-        with threadpool_limits(threads):
+        with threads(checkpoint.config["training"]["threads"]):
             began = budget.clock()
             answers.add_batch(batch, checkpoint)
         budget.measure(MEMBER, len(batch.planet_fits.fits) * len(checkpoint.network.members), budget.clock() - began)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.config import PRIORS, Config, ConfigError, config_hash, to_dict
@@ -25,6 +24,7 @@ from ariel_lib.models.features import FGS1_CHANNELS, NODE_FEATURES, STAR_FEATURE
 from ariel_lib.models.inputs import Inputs
 from ariel_lib.models.out_of_memory import backward_in_parts
 from ariel_lib.models.precision import mixed_precision
+from ariel_lib.models.threads import threads
 from ariel_lib.models.v50 import V50
 from ariel_lib.pipeline.batches import fit_within_budget
 from ariel_lib.pipeline.checkpoint import Checkpoint
@@ -68,8 +68,7 @@ def train(
     >>> sorted(result["validation"])
     ['constant', 'gaussian_posterior', 'gls_fit', 'library_posterior', 'v50']
     """
-    torch.set_num_threads(config.training.threads)
-    with threadpool_limits(config.training.threads), distributed.joined():
+    with threads(config.training.threads), distributed.joined():
         return _train(dataset, config, progress, log if distributed.rank() == 0 else lambda line: None)
 
 
