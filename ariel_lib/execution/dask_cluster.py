@@ -3,8 +3,9 @@
 Without the check, tasks would wait for ever on a worker that lacks a package. Needs the extra [dask], imported on use only.
 """
 
+import asyncio
 from collections.abc import Iterator, Mapping
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,6 +45,7 @@ def open_pool(address: str, *folders: Path) -> Iterator[WorkerPool]:
         raise ClusterError("--scheduler: expected dask distributed, found it missing: pip install 'spectramind[dask]'")
     from distributed import Client, KilledWorker
 
+    _require_scheduler(address)
     try:
         client = Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:
@@ -57,6 +59,28 @@ def open_pool(address: str, *folders: Path) -> Iterator[WorkerPool]:
             raise ClusterError(
                 f"{address}: expected a running scheduler, found that it has stopped. Finished work is kept: run the same command again."
             ) from error
+
+
+def _require_scheduler(address: str) -> None:
+    """Raise ClusterError where no scheduler answers: Client has no time limit for a server of another kind, such as the dashboard's."""
+    try:
+        with ThreadPoolExecutor(1) as thread:  # a notebook's own event loop may be running in this one
+            found = thread.submit(asyncio.run, _identity(address)).result()["type"]
+    except TimeoutError:
+        found = "a server that does not answer as one"
+    except (OSError, ValueError) as error:
+        found = str(error)
+    if found != "Scheduler":
+        hint = "Give the address that `dask scheduler` prints, not that of its dashboard."
+        raise ClusterError(f"{address}: expected a Dask scheduler that answers within {PATIENCE} s, found {found}. {hint}")
+
+
+async def _identity(address: str) -> dict:
+    from distributed.core import rpc
+    from distributed.security import Security
+
+    async with rpc(address, timeout=PATIENCE, connection_args=Security().get_connection_args("client")) as server:
+        return await asyncio.wait_for(server.identity(), PATIENCE + 1)  # past the limit for the connection, which has a message of its own
 
 
 def check_cluster(client: "Client", address: str, folders: tuple[Path, ...]) -> int:

@@ -4,7 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import time
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
+from socket import create_server
+from threading import Thread
 
 import pytest
 from typer.testing import CliRunner
@@ -69,6 +74,28 @@ def test_a_scheduler_that_does_not_answer_raises_in_time(monkeypatch):
     monkeypatch.setattr(cluster, "PATIENCE", 1)
     with pytest.raises(ClusterError, match="expected a Dask scheduler that answers"), open_pool("tcp://127.0.0.1:9"):
         pass
+
+
+@pytest.mark.parametrize("kind", ["silent", "http", "worker"])
+def test_a_server_that_is_no_scheduler_raises_in_time(monkeypatch, address, kind):
+    monkeypatch.setattr(cluster, "PATIENCE", 1)
+    found = "a server that does not answer as one"
+    with ExitStack() as running:
+        if kind == "worker":
+            from distributed import Client
+
+            there, found = next(iter(running.enter_context(Client(address)).scheduler_info()["workers"])), "Worker"
+        elif kind == "http":  # as the scheduler's dashboard
+            server = running.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler))
+            Thread(target=server.serve_forever, daemon=True).start()
+            running.callback(server.shutdown)
+            there = f"tcp://127.0.0.1:{server.server_address[1]}"
+        else:
+            there = f"tcp://127.0.0.1:{running.enter_context(create_server(('127.0.0.1', 0))).getsockname()[1]}"
+        began = time.monotonic()
+        with pytest.raises(ClusterError, match=f"expected a Dask scheduler .*found {found}"), open_pool(there):
+            pass
+        assert time.monotonic() - began < 15
 
 
 def test_a_scheduler_without_workers_raises_in_time(monkeypatch):
