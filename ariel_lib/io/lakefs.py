@@ -12,13 +12,14 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from urllib.error import HTTPError, URLError
-from urllib.parse import quote, urlencode
-from urllib.request import Request, urlopen
+from urllib.parse import quote, urlencode, urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from ariel_lib.errors import SpectraMindError
 
@@ -90,8 +91,8 @@ def copy_of(reference: Reference) -> Path:
         copying = Path(scratch) / "data"
         copying.mkdir()
         prefix = f"{reference.path}/" if reference.path else ""
-        for path in _objects(reference.repository, commit, prefix):
-            _download(reference.repository, commit, path, copying, path.removeprefix(prefix))
+        for entry in _objects(reference.repository, commit, prefix):
+            _download(reference.repository, commit, entry, copying, str(entry["path"]).removeprefix(prefix))
         if not any(copying.iterdir()):
             raise LakeFSError(f"{reference}: expected files there, found none in commit {commit}")
         (copying / SOURCE).write_text(json.dumps(asdict(reference) | {"commit": commit}, indent=1, sort_keys=True) + "\n")
@@ -108,30 +109,61 @@ def _commit(reference: Reference) -> str:
     return str(found["results"][0]["id"])
 
 
-def _objects(repository: str, commit: str, prefix: str) -> Iterator[str]:
-    """Paths of all objects of a commit under a prefix, page by page."""
+def _objects(repository: str, commit: str, prefix: str) -> Iterator[Mapping]:
+    """All objects of a commit under a prefix, as the listing describes them (path, size_bytes), page by page."""
     after = ""
     while True:
         page = _get_json(f"repositories/{repository}/refs/{commit}/objects/ls", prefix=prefix, after=after, amount=PAGE)
-        yield from (entry["path"] for entry in page["results"] if entry.get("path_type", "object") == "object")
+        yield from (entry for entry in page["results"] if entry.get("path_type", "object") == "object")
         if not page["pagination"]["has_more"]:
             return
         after = page["pagination"]["next_offset"]
 
 
-def _download(repository: str, commit: str, path: str, folder: Path, name: str) -> None:
-    """Download one object to folder/name. Raises LakeFSError for a name outside the folder."""
+def _download(repository: str, commit: str, entry: Mapping, folder: Path, name: str) -> None:
+    """Download one object to folder/name. Raises LakeFSError for a name outside the folder, and for a part of the object."""
+    about = f"lakefs://{repository}/{commit}/{entry['path']}"
     target = (folder / name).resolve()
     if not target.is_relative_to(folder.resolve()) or target == folder.resolve():
-        raise LakeFSError(f"lakefs://{repository}/{commit}/{path}: expected a name inside its folder")
+        raise LakeFSError(f"{about}: expected a name inside its folder")
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _open(f"repositories/{repository}/refs/{commit}/objects", path=path) as answer, target.open("wb") as file:
-        shutil.copyfileobj(answer, file)
+    with _open(f"repositories/{repository}/refs/{commit}/objects", path=entry["path"]) as answer, target.open("wb") as file:
+        try:
+            shutil.copyfileobj(answer, file)
+        except (OSError, HTTPException) as error:
+            raise _broken_off(about, error) from error
+        announced = answer.headers.get("Content-Length")
+    found = target.stat().st_size
+    for wanted in (entry.get("size_bytes"), announced):
+        if wanted is not None and found != int(wanted):
+            raise LakeFSError(f"{about}: expected {wanted} bytes, found {found}. The download was cut short; run it again.")
+
+
+def _broken_off(where: str, error: Exception) -> Exception:
+    """An answer that ended before its time; a fault of this machine's disk, which has an error number and a file, stays one."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return error
+    return LakeFSError(f"{where}: expected the whole answer, found a broken connection ({error}). Run it again.")
 
 
 def _get_json(where: str, **query: object) -> dict:
     with _open(where, **query) as answer:
-        return json.load(answer)
+        try:
+            return json.load(answer)
+        except ValueError as error:
+            raise LakeFSError(f"{answer.url}: expected JSON, found {error}. Is {ENDPOINT} that of a lakeFS server?") from error
+        except (OSError, HTTPException) as error:
+            raise _broken_off(answer.url, error) from error
+
+
+class _KeysStayHere(HTTPRedirectHandler):
+    """Follows a redirect, such as to an object store, without the keys where it leads to another scheme, host or port."""
+
+    def redirect_request(self, request, file, code, message, headers, address):
+        new = super().redirect_request(request, file, code, message, headers, address)
+        if new is not None and urlsplit(new.full_url)[:2] != urlsplit(request.full_url)[:2]:
+            new.remove_header("Authorization")
+        return new
 
 
 def _open(where: str, **query: object):
@@ -142,8 +174,9 @@ def _open(where: str, **query: object):
     user = ":".join(os.environ.get(key, "") for key in KEYS)
     headers = {"Authorization": "Basic " + base64.b64encode(user.encode()).decode()}
     try:
-        return urlopen(Request(f"{endpoint}/api/v1/{where}?{urlencode(query)}", headers=headers), timeout=PATIENCE)
+        address = f"{endpoint}/api/v1/{where}?{urlencode(query)}"
+        return build_opener(_KeysStayHere).open(Request(address, headers=headers), timeout=PATIENCE)
     except HTTPError as error:
         raise LakeFSError(f"{endpoint}: expected {where}, found HTTP {error.code} {error.reason}") from error
-    except URLError as error:
-        raise LakeFSError(f"{endpoint}: expected a lakeFS server, found {error.reason}") from error
+    except (URLError, HTTPException, TimeoutError) as error:
+        raise LakeFSError(f"{endpoint}: expected a lakeFS server, found {getattr(error, 'reason', error)}") from error

@@ -23,6 +23,8 @@ class Stub(BaseHTTPRequestHandler):
 
     requests: list[str] = []  # noqa: RUF012 (one instance a request: the list is shared)
     objects = OBJECTS
+    cut: tuple[int, bool] | None = None  # bytes of an object that are sent, and whether its whole length is announced
+    elsewhere: str | None = None  # where a request for an object is sent on to
 
     def do_GET(self):
         url = urlparse(self.path)
@@ -35,12 +37,25 @@ class Stub(BaseHTTPRequestHandler):
         elif url.path == f"/api/v1/repositories/ariel-data/refs/{COMMIT}/objects/ls":
             names = sorted(name for name in self.objects if name.startswith(query["prefix"]) and name > query["after"])
             page = names[:2]
-            results = [{"path": name, "path_type": "object"} for name in page]
+            results = [{"path": name, "path_type": "object", "size_bytes": len(self.objects[name])} for name in page]
             self._json({"results": results, "pagination": {"has_more": len(names) > 2, "next_offset": page[-1] if page else ""}})
         elif url.path == f"/api/v1/repositories/ariel-data/refs/{COMMIT}/objects" and query["path"] in self.objects:
-            self._send(self.objects[query["path"]])
+            self._send_object(self.objects[query["path"]])
         else:
             self.send_error(404)
+
+    def _send_object(self, content):
+        if self.elsewhere:
+            self.send_response(302)
+            self.send_header("Location", self.elsewhere)
+            self.end_headers()
+            return
+        sent, announced = self.cut or (len(content), True)
+        self.send_response(200)
+        if announced:
+            self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[:sent])
 
     def _json(self, value):
         self._send(json.dumps(value).encode())
@@ -106,6 +121,47 @@ def test_a_commit_is_copied_completely_and_once(server):
     requested = len(Stub.requests)
     lakefs.copy_of.cache_clear()
     assert local_folder("lakefs://ariel-data/main/ariel") == folder and len(Stub.requests) == requested + 1  # the commit only
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_part_of_an_object_is_not_taken_for_all_of_it(server, tmp_path, monkeypatch, announced):
+    """400 of 1000 bytes: told by the length that the answer announces, or by that of the listing."""
+    monkeypatch.setattr(Stub, "objects", {"ariel/a.bin": b"x" * 1000})
+    monkeypatch.setattr(Stub, "cut", (400, announced))
+    with pytest.raises(LakeFSError, match=r"ariel/a.bin: expected 1000 bytes, found 400|expected the whole answer"):
+        local_folder("lakefs://ariel-data/main/ariel")
+    assert not [path for path in (tmp_path / "copies").rglob("*") if path.is_file()]
+    monkeypatch.setattr(Stub, "cut", None)
+    assert (local_folder("lakefs://ariel-data/main/ariel") / "a.bin").read_bytes() == b"x" * 1000
+
+
+def test_a_redirect_to_another_host_is_followed_without_the_keys(server, monkeypatch):
+    received = []
+
+    class Store(BaseHTTPRequestHandler):
+        def do_GET(self):
+            received.append(self.headers.get("Authorization"))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"stored")
+
+        def log_message(self, *arguments):
+            pass
+
+    store = ThreadingHTTPServer(("127.0.0.1", 0), Store)
+    threading.Thread(target=store.serve_forever, daemon=True).start()
+    monkeypatch.setattr(Stub, "objects", {"ariel/a.bin": b"stored"})
+    monkeypatch.setattr(Stub, "elsewhere", f"http://127.0.0.1:{store.server_port}/a")
+    assert (local_folder("lakefs://ariel-data/main/ariel") / "a.bin").read_bytes() == b"stored"
+    assert received == [None]
+    store.shutdown()
+    store.server_close()
+
+
+def test_an_answer_that_is_no_json_is_one_line(server, monkeypatch):
+    monkeypatch.setattr(Stub, "_json", lambda self, value: self._send(b"<html>Log in</html>"))
+    with pytest.raises(LakeFSError, match="expected JSON"):
+        local_folder("lakefs://ariel-data/main/ariel")
 
 
 def test_the_manifest_records_the_commit(server, tmp_path):
