@@ -82,8 +82,10 @@ def test_every_shipped_file_composes():
         ("training.seed=true", "training.seed: expected a whole number"),
         ("training.seed='3'", "training.seed: expected a whole number, found '3'"),
         ("training.learning_rate='1e-3'", "training.learning_rate: expected a number"),
-        ("training.optimizer=3", "training.optimizer: expected text, found 3"),
-        ("data.root=['a']", "data.root: expected text"),
+        ("training.optimizer=3", "training.optimizer: expected one of"),
+        ("training.seed=é", "expected a whole number after training.seed=, found 'é'"),
+        ("model.relations=[a=b]", "expected a list such as [a,b] after model.relations="),
+        ("datä.root=/x", "unknown setting datä.root"),
         ("training.seed={a: 1}", "training.seed: expected a whole number"),
         ("training.challenge_loss=1", "training.challenge_loss: expected true or false"),
         ("training.learning_rate=fast", "training.learning_rate: expected a number"),
@@ -105,6 +107,36 @@ def test_a_wrong_override_is_one_sentence_that_names_the_key(override, said):
         load_config(TRAIN, [override])
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+PATHS = ["/data/run=3", "/data/é", "/data/it's", "/data/(1)"]
+PATHS += ["/a,b", "/d/#1", "['a']", '/d/"b', "/d/a;b!", "日本", "C:\\", "a\\'b", "123", "/a b"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_path_is_taken_as_it_is_written(path):
+    assert load_config(TRAIN, [f"data.root={path}", f"+training.out={path}"]).data.root == path
+    assert load_config(None, [f"training.out={path}"]).training.out == path
+
+
+def test_quotes_null_and_the_users_home_keep_their_meaning(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    path = write_yaml(tmp_path / "mine.yaml", "data: {root: ~/x}\n")
+    assert load_config(None, ["data.root='/a b'"]).data.root == "/a b"
+    assert load_config(path, ["training.out=~/y"]) == load_config(None, ["data.root=/home/me/x", "training.out='/home/me/y'"])
+    assert load_config(path, ["data.root=null"]).data.root is None
+    with pytest.raises(ConfigError, match="expected text"):
+        load_config(write_yaml(tmp_path / "list.yaml", "data: {root: [a]}\n"))
+
+
+def test_a_shipped_file_is_found_by_its_name_outside_a_checkout(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_config("configs/toy.yaml") == load_config(TRAIN.with_name("toy.yaml"))
+    with pytest.raises(ConfigError, match=r"no such configuration file. The package brings .*configs/train\.yaml"):
+        load_config("configs/tiny.yaml")
+    (tmp_path / "configs").mkdir()
+    write_yaml(tmp_path / "configs" / "toy.yaml", "training: {seed: 7}\n")
+    assert load_config("configs/toy.yaml").training.seed == 7  # the user's own comes first
 
 
 @pytest.mark.parametrize("text", ["a: [1\nb:", "- 1\n- 2\n", "training: 3\n", "training:\n  sed: 3\n"])

@@ -4,7 +4,7 @@ The only importer of Hydra and OmegaConf, and only once a file is composed or pl
 plain values, never a Config; training alone takes it whole, because a checkpoint stores it.
 """
 
-from ariel_lib.config.compose import load_config, shipped_configs
+from ariel_lib.config.compose import find_config, load_config, shipped_configs
 from ariel_lib.config.settings import (
     PRIORS,
     RELATIONS,
@@ -35,6 +35,7 @@ __all__ = [
     "TrainingConfig",
     "UncertaintyConfig",
     "config_hash",
+    "find_config",
     "from_dict",
     "load_config",
     "shipped_configs",

@@ -1,11 +1,14 @@
 """A YAML file and overrides to a Config, with Hydra's grammar for both."""
 
+import os
+import re
+import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
 from ariel_lib.config.settings import Config, ConfigError
-from ariel_lib.config.values import from_dict, setting_types
+from ariel_lib.config.values import ALIASES, expected_value, from_dict, nearest_setting, setting_types
 
 SWITCH = "enabled"  # the setting that `group=true` and `group=false` mean
 SECTIONS = tuple(f.name for f in fields(Config))
@@ -16,13 +19,14 @@ def load_config(path: Path | str | None = None, overrides: Iterable[str] = ()) -
 
     `k.l=v` and `+k.l=v` both set, whether the file names the key or not. `+data=ariel_nominal` and
     `data=ariel_nominal` choose a file of a group: from data/ beside the YAML file, else from those shipped here.
-    Raises ConfigError for anything that is not understood.
+    The value of a setting that holds text, such as a path, is taken as it is written; a path that begins with ~/ is one in the
+    user's home. Raises ConfigError for anything that is not understood.
 
     >>> from ariel_lib import load_config
     >>> load_config(overrides=["training.epochs=5", "training.seed=1"]).training.epochs
     5
     """
-    return from_dict(_compose(Path(path) if path is not None else None, list(overrides)))
+    return from_dict(_with_home(_compose(find_config(path) if path is not None else None, list(overrides))))
 
 
 def shipped_configs() -> Path:
@@ -30,6 +34,24 @@ def shipped_configs() -> Path:
     package = Path(__file__).parents[1]
     inside = package / "configs"
     return inside if inside.is_dir() else package.parent / "configs"
+
+
+def find_config(path: Path | str) -> Path:
+    """A YAML file; outside a checkout configs/NAME.yaml is the one that comes with the package. Raises ConfigError."""
+    path = Path(path)
+    if path.is_file():
+        return path
+    if path.parts[:1] == ("configs",) and (inside := shipped_configs().joinpath(*path.parts[1:])).is_file():
+        return inside
+    shipped = ", ".join(f"configs/{file.name}" for file in sorted(shipped_configs().glob("*.yaml")))
+    raise ConfigError(f"{path}: no such configuration file. The package brings {shipped}.")
+
+
+def _with_home(node):
+    """Nested settings in which a text that begins with ~/ is a path in the user's home."""
+    if isinstance(node, Mapping):
+        return {name: _with_home(value) for name, value in node.items()}
+    return os.path.expanduser(node) if isinstance(node, str) and node.startswith("~/") else node
 
 
 def _compose(path: Path | None, overrides: Sequence[str]) -> dict:
@@ -41,8 +63,6 @@ def _compose(path: Path | None, overrides: Sequence[str]) -> dict:
     from yaml import YAMLError
 
     shipped = shipped_configs()
-    if path is not None and not path.is_file():
-        raise ConfigError(f"{path}: no such configuration file.")
     if path is not None and path.suffix != ".yaml":
         raise ConfigError(f"{path}: expected a file that ends in .yaml.")
     folder, name = (path.resolve().parent, path.stem) if path is not None else (shipped, None)
@@ -50,7 +70,7 @@ def _compose(path: Path | None, overrides: Sequence[str]) -> dict:
         chosen = _groups_in_defaults(OmegaConf.load(path)) if path is not None else set()
         lines = [_normal_form(text, chosen) for text in overrides]
         if folder != shipped and shipped.is_dir():
-            lines.insert(0, f"hydra.searchpath=['file://{shipped}']")
+            lines.insert(0, f"hydra.searchpath=[{_quoted(f'file://{shipped}')}]")
         with initialize_config_dir(config_dir=str(folder), version_base="1.3"):
             return OmegaConf.to_container(compose(config_name=name, overrides=lines), resolve=True)
     except (HydraException, OmegaConfBaseException, YAMLError, OSError) as error:
@@ -68,11 +88,11 @@ def _normal_form(text: str, chosen: set[str]) -> str:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
+    text = _with_text_quoted(text)
     try:
         override = OverridesParser.create().parse_override(text)
     except HydraException as error:
-        hint = "write key=value, and quotes around a value that holds brackets or commas"
-        raise ConfigError(f"override {text!r} is not understood: {hint}.") from error
+        raise ConfigError(f"override {text!r} is not understood: {_hint(text)}.") from error
     if override.is_delete() or override.key_or_group.startswith("hydra"):
         return text
     if override.is_sweep_override():
@@ -86,6 +106,37 @@ def _normal_form(text: str, chosen: set[str]) -> str:
     if key in SECTIONS and isinstance(value, str):
         return text.lstrip("+") if key in chosen else f"+{text.lstrip('+')}"
     return f"++{text.lstrip('+')}"
+
+
+def _key_of(text: str) -> str:
+    """The setting that an override names, under its present name."""
+    key = text.partition("=")[0].strip().lstrip("+")
+    return ALIASES.get(key, key)
+
+
+def _with_text_quoted(text: str) -> str:
+    """An override whose value is a text, such as a path, with quotes around it: Hydra's grammar gives many characters a meaning."""
+    before, equals, value = text.partition("=")
+    kind, value = setting_types().get(_key_of(text)), value.strip()
+    is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    if kind is None or str not in (kind, *typing.get_args(kind)) or typing.get_origin(kind) is tuple:
+        return text
+    return text if is_quoted or value in ("", "null") or "${" in value else f"{before}{equals}{_quoted(value)}"
+
+
+def _quoted(value: str) -> str:
+    """A text between quotes, as Hydra's grammar reads it back: backslashes count only before a quote."""
+    return "'" + re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), value) + "'"
+
+
+def _hint(text: str) -> str:
+    """What to write in place of an override that Hydra's grammar does not allow."""
+    key, kinds = _key_of(text), setting_types()
+    if "=" not in text:
+        return "write key=value"
+    if key not in kinds:
+        return f"unknown setting {key}.{nearest_setting(key)}".rstrip("?.")
+    return f"expected {expected_value(kinds[key])} after {key}=, found {text.partition('=')[2]!r}"
 
 
 def _one_sentence(path: Path | None, error: Exception) -> str:

@@ -38,10 +38,10 @@ def from_dict(values: Mapping) -> Config:
         OmegaConf.set_readonly(OmegaConf.select(schema, key) if key else schema, None)  # frozen, until it is filled
     for key, value in _with_current_names(dict(_nodes(values))).items():
         if key not in kinds:
-            raise ConfigError(f"unknown setting {key}.{_nearest(key)}")
+            raise ConfigError(f"unknown setting {key}.{nearest_setting(key)}")
         is_group = is_dataclass(kinds[key]) and isinstance(value, Mapping)  # its own settings follow
         if not is_group and not _set_unchanged(schema, key, value):
-            raise ConfigError(f"{key}: expected {_expected(kinds[key])}, found {value!r}.")
+            raise ConfigError(f"{key}: expected {expected_value(kinds[key])}, found {value!r}.")
     return OmegaConf.to_object(schema)
 
 
@@ -102,7 +102,7 @@ def _with_current_names(given: dict[str, object]) -> dict[str, object]:
     return found
 
 
-def _nearest(key: str) -> str:
+def nearest_setting(key: str) -> str:
     """' Did you mean …?' with the valid key most like this one, judged by the whole key and by its last part."""
     keys = list(setting_types())
     last = {known.rpartition(".")[2]: known for known in keys}
@@ -111,7 +111,7 @@ def _nearest(key: str) -> str:
     return f" Did you mean {close[0]}?" if close else f" The sections are {', '.join(f.name for f in fields(Config))}."
 
 
-def _expected(kind: type) -> str:
+def expected_value(kind: type) -> str:
     """The type of a setting, or None beside it, in words."""
     if is_dataclass(kind):
         return "keys and values"

@@ -22,7 +22,7 @@ import torch
 import yaml
 
 from ariel_lib.calibration.pipeline import CalibrationSettings
-from ariel_lib.config import Config, ConfigError, config_hash, load_config
+from ariel_lib.config import Config, ConfigError, config_hash, find_config, load_config
 from ariel_lib.evaluation.leaderboard import ranked, weights_sentence
 from ariel_lib.execution.workers import WorkerPool, local_pool, run_tasks
 from ariel_lib.io.checksums import sha256
@@ -83,9 +83,7 @@ def load_grid(path: Path | str, overrides: list[str] | tuple = ()) -> tuple[list
     folder; public, point name: score (optional). A configuration in two grids is one point.
     Raises ConfigError for a file that does not have this form, or an unknown setting.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such file.")
+    path = find_config(path)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
