@@ -136,7 +136,7 @@ def test_options_that_a_page_names_in_its_prose_exist(page):
     known = {option for command in commands for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     scripts = "".join(text_of(path) for path in [*ROOT.glob("*.py"), *(ROOT / "benchmarks").glob("*.py"), ROOT / "docs" / "figures.py"])
     known |= set(re.findall(r'"(--[a-z-]+)"', scripts)) | {"--help"}
-    known |= {"--nproc-per-node", "--no-python"} | {"--no-deps"}  # torchrun's and pip's
+    known |= {"--nproc-per-node", "--no-python", "--local-addr"} | {"--no-deps"}  # torchrun's and pip's
     named = {option for code in re.findall(r"`([^`\n]*)`", text_of(page)) for option in re.findall(r"(?<!\S)--[a-z-]+", code)}
     assert named <= known
 

@@ -1,14 +1,19 @@
 """Data-parallel training under torchrun: each process takes its share of every batch, and gradients are averaged.
 
     torchrun --nproc-per-node 2 --no-python spectramind train …
+
+Where the machine's own name does not resolve, as in a bare container, torchrun itself waits for minutes: give --local-addr 127.0.0.1.
 """
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 import torch.distributed as group
+
+ANY_TIME = timedelta(days=365)
 
 
 def size() -> int:
@@ -38,12 +43,21 @@ def joined() -> Iterator[None]:
 
 @contextmanager
 def leader_first() -> Iterator[None]:
-    """Run the body in process 0 first, then in the others, so that they read the files that it wrote."""
+    """Run the body in process 0 first, then in the others, so that they read the files that it wrote.
+
+    They wait for any time: a calibration may last longer than the 30 minutes of gloo's time limit or the 10 of NCCL's. torchrun ends
+    them when process 0 fails.
+    """
+    if size() == 1:
+        yield
+        return
+    waiting = group.new_group(backend="gloo", timeout=ANY_TIME)
     if rank() > 0:
-        group.barrier()
+        group.barrier(waiting)
     yield
-    if rank() == 0 and size() > 1:
-        group.barrier()
+    if rank() == 0:
+        group.barrier(waiting)
+    group.destroy_process_group(waiting)
 
 
 def average_gradients(network: torch.nn.Module) -> None:

@@ -15,9 +15,16 @@ from ariel_lib.training import distributed
 
 ROOT = Path(__file__).resolve().parents[2]
 GRADIENTS = """
+import time
+from datetime import timedelta
+from functools import partial
 import torch
 from ariel_lib.training import distributed
+distributed.group.init_process_group = partial(distributed.group.init_process_group, timeout=timedelta(seconds=5))
 with distributed.joined():
+    with distributed.leader_first():
+        time.sleep(0 if distributed.rank() else 7)
+        open(f"order_{distributed.rank()}", "w").write(str(time.time()))
     network = torch.nn.Linear(3, 1, bias=False)
     torch.nn.init.ones_(network.weight)
     x = torch.arange(12.0).reshape(4, 3)[distributed.rank() :: 2]
@@ -30,6 +37,7 @@ with distributed.joined():
 
 def run_two_processes(*command, cwd=None):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
+    torchrun += ["--local-addr", "127.0.0.1"]  # the machine's own name need not resolve
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([*torchrun, sys.executable, *command], env=environment, cwd=cwd, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -43,8 +51,10 @@ def test_a_single_process_changes_nothing():
     assert network.weight.grad is None
 
 
-def test_two_processes_average_gradients_and_share_one_decision(tmp_path):
+def test_two_processes_wait_for_the_first_average_gradients_and_share_one_decision(tmp_path):
     run_two_processes("-c", GRADIENTS, cwd=tmp_path)
+    leader, follower = (float((tmp_path / f"order_{rank}").read_text()) for rank in (0, 1))
+    assert leader < follower  # after 7 s, longer than the group's time limit
     lines = [path.read_text() for path in sorted(tmp_path.glob("rank_*"))]
     assert len(lines) == 2 and lines[0] == lines[1] and lines[0].endswith(" True")
     x, weight = torch.arange(12.0).reshape(4, 3), torch.ones(1, 3, requires_grad=True)
