@@ -73,7 +73,7 @@ def _compose(path: Path | None, overrides: Sequence[str]) -> dict:
             lines.insert(0, f"hydra.searchpath=[{_quoted(f'file://{shipped}')}]")
         with initialize_config_dir(config_dir=str(folder), version_base="1.3"):
             return OmegaConf.to_container(compose(config_name=name, overrides=lines), resolve=True)
-    except (HydraException, OmegaConfBaseException, YAMLError, OSError) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, OSError, UnicodeDecodeError) as error:
         raise ConfigError(_one_sentence(path, error)) from error
 
 

@@ -99,7 +99,7 @@ def diagnose(
 def _labels(dataset: Dataset, submission: SubmissionRecord):
     """True spectra or None, and the naive answer from the training labels, else from the truth."""
     truth = submission.truth or dataset.root / f"{dataset.split}.csv"
-    labels = read_spectra(truth) if truth.is_file() else None
+    labels = read_spectra(truth) if submission.truth or truth.is_file() else None  # one that was named has to be there
     train = dataset.root / "train.csv"
     known = read_spectra(train) if train.is_file() else labels
     return labels, {} if known is None else naive_answer(known.depth)

@@ -86,7 +86,7 @@ def load_grid(path: Path | str, overrides: list[str] | tuple = ()) -> tuple[list
     path = find_config(path)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: expected YAML ({' '.join(str(error).split())}).") from error
     grids = content.get("grid") if isinstance(content, Mapping) and set(content) <= KEYS else None
     grids = grids if isinstance(grids, list) else [grids]

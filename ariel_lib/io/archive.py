@@ -25,7 +25,7 @@ from ariel_lib.io.layout import (
 from ariel_lib.io.parquet import read_map
 from ariel_lib.io.signal import Signal
 from ariel_lib.io.submission import Sample, read_sample
-from ariel_lib.io.tables import as_number, as_numbers, planet_ids_of, read_spectra, read_table
+from ariel_lib.io.tables import as_number, numbered_columns, planet_ids_of, read_spectra, read_table
 from ariel_lib.io.time_axis import axis_column, read_integration_times, read_start_times
 
 DATA_TABLES = ("axis_info.parquet", "wavelengths.csv", "adc_info.csv", "train_adc_info.csv")  # by which a data set is recognised
@@ -127,9 +127,9 @@ class Archive:
         """Wavelengths of a spectrum from wavelengths.csv, (wavelength,), micron: FGS1 first, then AIRS ascending."""
         path = self._first_file("wavelengths.csv")
         table = self._table(path)
-        if len(table) != 1 or list(table.columns) != [f"wl_{n + 1}" for n in range(table.shape[1])]:
-            raise ArchiveError(path, "one row with columns wl_1, wl_2, …", f"{len(table)} rows, columns {list(table.columns[:3])}")
-        wavelengths = as_numbers(table.iloc[0])
+        if len(table) != 1:
+            raise ArchiveError(path, "one row with columns wl_1, wl_2, …", f"{len(table)} rows")
+        wavelengths = numbered_columns(table, "wl", path)[0]
         if not np.isfinite(wavelengths).all() or np.any(np.diff(wavelengths) <= 0):
             raise ArchiveError(path, "ascending finite wavelengths in micron", "NaN or descending values")
         return wavelengths
@@ -145,8 +145,8 @@ class Archive:
         if len(row) != 1:
             raise ArchiveError(path, f"one row for planet {planet_id}", f"{len(row)} rows")
         gain, offset = (as_number(row[column].iloc[0]) for column in columns)
-        if not (gain > 0 and np.isfinite(offset)):
-            raise ArchiveError(path, f"a positive gain and a finite offset for planet {planet_id}", f"gain {gain}, offset {offset}")
+        if not (gain > 0 and np.isfinite([gain, offset]).all()):
+            raise ArchiveError(path, f"a positive, finite gain and a finite offset for planet {planet_id}", f"gain {gain}, offset {offset}")
         return Converter(gain, offset)
 
     # Detector files

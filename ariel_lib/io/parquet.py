@@ -19,8 +19,10 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     if not path.is_file():
         raise ArchiveError(path, "a parquet file", "no such file")
     try:
-        return pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
+        file = pq.ParquetFile(path)
+        file.schema_arrow.names  # noqa: B018 (decoded here: UnicodeDecodeError)
+        return file
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ArchiveError(path, "a readable parquet file", f"{type(error).__name__}: {error}") from error
 
 
@@ -30,7 +32,7 @@ def read_columns(path: Path) -> pd.DataFrame:
         names = file.schema_arrow.names
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ArchiveError(path, "each column once", f"{', '.join(twice[:5])} more than once")
-        return _read(file, path).to_pandas(ignore_metadata=True)
+        return _to_pandas(_read(file, path), path)
 
 
 def pixel_columns(file: pq.ParquetFile, path: Path, shape: tuple[int, int]) -> list[str]:
@@ -87,7 +89,7 @@ def _stored_index(file: pq.ParquetFile, path: Path) -> set[str]:
     columns &= set(schema.names)
     descends = any(entry.get("step", 1) < 0 for entry in ranges)
     for name in columns:
-        values = _read(file, path, [name]).to_pandas(ignore_metadata=True)[name]
+        values = _to_pandas(_read(file, path, [name]), path)[name]
         descends |= not values.is_monotonic_increasing
     if descends:
         remedy = "Apply sort_index() before it is written."
@@ -99,4 +101,12 @@ def _read(file: pq.ParquetFile, path: Path, columns: list[str] | None = None) ->
     try:
         return file.read(columns, use_threads=False)  # columns are short: threads would be slower
     except (pa.ArrowException, OSError) as error:
+        raise ArchiveError(path, "a readable parquet file", f"{type(error).__name__}: {error}") from error
+
+
+def _to_pandas(table: pa.Table, path: Path) -> pd.DataFrame:
+    """Columns as they are: the metadata of pandas would make some of them an index, and may be damaged."""
+    try:
+        return table.replace_schema_metadata(None).to_pandas()
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise ArchiveError(path, "a readable parquet file", f"{type(error).__name__}: {error}") from error

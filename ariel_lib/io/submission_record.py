@@ -9,7 +9,7 @@ import numpy as np
 
 from ariel_lib.errors import ArchiveError
 from ariel_lib.io.dataset import Dataset
-from ariel_lib.io.storage import load_arrays
+from ariel_lib.io.storage import StorageError, load_arrays
 
 MANIFEST = "manifest_predict.json"
 
@@ -79,4 +79,11 @@ class SubmissionRecord:
 
 
 def _read_json(path: Path) -> dict:
-    return json.loads(path.read_bytes()) if path.is_file() else {}
+    """A JSON object; empty without the file. Raises StorageError for a damaged one."""
+    try:
+        found = json.loads(path.read_bytes()) if path.is_file() else {}
+    except ValueError as error:
+        raise StorageError(f"{path}: expected the record of a submission in JSON, found {error}. Remove it or predict again.") from error
+    if not isinstance(found, dict):
+        raise StorageError(f"{path}: expected the record of a submission, found a {type(found).__name__}. Remove it or predict again.")
+    return found

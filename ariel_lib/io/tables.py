@@ -36,7 +36,7 @@ def read_csv(path: Path | str, error: type[ArchiveError] = ArchiveError) -> pd.D
         raise error(path, "a csv table", "no such file", "Check the path.")
     try:
         text = _content(path, error).decode("utf-8-sig")
-        rows = [[cell.strip() for cell in row] for row in csv.reader(StringIO(text, newline=""), strict=True)]
+        rows = [[cell.strip() for cell in row] for row in csv.reader(StringIO(text, newline=""), skipinitialspace=True, strict=True)]
     except (OSError, UnicodeDecodeError, csv.Error) as fault:
         raise error(path, "a csv table in UTF-8", f"{type(fault).__name__}: {fault}", "Write it again.") from fault
     rows = [(line, row) for line, row in enumerate(rows, 1) if any(row)]
@@ -49,11 +49,11 @@ def read_csv(path: Path | str, error: type[ArchiveError] = ArchiveError) -> pd.D
             raise error(path, f"{len(header)} cells in every row, as in the header", found, "Look for missing or surplus commas.")
     if twice := sorted({name for name in header if header.count(name) > 1}):
         raise error(path, "each column once", f"{twice[0]!r} more than once", "Keep one of each.")
-    columns = {name: [row[n] for _, row in body] for n, name in enumerate(header)}
+    table = pd.DataFrame({name: pd.Series([row[n] for _, row in body], dtype=object) for n, name in enumerate(header)})
     for name in [name for name in header if ROW_NUMBERS.fullmatch(name)]:
-        if not all(cell == "" or re.fullmatch(r"[0-9]+", cell) for cell in columns.pop(name)):
+        if not all(cell == "" or re.fullmatch(r"[0-9]+", cell) for cell in table.pop(name)):
             raise error(path, "a name for every column", f"none for column {1 + header.index(name)}", "Name it or remove it.")
-    return pd.DataFrame({name: pd.Series(cells, dtype=object) for name, cells in columns.items()})
+    return table[(table != "").any(axis=1)].reset_index(drop=True)  # a numbered row may be empty as well
 
 
 def _content(path: Path, error: type[ArchiveError]) -> bytes:

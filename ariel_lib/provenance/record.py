@@ -98,7 +98,7 @@ def verify_run(manifest: Path | str) -> list[str]:
     try:
         stated = json.loads(manifest.read_bytes())
         artifacts = dict(stated.get("artifacts") or stated["files"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StorageError(f"{manifest}: expected a manifest with artifacts, found none ({error})") from error
     changes = []
     for name, wanted in artifacts.items():

@@ -298,7 +298,7 @@ def test_bad_wavelengths_raise(tables):
 
 def test_bad_converter_raises(tables):
     writer.write_converters(tables, {name: Converter(0.0, -1000.0) for name in INSTRUMENTS})
-    with pytest.raises(ArchiveError, match=r"adc_info.csv.*positive gain"):
+    with pytest.raises(ArchiveError, match=r"adc_info.csv.*positive, finite gain"):
         Archive(tables).converter("train", "12", AIRS)
 
 
