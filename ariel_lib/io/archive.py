@@ -121,6 +121,8 @@ class Archive:
                 raise ArchiveError(path, f"only planets that {stars.name} lists", f"unknown planet {', '.join(unknown[:5])}"
                                    + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""),
                                    "Check that both files belong to the same data set.")
+        if (self.root / "wavelengths.csv").is_file() and spectra.depth.shape[1] != (expected := len(self.wavelengths())):
+            raise ArchiveError(path, f"wl_1 … wl_{expected} as in wavelengths.csv", f"{spectra.depth.shape[1]} wavelengths")
         return spectra
 
     def wavelengths(self) -> np.ndarray:

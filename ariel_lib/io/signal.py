@@ -43,7 +43,7 @@ class Signal:
         try:
             for batch in self._file.iter_batches(batch_size=reads, columns=names):
                 counts = np.empty((len(pixels), batch.num_rows), np.uint16)
-                for pixel, column in enumerate(batch.select(names).columns):  # Arrow gives them in the order of the file
+                for pixel, column in enumerate(batch.select(names).columns):  # in this order with every version of Arrow
                     if column.null_count:
                         raise ArchiveError(self.path, "counts without gaps", f"{column.null_count} nulls in {names[pixel]}")
                     counts[pixel] = column.to_numpy()

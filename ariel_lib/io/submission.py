@@ -50,6 +50,8 @@ class Sample:
 def read_sample(path: Path | str) -> Sample:
     """Read sample_submission.csv: every value may be blank. Raises SubmissionError as read_submission does, but for values."""
     planet_ids, table = _read_table(Path(path))
+    if unsafe := [planet for planet in planet_ids if not is_plain_name(planet)]:
+        raise SubmissionError(path, "planet ids that can name a folder", repr(unsafe[0]), "Take the challenge's file.")
     return Sample(planet_ids, tuple(table.columns))
 
 
@@ -209,7 +211,7 @@ def _read_table(path: Path) -> tuple[tuple[str, ...], pd.DataFrame]:
 def _distinct(path: Path, planet_ids: Sequence[str]) -> tuple[str, ...]:
     ids = tuple(normalise_planet_id(planet) for planet in planet_ids)
     require_distinct(ids, path, SubmissionError)
-    broken = [planet for planet in ids if not is_plain_name(planet) or set(planet) & set(',"\r\n')]
+    broken = [planet for planet in ids if not planet or set(planet) & set(',"\r\n')]
     if broken:
         raise SubmissionError(
             path, "a planet id in every row", repr(broken[0]), "Use the ids of sample_submission.csv."

@@ -111,11 +111,13 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def read_spectra(path: Path | str) -> Spectra:
-    """Read spectra from a CSV with columns planet_id, wl_1 … wl_N. Raises ArchiveError for other columns, NaN or a repeated planet."""
+    """Read spectra from a CSV with columns planet_id, wl_1 … wl_N. Raises ArchiveError for other columns, NaN, a repeated or no planet."""
     path = Path(path)
     table = read_table(path)
     depth = numbered_columns(table, "wl", path)
     ids = planet_ids_of(table, path)
+    if not ids:
+        raise ArchiveError(path, "a spectrum of at least one planet", "no row")
     require_distinct(ids, path)
     if not np.isfinite(depth).all():
         row, column = np.argwhere(~np.isfinite(depth))[0]

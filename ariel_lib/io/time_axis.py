@@ -13,6 +13,7 @@ from ariel_lib.instrument import Instrument
 from ariel_lib.io.tables import as_numbers
 
 CADENCE_FACTOR = 5.0  # ratio to the instrument's cadence up to which another one is accepted
+BINNED_FACTOR = 3000.0  # samples of a light curve may hold many pairs of reads
 UNITS = {"seconds": 3600.0, "minutes": 60.0, "days": 1 / 24}  # in an hour
 
 
@@ -70,8 +71,18 @@ def order_fault(times: np.ndarray) -> str | None:
     """Where times do not ascend, in words, or None."""
     if not (np.diff(times) > 0).all():
         row = 1 + int(np.flatnonzero(~(np.diff(times) > 0))[0])
-        return f"{times[row]!r} in row {row} after {times[row - 1]!r}"
+        return f"{times[row]} in row {row} after {times[row - 1]}"
     return None
+
+
+def require_hours(times: np.ndarray, instrument: Instrument, where: str) -> None:
+    """Raise ArchiveError unless the times of a light curve, which may be binned, ascend in hours. where: for the message."""
+    step = float(np.median(np.diff(times))) if len(times) > 1 else instrument.sample_time / 3600
+    fault = order_fault(times) or unit_fault(step, instrument.sample_time, BINNED_FACTOR)
+    if not fault and 3600 * step < instrument.sample_time / 2:
+        fault = f"a sample every {step:.4g} h, shorter than that of the detector"
+    if fault:
+        raise ArchiveError(where, f"ascending times in hours, a sample every {instrument.sample_time} s or more", fault)
 
 
 def unit_fault(interval: float, cadence: float, factor: float) -> str | None:

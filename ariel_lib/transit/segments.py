@@ -9,8 +9,9 @@ import numpy as np
 
 from ariel_lib.calibration.binning import bin_light_curve
 from ariel_lib.calibration.clipping import clip_outliers
-from ariel_lib.instrument import AIRS, FGS1
+from ariel_lib.instrument import AIRS, FGS1, INSTRUMENTS
 from ariel_lib.io.light_curves import LightCurve, LightCurves
+from ariel_lib.io.time_axis import require_hours
 
 MAX_SAMPLES = 1125  # a full visit in samples of 24 s: curvature of the light curve inside one stays below 1 ppm
 CLIP_SIGMA = 8.0  # deviation from the running median beyond which a binned sample is an outlier
@@ -49,6 +50,7 @@ class Segment:
 def make_segments(visits: list[LightCurves], wavelength: np.ndarray) -> list[Segment]:
     """Segments of all visits of a planet; wavelength (wavelength,) micron, FGS1 first.
 
+    Raises ArchiveError for times that do not ascend in hours.
     Channels with fewer than MIN_SAMPLES usable samples or without signal are left out, and so are segments without channels.
     """
     segments = []
@@ -57,6 +59,8 @@ def make_segments(visits: list[LightCurves], wavelength: np.ndarray) -> list[Seg
             (FGS1.name, curves.fgs1, np.array([0])),
             (AIRS.name, curves.airs, np.arange(1, len(wavelength))),
         ):
+            where = f"light curves of planet {curves.planet_id}, visit {curves.visit}, {instrument}"
+            require_hours(curve.time, INSTRUMENTS[instrument], where)
             segment = _make_segment(instrument, curves.visit, curve, channels, wavelength[channels])
             if segment is not None:
                 segments.append(segment)

@@ -20,6 +20,13 @@ def write_curves(folder, split, planet, *visits):
         save_light_curves(light_curves_path(folder, split, planet, visit), LightCurves(planet, visit, CURVE, CURVE))
 
 
+def test_labels_with_another_number_of_wavelengths_raise(tmp_path):
+    write_wavelengths(tmp_path, np.array([0.7, 1.95, 2.5]))
+    write_spectra(tmp_path / "train.csv", Spectra(("12",), np.full((1, 2), 0.01)))
+    with pytest.raises(ArchiveError, match=r"train.csv: expected wl_1 … wl_3 as in wavelengths.csv, found 2 wavelengths"):
+        Dataset(tmp_path, "train").labels()
+
+
 @pytest.fixture
 def root(tmp_path):
     """A data set with planets 12 and 7 in both splits, whose signal files are empty."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ariel_lib.errors import ArchiveError
 from ariel_lib.instrument import AIRS, FGS1
 from ariel_lib.io.light_curves import LightCurve, LightCurves
 from ariel_lib.transit.segments import MAX_SAMPLES, MIN_SAMPLES, TREND_ORDER, make_segments, merge_channels
@@ -220,3 +221,18 @@ def test_fgs1_stays_channel_0():
     merged = merge_channels(segment, 8)
     assert merged.channels.tolist() == [0]
     np.testing.assert_allclose(merged.flux, segment.flux)
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda t: t[::-1], "in row 1 after"), (lambda t: 0 * t + 3, "in row 1 after"), (lambda t: 3600 * t, "times as long"),
+        (lambda t: t / 24 / 60, "shorter than that of the detector"),
+        (lambda t: np.where(np.arange(len(t)) == 9, np.nan, t), "nan in row 9 after"),
+    ],
+)  # fmt: skip
+def test_times_that_do_not_ascend_in_hours_are_refused(change, found):
+    whole = observe(np.random.default_rng(0))
+    wrong = replace(whole, fgs1=replace(whole.fgs1, time=change(whole.fgs1.time)))
+    with pytest.raises(ArchiveError, match=f"light curves of planet .*FGS1: expected ascending times in hours, .*found .*({found})"):
+        make_segments([wrong], WAVELENGTH)
