@@ -16,6 +16,7 @@ from safetensors.numpy import save
 from ariel_lib.errors import SpectraMindError
 
 _TEXT = "spectramind"
+COMPRESSED = (".gz", ".zip", ".bz2", ".xz", ".zst", ".7z")
 
 
 class StorageError(SpectraMindError):
@@ -41,8 +42,15 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def require_uncompressed(path: Path | str) -> None:
+    """Raise StorageError for the name of a compressed file: what is written is not."""
+    if Path(path).suffix.lower() in COMPRESSED:
+        raise StorageError(f"{path}: expected a name without {Path(path).suffix}, for the file is not compressed. Compress it afterwards.")
+
+
 def write_atomically(path: Path | str, content: bytes) -> Path:
-    """Replace a file in one step by one of this content."""
+    """Replace a file in one step by one of this content. Raises StorageError for the name of a compressed file."""
+    require_uncompressed(path)
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
     return Path(path)

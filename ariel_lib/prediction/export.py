@@ -19,7 +19,7 @@ from ariel_lib.errors import ArchiveError, SpectraMindError
 from ariel_lib.io.checksums import sha256
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import is_plain_name
-from ariel_lib.io.storage import StorageError, atomic_path, load_arrays, part, write_atomically
+from ariel_lib.io.storage import StorageError, atomic_path, load_arrays, part, require_uncompressed, write_atomically
 from ariel_lib.io.submission import read_submission
 from ariel_lib.io.submission_record import SubmissionRecord
 from ariel_lib.transit.population.corrections import PopulationCorrections
@@ -64,6 +64,7 @@ def export(submission: SubmissionRecord, dataset: Dataset, out: Path | str, form
     if importlib.util.find_spec("astropy") is None:
         raise SpectraMindError("export needs astropy: pip install 'spectramind[export]' adds it")
     path, out = submission.path, Path(out)
+    require_uncompressed(out)
     if out.resolve() in (path.resolve(), *(path.with_suffix(end).resolve() for end in (".json", ".safetensors"))):
         raise SpectraMindError(f"{out}: expected another file than the submission and its companions (.json, .safetensors)")
     ids, mean, sigma = read_submission(path)

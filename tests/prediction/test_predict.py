@@ -13,6 +13,7 @@ from ariel_lib.diagnostics.report import report_from_artifacts
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import light_curves_path
 from ariel_lib.io.light_curves import save_light_curves
+from ariel_lib.io.submission import read_submission
 from ariel_lib.io.writer import write_stars, write_wavelengths
 
 PLANETS = ("7", "12", "13")
@@ -89,3 +90,16 @@ def test_a_planet_without_light_curves_has_the_training_mean_and_the_others_thei
     before, after = rows(whole), rows(out)
     assert {planet for planet in before if before[planet] != after[planet]} == {"13"}
     assert json.loads((out.parent / "manifest_predict.json").read_text())["remarks"]["13"].startswith("training mean: visit 0 is left out")
+
+
+def test_the_submission_has_planets_and_columns_in_the_order_of_the_sample(data, weights, whole, tmp_path):
+    root = copy_of(data, tmp_path)
+    names = [f"{kind}_{n}" for n in range(1, len(rows(whole)["planet_id"].split(",")) // 2 + 1) for kind in ("wl", "sigma")]
+    blanks = "," * len(names)
+    (root / "sample_submission.csv").write_text(f"Unnamed: 0,planet_id,{','.join(names)}\n0,12{blanks}\n{blanks},\n1,7{blanks}\n")
+    out = tmp_path / "submission.csv"
+    run_prediction(Dataset(root, "test"), weights=weights, out=out)
+    assert list(rows(out)) == ["planet_id", "12", "7"] and rows(out)["planet_id"] == ",".join(names)
+    (before, mean, sigma), (after, new_mean, new_sigma) = read_submission(whole), read_submission(out)
+    order = [before.index(planet) for planet in after]
+    assert (new_mean == mean[order]).all() and (new_sigma == sigma[order]).all()

@@ -65,3 +65,11 @@ def test_a_failed_write_leaves_the_file_unchanged(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         submission_file.update({"1": row(0.02), "2": row(0.02)})
     assert submission_file.path.read_bytes() == before and submission_file.answered == 1
+
+
+def test_the_columns_of_the_sample_are_kept_in_their_order(tmp_path):
+    columns = ("planet_id", *(f"{kind}_{n}" for n in range(1, 5) for kind in ("sigma", "wl")))
+    submission_file = SubmissionFile(tmp_path / "submission.csv", PLANETS, FALLBACK, {}, columns)
+    assert submission_file.update({"1": row(0.01)})
+    assert submission_file.path.read_text().splitlines()[0] == ",".join(columns)
+    assert read_submission(submission_file.path)[1][1, 0] == 0.01
