@@ -38,6 +38,7 @@ def run_training(
         run.settings = to_dict(config)
         with publish_progress("train", folder, progress, log) as (progress, log):
             result = train(dataset, config, progress=progress, log=log)
+        run.config_hash = result["config_hash"]  # of the configuration as resolved on this machine
         if config.uncertainty.corel.enabled:
             from ariel_lib.evaluation.intervals import train_intervals
 
@@ -45,7 +46,9 @@ def run_training(
             result["corel"] = train_intervals(dataset, weights=result["weights"], outdir=outdir, q=q, update=True)
             run.artifacts += [path for path in outdir.iterdir() if path.is_file()]
         run.artifacts += [folder / name for name in ("weights.safetensors", "metrics.json", "manifest.json")]
-        run.inputs = {"data": dataset.root}
+        run.inputs = {"data": dataset.archive}
+        if config.training.initial_weights:
+            run.inputs["initial_weights"] = Path(config.training.initial_weights)
         run.metrics = result["validation"]
     return result
 
@@ -60,7 +63,7 @@ def run_prediction(dataset: Dataset, *, weights: Path, out: Path, progress: Prog
             result = predict(dataset, weights=weights, out=out, progress=progress, **settings)
         config = from_dict(Checkpoint.load(weights).config)
         run.seed, run.config_hash, run.settings = config.training.seed, config_hash(config), {"split": dataset.split}
-        run.inputs = {"data": dataset.root, "weights": weights}
+        run.inputs = {"data": dataset.archive, "weights": weights}
         run.artifacts = [path for path in (out.with_suffix(end) for end in (".csv", ".json", ".safetensors")) if path.is_file()]
         run.metrics = {"planets": result["planets"], "fallbacks": len(result["fallbacks"]), "flagged": len(result["flags"])}
         run.remarks = SubmissionRecord(out).remarks
@@ -85,7 +88,7 @@ def run_calibration(dataset: Dataset, *, workers: AbstractContextManager, progre
             report = calibrate_split(dataset, settings, workers=pool, progress=progress)
         failed = [asdict(failure) for failure in report.failed]
         run.settings = {"split": dataset.split, **json.loads(json.dumps(asdict(settings), default=str))}
-        run.inputs = {"data": dataset.root}
+        run.inputs = {"data": dataset.archive}
         run.artifacts = sorted((out / dataset.split).glob("*.safetensors"))
         run.metrics = {"visits": len(run.artifacts), "failed": len(failed)}
         for failure in report.failed:
@@ -110,8 +113,9 @@ def run_intervals(*, weights: Path, outdir: Path, q: float, data: Path | None = 
             raise ConfigError(f"{weights}: expected data.root in its configuration, found none. Give --data FOLDER.")
         dataset = Dataset(root, config.data.folder, light_curves=config.data.light_curves, scratch=weights.parent)
         run.seed, run.config_hash, run.settings = config.training.seed, config_hash(config), {"q": q}
+        run.inputs = {"data": dataset.archive}
         if not settings.get("update"):  # with update, the weights are an output
-            run.inputs = {"weights": weights}
+            run.inputs["weights"] = weights
         result = train_intervals(dataset, weights=weights, outdir=outdir, q=q, **settings)
         run.artifacts = [outdir / name for name in ("intervals.csv", "coverage.json", "coverage_by_bin.csv", "corel.safetensors")]
         run.metrics = {name: value for name, value in result.items() if name not in ("outdir", "checkpoint_updated")}
@@ -125,7 +129,9 @@ def run_check(dataset: Dataset, *, submission: Path, outdir: Path, **settings) -
     with record_run("check", outdir) as run:
         result = check_submission(submission, dataset, outdir, **settings)
         run.settings = {"split": dataset.split}
-        run.inputs = {"submission": submission, "data": dataset.root}
+        run.inputs = {"submission": submission, "data": dataset.archive}
+        if dataset.light_curve_visits:
+            run.inputs["light_curves"] = dataset.light_curve_folder / dataset.split
         run.artifacts = [outdir / name for name in ("violations.jsonl", "summary.json")]
         run.metrics = {"planets": result["planets"]} | {row["rule"]: row["planets"] for row in result["rules"]}
         run.remarks = result["notes"] | result["unread"]

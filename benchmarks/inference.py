@@ -18,7 +18,7 @@ from ariel_lib.models.exported import Plain, export_network, tensors_of
 from ariel_lib.models.features import FGS1_CHANNELS, NODE_FEATURES, STAR_FEATURES
 from ariel_lib.models.inputs import Inputs
 from ariel_lib.models.v50 import V50
-from ariel_lib.training.loop import ENCODER_SAMPLES
+from ariel_lib.training.resolution import ENCODER_SAMPLES
 
 
 def main() -> None:

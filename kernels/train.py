@@ -101,7 +101,8 @@ Image(render_png(draw_history(history)))
 # %%
 checkpoint, dataset = Checkpoint.load(result["weights"]), training_set(config)
 held_out_checkpoints = checkpoint.as_held_out(LabelledSpectra.read(dataset))
-seen = fit_planets(dataset.select(list(held_out_checkpoints)[:3])).conditioned_on(checkpoint).fits
+three = dataset.select(list(held_out_checkpoints)[:3])
+seen = fit_planets(three, settings=checkpoint.calibration_settings).conditioned_on(checkpoint).fits
 answers = [answer(planet_fit, held_out_checkpoints[planet]) for planet, planet_fit in seen.items()]
 mean, sigma = (np.stack([getattr(found, name) for found in answers]) for name in ("mean", "sigma"))
 labels = dataset.labels().of(seen)

@@ -1,32 +1,70 @@
 """Calibration of many visits by a pool of workers, with a report.
 
-Each light-curve file carries a fingerprint of its input; a rerun calibrates only visits whose file is missing or outdated. A
-failed visit is listed in the report with its reason and does not affect the others.
+Each light-curve file holds the digest of the contents of all its input; a rerun reads these contents again and calibrates the
+visits whose file is missing or was made from others. A failed visit is listed in the report with its reason and does not affect
+the others.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
+from importlib import import_module
 from pathlib import Path
 
 from ariel_lib import __version__
 from ariel_lib.calibration import pipeline
 from ariel_lib.calibration.fused import calibrate_visit
 from ariel_lib.calibration.pipeline import CalibrationSettings
-from ariel_lib.errors import ArchiveError, SpectraMindError
+from ariel_lib.errors import SpectraMindError
 from ariel_lib.execution.workers import WorkerPool, run_tasks
+from ariel_lib.instrument import INSTRUMENTS
 from ariel_lib.io.archive import Archive
+from ariel_lib.io.checksums import sha256
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import light_curves_path
 from ariel_lib.io.light_curves import load_provenance, save_light_curves
 from ariel_lib.io.signal import return_memory
 from ariel_lib.io.storage import StorageError, write_atomically
 
+CALIBRATION_VERSION = 1  # raised when a step of calibration changes, so that stored light curves are made again
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Digests of what one visit is calibrated from, by which outdated light curves are recognised.
+
+    frames       of its signal files and calibration maps, Archive.visit_digest
+    inputs       of these, the converters and the time axis
+    fingerprint  of inputs, settings and the version of the steps
+    """
+
+    frames: str
+    inputs: str
+    fingerprint: str
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """As light curves store it."""
+        return {"inputs": self.inputs, "fingerprint": self.fingerprint, "version": __version__}
+
+
+def read_inputs(archive: Archive, split: str, planet_id: str, visit: int, settings: CalibrationSettings) -> Inputs:
+    """The digests of one visit; all its files are read, 0.5 GB a visit at full size. Raises ArchiveError for malformed tables."""
+    frames = archive.visit_digest(split, planet_id, visit)
+    converters = {name: asdict(archive.converter(split, planet_id, instrument)) for name, instrument in INSTRUMENTS.items()}
+    inputs = _digest([frames, converters, archive.axis_digest()])
+    steps = {name: sha256(import_module(f"ariel_lib.calibration.{name}").__file__) for name in pipeline.FRAME_STEPS}
+    return Inputs(frames, inputs, _digest([inputs, asdict(settings), __version__, CALIBRATION_VERSION, steps]))
+
+
+def _digest(content: list) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
 
 @dataclass(frozen=True)
 class Task:
-    """One visit to calibrate: data set, visit, output folder and settings. inputs: sizes of its signal files, bytes."""
+    """One visit to calibrate: data set, visit, output folder and settings."""
 
     root: str
     split: str
@@ -34,18 +72,11 @@ class Task:
     visit: int
     out: str
     settings: CalibrationSettings
-    inputs: tuple[int, ...]
 
     @property
     def path(self) -> Path:
         """File of the light curves."""
         return light_curves_path(self.out, self.split, self.planet_id, self.visit)
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of settings, version and sizes of the input files, by which an outdated result is recognised."""
-        content = {"settings": asdict(self.settings), "version": __version__, "inputs": self.inputs, "steps": pipeline.FRAME_STEPS}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -87,16 +118,16 @@ def calibrate_split(
     progress     called with the number of visits settled and their total
     """
     tasks, failed = _list_tasks(dataset, settings, most_visits)
-    current = {task: _is_current(task) for task in tasks}
-    skipped, waiting = ([task for task in tasks if current[task] is wanted] for wanted in (True, False))
-    total = len(tasks) + len(failed)
     done: list[Task] = []
+    skipped: list[Task] = []
+    total = len(tasks) + len(failed)
     if progress:
-        progress(total - len(waiting), total)
-    for settled in run_tasks(waiting, calibrate_task, workers):
+        progress(len(failed), total)
+    for settled in run_tasks(tasks, calibrate_task, workers):
         task, failure = settled.task, settled.failure
         if failure is None:
-            done.append(task)
+            (skipped if settled.result.is_current else done).append(task)
+            dataset.archive.visits_read[task.split, task.planet_id, task.visit] = settled.result.frames
         else:
             failed.append(Failure(task.planet_id, task.visit, failure.reason, failure.traceback))
         if progress:
@@ -115,12 +146,24 @@ def _write_report(report: CalibrationReport, path: Path, settings: CalibrationSe
     return report
 
 
-def calibrate_task(task: Task) -> None:
-    """Calibrate one visit and save it."""
+@dataclass(frozen=True)
+class Outcome:
+    """Result of calibrate_task: whether the stored light curves were current, and the digest of the frames."""
+
+    is_current: bool
+    frames: str
+
+
+def calibrate_task(task: Task) -> Outcome:
+    """Calibrate one visit and save it, unless light curves from the same input are stored already."""
     return_memory()
-    curves = calibrate_visit(Archive(task.root), task.split, task.planet_id, task.visit, task.settings)
-    provenance = {"fingerprint": task.fingerprint, "version": __version__}
-    save_light_curves(task.path, replace(curves, provenance=provenance))
+    archive = Archive(task.root)
+    inputs = read_inputs(archive, task.split, task.planet_id, task.visit, task.settings)
+    if _stored_fingerprint(task.path) == inputs.fingerprint:
+        return Outcome(True, inputs.frames)
+    curves = calibrate_visit(archive, task.split, task.planet_id, task.visit, task.settings)
+    save_light_curves(task.path, replace(curves, provenance=inputs.provenance))
+    return Outcome(False, inputs.frames)
 
 
 def _list_tasks(dataset: Dataset, settings: CalibrationSettings, most_visits: int | None) -> tuple[list[Task], list[Failure]]:
@@ -130,20 +173,18 @@ def _list_tasks(dataset: Dataset, settings: CalibrationSettings, most_visits: in
     for planet in archive.planets(split) if dataset.selected is None else (p for p in dataset.selected if p in framed):
         try:
             for visit in archive.visits(split, planet)[:most_visits]:
-                inputs = archive.signal_bytes(split, planet, visit)
-                tasks.append(Task(root, split, planet, visit, out, settings, inputs))
+                tasks.append(Task(root, split, planet, visit, out, settings))
         except SpectraMindError as error:
             failed.append(Failure(planet, None, str(error)))
     return tasks, failed
 
 
-def _is_current(task: Task) -> bool:
-    if not task.path.is_file():
-        return False
+def _stored_fingerprint(path: Path) -> str | None:
+    """The fingerprint of stored light curves; None where they are missing or damaged."""
     try:
-        return load_provenance(task.path).get("fingerprint") == task.fingerprint
-    except (ArchiveError, StorageError):  # a damaged file counts as missing
-        return False
+        return load_provenance(path).get("fingerprint")
+    except StorageError:
+        return None
 
 
 def _visits(tasks: Iterable[Task]) -> tuple[tuple[str, int], ...]:

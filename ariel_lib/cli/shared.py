@@ -1,5 +1,6 @@
 """Shared by the commands: the Typer application, common options, progress bar, JSON output."""
 
+import errno
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -13,15 +14,17 @@ from typer.core import TyperGroup
 
 from ariel_lib.errors import SpectraMindError
 
+FULL = (errno.ENOSPC, errno.EDQUOT)  # raised by write(), which does not know the file's name
+
 
 class CommandGroup(TyperGroup):
-    """Command group that prints SpectraMindError, and OSError with a file name, in one line, with exit code 2."""
+    """Command group that prints SpectraMindError, and OSError of a file or of a full disk, in one line, with exit code 2."""
 
     def invoke(self, context):
         try:
             return super().invoke(context)
         except (SpectraMindError, OSError) as error:
-            if isinstance(error, OSError) and error.filename is None:
+            if isinstance(error, OSError) and error.filename is None and error.errno not in FULL:
                 raise
             print(f"spectramind: {' '.join(str(error).split())}", file=sys.stderr)
             raise typer.Exit(2) from error

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ariel_lib.errors import SpectraMindError
 from ariel_lib.execution.workers import Failure, attempt
+from ariel_lib.io.checksums import sha256
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.storage import save_arrays
 from ariel_lib.models.decoder import EXPERTS
@@ -190,7 +191,8 @@ def explain_planets(
     Raises SpectraMindError where that leaves none.
     """
     checkpoint = Checkpoint.load(weights)
-    planet_fits = fit_planets(dataset, workers=workers, progress=progress).accepted()
+    as_trained = checkpoint.calibration_settings
+    planet_fits = fit_planets(dataset, settings=as_trained, workers=workers, progress=progress).accepted()
     failed = {planet: Failure(why, planet_fits.tracebacks.get(planet, "")) for planet, why in planet_fits.failures.items()}
     inputs = {}
     for planet, planet_fit in planet_fits.conditioned_on(checkpoint).fits.items():
@@ -201,5 +203,5 @@ def explain_planets(
         raise SpectraMindError(f"{dataset.root}: expected a planet of the submission that can be fitted, found none. {why}")
     network = checkpoint.network.members[0]
     arrays = explain(network, list(inputs.values()), settings.planets, settings.seed)
-    text = {"planet_ids": list(inputs), "relations": network.gnn.graph.relations, "experts": EXPERTS}
+    text = {"planet_ids": list(inputs), "relations": network.gnn.graph.relations, "experts": EXPERTS, "weights": sha256(weights)}
     return save_arrays(out, arrays, {name: json.dumps(words) for name, words in text.items()}), failed

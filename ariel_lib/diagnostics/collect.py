@@ -20,13 +20,12 @@ from ariel_lib.io.checksums import sha256
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.storage import StorageError, load_arrays, load_metadata
 from ariel_lib.io.submission import read_submission
-from ariel_lib.io.submission_record import SubmissionRecord
+from ariel_lib.io.submission_record import EXPLANATION, SubmissionRecord
 from ariel_lib.io.tables import read_spectra
 from ariel_lib.metrics import naive_answer
 from ariel_lib.provenance.record import SUMMARY, read_seconds
 from ariel_lib.symbolic.rules import RULES, find_violations, penalty_gradient
 
-EXPLANATION = "explanation.safetensors"
 STAR_COLUMNS = ("Ts", "Rs", "P")
 CALIBRATION_PLANETS = 100
 UNREAD_NAMED = 3  # planets, on the page
@@ -108,9 +107,9 @@ def _labels(dataset: Dataset, submission: SubmissionRecord):
 def _explanation(
     submission: SubmissionRecord, dataset: Dataset, outdir: Path, settings: AttributionSettings, gathered: Gathered, workers: int, progress
 ) -> tuple[dict, list[str]]:
-    """Arrays of attribution.explain and their planets: read from beside the submission, else computed."""
+    """Arrays of attribution.explain and their planets: read from beside the submission where they are of its weights, else computed."""
     path, weights = submission.path.parent / EXPLANATION, submission.weights_path
-    if not path.is_file():
+    if not path.is_file() or not _is_of_weights(path, submission):
         if not weights.is_file():
             gathered.missing["explanation"] = f"{weights}: no such file; give the weights of the submission with --weights"
             return {}, []
@@ -129,6 +128,12 @@ def _explanation(
             f"{path}: expected planets of {submission.path} only, found {len(unknown)} others. Remove it: it belongs to another run."
         )
     return arrays, explained
+
+
+def _is_of_weights(path: Path, submission: SubmissionRecord) -> bool:
+    """Whether a stored explanation is of the weights of the submission; those of earlier versions do not say."""
+    known = submission.source.get("weights")
+    return not known or json.loads(load_metadata(path).get("weights", json.dumps(known))) == known
 
 
 def _detections(dataset: Dataset, gathered: Gathered, workers: int) -> list | None:

@@ -1,7 +1,8 @@
 """Ablation: one training run for each point of a grid of settings, and the leaderboard of the points.
 
 Points run in this process, in worker processes or on a Dask cluster, and share the transit fits. A finished point is run
-again only if its configuration or data changed. An interrupted point starts from scratch, so that its runtime is comparable.
+again only if its configuration, the content of its data, the version or the kind of device changed. An interrupted point starts
+from scratch, so that its runtime is comparable.
 A failed point is listed, and the others go on. With the labels of the test planets, differences.md compares each point's
 score with the first point's, with paired bootstrap errors.
 """
@@ -21,6 +22,7 @@ import pandas as pd
 import torch
 import yaml
 
+from ariel_lib import __version__
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.config import Config, ConfigError, config_hash, find_config, load_config
 from ariel_lib.evaluation.leaderboard import ranked, weights_sentence
@@ -30,15 +32,15 @@ from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.storage import atomic_path, write_atomically
 from ariel_lib.io.tables import read_spectra
 from ariel_lib.metrics import bootstrap_error, naive_answer, planet_scores
-from ariel_lib.pipeline.checkpoint import Checkpoint
+from ariel_lib.pipeline.checkpoint import FORMAT, Checkpoint
 from ariel_lib.pipeline.planet_fits import PlanetFits, fit_planets
 from ariel_lib.plots.page import write_report
 from ariel_lib.prediction.answer import answer
 from ariel_lib.priors.scale_height import LabelledSpectra
-from ariel_lib.provenance.record import fingerprint
 from ariel_lib.symbolic.context import make_context
 from ariel_lib.symbolic.rules import find_violations
 from ariel_lib.training.examples import training_set
+from ariel_lib.training.resolution import digest_inputs
 
 Train = Callable[..., dict]
 KEYS = {"base", "grid", "out", "public"}
@@ -54,7 +56,7 @@ class Point:
 
     name    its settings, as on the command line
     config  the configuration, with training.out in a folder of the point's own
-    data    fingerprint of training data and truth
+    data    digest of the content of light curves, stars, labels, initial weights and truth, of version and device
     truth   file with the labels of the test planets, or None
     """
 
@@ -133,9 +135,6 @@ def ablate(
     points = _with_data(points, truth and Path(truth))
     waiting = [point for point in points if finished(point) is None]
     log(f"{len(points)} points, {len(points) - len(waiting)} of them already finished")
-    for point in {(p.config.calibration.airs_samples, p.config.data.root): p for p in waiting}.values():
-        for dataset in (point.dataset, point.dataset.with_split("test"))[: 1 + (truth is not None)]:
-            _fit(dataset, point.config, point.config.calibration.workers)
     failed, tracebacks, kept = {}, {}, len(points) - len(waiting)
     with nullcontext(workers) if isinstance(workers, WorkerPool) else local_pool(workers, patience=None) as pool:
         for done, settled in enumerate(run_tasks(waiting, partial(run_point, train=train), pool), kept + 1):
@@ -165,12 +164,22 @@ def ablate(
 
 
 def _with_data(points: list[Point], truth: Path | None) -> list[Point]:
-    """The points with the fingerprint of their data and truth; each folder is read once."""
+    """The points with the digest of their data and truth. The transits are fitted here, once for all points that share them."""
     if missing := [point.name for point in points if point.config.data.root is None]:
         raise ConfigError(f"data.root: expected a data folder, found none for {missing[0]!r}. Give data.root=DIR.")
-    prints = {point.config.data.root: fingerprint(point.dataset.root) for point in {p.config.data.root: p for p in points}.values()}
-    known = f" {sha256(truth)}" if truth else ""
-    return [replace(point, data=prints[point.config.data.root] + known, truth=truth) for point in points]
+    fitted: dict[tuple, list[tuple[PlanetFits, LabelledSpectra]]] = {}
+    found = []
+    for point in points:
+        shared = (point.config.calibration.airs_samples, point.config.data.root, point.config.data.light_curves, point.config.data.folder)
+        if shared not in fitted:
+            fitted[shared] = [
+                (_fit(dataset, point.config, point.config.calibration.workers), LabelledSpectra.read(point.dataset))
+                for dataset in (point.dataset, point.dataset.with_split("test"))[: 1 + (truth is not None)]
+            ]
+        parts = [digest_inputs(fits, known, point.config.training.initial_weights) for fits, known in fitted[shared]]
+        parts += [sha256(truth) if truth else "", __version__, FORMAT, "cuda" if torch.cuda.is_available() else "cpu"]
+        found.append(replace(point, data=" ".join(parts), truth=truth))
+    return found
 
 
 def finished(point: Point) -> dict | None:

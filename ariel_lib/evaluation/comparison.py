@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.config import Config, ConfigError
 from ariel_lib.errors import SpectraMindError
 from ariel_lib.evaluation.oracle import ORACLES, oracle_answers, read_truth
@@ -50,7 +51,10 @@ def compare(
     if importlib.util.find_spec("sklearn") is None:
         raise ConfigError("compare: expected scikit-learn, found none. pip install 'spectramind[diagnostics]'")
     out, test = Path(config.training.out), dataset.with_split("test")
-    training_fits, test_fits = (fit_planets(part, workers=workers, progress=progress) for part in (dataset, test))  # not timed
+    settings = CalibrationSettings(airs_samples=config.calibration.airs_samples)
+    training_fits, test_fits = (  # not timed
+        fit_planets(part, settings=settings, workers=workers, progress=progress) for part in (dataset, test)
+    )
     answers, cost = _v50_answers(dataset, test, config, workers, progress, log)
     planets = answers.pop("planets")
     expected, labels = read_spectra(truth).of(planets), dataset.labels()

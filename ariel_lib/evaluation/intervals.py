@@ -115,7 +115,8 @@ def _enough(q: float) -> int:
 
 def _held_out(dataset: Dataset, checkpoint: Checkpoint, weights: Path, workers: int, progress) -> tuple[HeldOut, dict[str, float]]:
     planets = sum(checkpoint.held_out, ())
-    planet_fits = fit_planets(dataset.select(planets), workers=workers, progress=progress)
+    settings = checkpoint.calibration_settings
+    planet_fits = fit_planets(dataset.select(planets), settings=settings, workers=workers, progress=progress)
     known = LabelledSpectra.read(dataset)
     fits = planet_fits.conditioned_on(checkpoint).fits
     if not fits:

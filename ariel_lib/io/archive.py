@@ -3,6 +3,7 @@
 Malformed input raises ArchiveError with the file, what was expected and what was found.
 """
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pandas as pd
 
 from ariel_lib.errors import ArchiveError
 from ariel_lib.instrument import AIRS, FGS1_INTEGRATION_TIMES, INSTRUMENTS, LINEARITY_ORDERS, Instrument
+from ariel_lib.io.checksums import sha256
 from ariel_lib.io.lakefs import local_folder
 from ariel_lib.io.layout import (
     STAR_COLUMNS,
@@ -31,12 +33,16 @@ from ariel_lib.io.time_axis import axis_column, read_integration_times, read_sta
 DATA_TABLES = ("axis_info.parquet", "wavelengths.csv", "adc_info.csv", "train_adc_info.csv")  # by which a data set is recognised
 MOST_FOLDERS = 20
 
+MAPS = ("dark", "flat", "read", "dead", "linear_corr")  # names of the calibration files of one instrument in one visit
+
 
 class Archive:
     """A data set in Kaggle's layout, read only.
 
-    root  folder with train/, test/, axis_info.parquet, adc_info.csv or {train,test}_adc_info.csv, and the tables; or a lakeFS
-          reference, which is copied
+    root         folder with train/, test/, axis_info.parquet, adc_info.csv or {train,test}_adc_info.csv, and the tables; or a lakeFS
+                 reference, which is copied
+    files        path → SHA-256 of the tables read so far, and of the light curves that callers note here
+    visits_read  (split, planet, visit) → visit_digest of the frames that callers note here
 
     Raises ArchiveError when the folder does not exist.
     """
@@ -45,6 +51,8 @@ class Archive:
         self.root = local_folder(root)
         if not self.root.is_dir():
             raise ArchiveError(self.root, "a data folder in Kaggle's layout", "no such folder", "Check data.root / --data.")
+        self.files: dict[Path, str] = {}
+        self.visits_read: dict[tuple[str, str, int], str] = {}
         self._tables: dict[Path, pd.DataFrame] = {}
 
     # Planets and visits
@@ -112,6 +120,7 @@ class Archive:
     def labels(self, split: str = "train") -> Spectra:
         """Labels from {split}.csv (2025) or {split}_labels.csv (2024). Only the simulator writes those of the test split."""
         path = self._first_file(f"{split}.csv", f"{split}_labels.csv")
+        self.files[path] = sha256(path)
         spectra = read_spectra(path)
         stars = self.root / f"{split}_star_info.csv"
         if stars.is_file():
@@ -184,10 +193,22 @@ class Archive:
         """Open the raw reads of one visit; only the footer of the file is read."""
         return Signal(self._signal_path(split, planet_id, visit, instrument), instrument)
 
-    def signal_bytes(self, split: str, planet_id: str, visit: int) -> tuple[int, ...]:
-        """Sizes of the visit's signal files in bytes, 0 where missing."""
-        paths = [self._signal_path(split, planet_id, visit, instrument) for instrument in INSTRUMENTS.values()]
-        return tuple(path.stat().st_size if path.is_file() else 0 for path in paths)
+    def visit_digest(self, split: str, planet_id: str, visit: int) -> str:
+        """SHA-256 of the names and contents of the visit's signal files and calibration maps; all their bytes are read."""
+        digest = hashlib.sha256()
+        for instrument in INSTRUMENTS.values():
+            maps = self._calibration_folder(split, planet_id, visit, instrument)
+            paths = [self._signal_path(split, planet_id, visit, instrument), *(maps / f"{name}.parquet" for name in MAPS)]
+            for path in paths:
+                digest.update(f"{path.name} {sha256(path) if path.is_file() else 'missing'}\n".encode())
+        return digest.hexdigest()
+
+    def axis_digest(self) -> str:
+        """SHA-256 of axis_info.parquet. Raises ArchiveError without one."""
+        path = self._first_file("axis_info.parquet")
+        if path not in self.files:
+            self.files[path] = sha256(path)
+        return self.files[path]
 
     # Names on disk
 
@@ -226,6 +247,7 @@ class Archive:
     def _table(self, path: Path) -> pd.DataFrame:
         if path not in self._tables:
             self._tables[path] = read_table(path)
+            self.files[path] = sha256(path)
         return self._tables[path]
 
 

@@ -39,12 +39,16 @@ def take_up_session(previous: Path | str | None, out: Path | str) -> int:
     """Copy the safetensors files of an earlier session (its output, attached as an input) that are missing in `out`.
 
     previous  folder of the earlier session, or None
-    Returns the number of files copied.
+    Returns the number of files copied. Raises ArchiveError for a folder without any, such as a misspelt one.
     """
     if previous is None:
         return 0
     source, copied = Path(previous), 0
-    for path in sorted(source.rglob("*.safetensors")):
+    found = sorted(source.rglob("*.safetensors"))
+    if not found:
+        missing = "a folder without them" if source.is_dir() else "no such folder"
+        raise ArchiveError(source, "the output of an earlier session, with safetensors files", missing, "Check `previous`.")
+    for path in found:
         target = Path(out) / path.relative_to(source)
         if not target.exists():
             with atomic_path(target) as temporary:

@@ -1,12 +1,13 @@
 """Calibrated light curves: the output of calibration and the input of the transit fit, one safetensors file a visit."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
 
-from ariel_lib.io.storage import StorageError, load_arrays, load_metadata, load_shapes, save_arrays
+from ariel_lib.io.storage import StorageError, load_metadata, load_shapes, parse_arrays, save_arrays
 
 INSTRUMENT_KEYS = ("fgs1", "airs")
 
@@ -46,7 +47,9 @@ class LightCurve:
 
 @dataclass(frozen=True)
 class LightCurves:
-    """Both instruments in one visit of one planet. provenance: fingerprint of inputs and settings, and version.
+    """Both instruments in one visit of one planet.
+
+    provenance  of calibrated frames: `inputs`, digest of their content; `fingerprint`, of inputs, settings and version; `version`
 
     >>> from ariel_lib import Dataset, calibrate
     >>> dataset = Dataset(folder, split="test")
@@ -77,6 +80,11 @@ def find_damage(path: Path | str) -> str | None:
         shapes, metadata = load_shapes(path)
     except StorageError as error:
         return str(error)
+    return _fault(path, shapes, metadata)
+
+
+def _fault(path: Path | str, shapes: Mapping[str, tuple[int, ...]], metadata: Mapping[str, str]) -> str | None:
+    """What is missing or inconsistent in a file with arrays of these shapes; None for a whole file."""
     missing = [name for name in ("planet_id", "visit", "provenance") if name not in metadata]
     for key in INSTRUMENT_KEYS:
         found = {f.name: shapes.get(f"{key}.{f.name}") for f in fields(LightCurve)}
@@ -99,7 +107,14 @@ def load_light_curves(path: Path | str) -> LightCurves:
     """Read one visit, with the dtypes it was saved with. Raises StorageError for a damaged file."""
     if wrong := find_damage(path):
         raise StorageError(wrong)
-    arrays, metadata = load_arrays(path)
+    return parse_light_curves(Path(path).read_bytes(), path)
+
+
+def parse_light_curves(content: bytes, path: Path | str) -> LightCurves:
+    """load_light_curves of the content of a file. path: for the message."""
+    arrays, metadata = parse_arrays(content, path)
+    if wrong := _fault(path, {name: array.shape for name, array in arrays.items()}, metadata):
+        raise StorageError(wrong)
     curves = {name: LightCurve(**{f.name: arrays[f"{name}.{f.name}"] for f in fields(LightCurve)}) for name in INSTRUMENT_KEYS}
     return LightCurves(metadata["planet_id"], int(metadata["visit"]), **curves, provenance=json.loads(metadata["provenance"]))
 

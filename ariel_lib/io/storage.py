@@ -1,19 +1,25 @@
 """Atomic writing of files, and named arrays with text metadata in safetensors files (no pickle)."""
 
+import errno
 import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors.numpy import load, save
 
 from ariel_lib.errors import SpectraMindError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 _TEXT = "spectramind"
 COMPRESSED = (".gz", ".zip", ".bz2", ".xz", ".zst", ".7z")
@@ -26,7 +32,8 @@ class StorageError(SpectraMindError):
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """A new file beside `path`, to be written inside the block, that replaces it at the end in one step: a reader sees the
-    old bytes or the new ones, never half of them. After an exception the old file stays and the new one goes.
+    old bytes or the new ones, never half of them. After an exception the old file stays and the new one goes; an
+    OSError names it.
 
     Its permissions are those of any new file, the umask's: network file systems without chmod are written as well."""
     path = Path(path)
@@ -38,6 +45,10 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         with temporary.open("r+b") as file:
             os.fsync(file.fileno())  # its bytes are on the disk before its name is
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename is None:  # as on a full disk: write() does not know the name
+            raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -56,6 +67,22 @@ def write_atomically(path: Path | str, content: bytes) -> Path:
     return Path(path)
 
 
+@contextmanager
+def locked(folder: Path | str) -> Iterator[None]:
+    """Hold a lock on a folder for as long as one of its files is read and rewritten; others that ask for it wait.
+
+    On a system or file system without locks nothing is held.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if fcntl is not None:
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def save_arrays(path: Path | str, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> Path:
     """Write named arrays, with their dtypes and shapes, and text metadata, atomically."""
     # One key of metadata: safetensors writes several keys in an order that changes from run to run.
@@ -72,6 +99,15 @@ def load_arrays(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, str]
     """Arrays and metadata of a file. Raises StorageError where it is missing or damaged."""
     with _opened(path) as file:
         return {name: file.get_tensor(name) for name in file.keys()}, _text(file)  # noqa: SIM118 (no mapping)
+
+
+def parse_arrays(content: bytes, path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """load_arrays of the content of a file, which is read once where its digest is wanted too. path: for the message."""
+    try:
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return load(content), json.loads(header.get("__metadata__", {}).get(_TEXT, "{}"))
+    except (SafetensorError, ValueError) as error:
+        raise _damaged(path, error) from error
 
 
 def load_metadata(path: Path | str) -> dict[str, str]:
@@ -96,7 +132,11 @@ def _opened(path: Path | str):
     try:
         return safe_open(path, "numpy")
     except (SafetensorError, OSError) as error:
-        raise StorageError(f"{path}: expected a safetensors file, found a damaged one ({error})") from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path | str, error: Exception) -> StorageError:
+    return StorageError(f"{path}: expected a safetensors file, found a damaged one ({error})")
 
 
 class Stored:

@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from ariel_lib.errors import ArchiveError
+from ariel_lib.io.checksums import sha256
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.storage import StorageError, load_arrays
 
 MANIFEST = "manifest_predict.json"
+EXPLANATION = "explanation.safetensors"
+CONTENT = "submission_sha256"  # of the submission that a file of arrays belongs to, in its metadata
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,10 @@ class SubmissionRecord:
 
     @cached_property
     def manifest(self) -> dict:
-        """The manifest that `spectramind predict` wrote beside the submission; empty without one."""
-        return _read_json(self.path.parent / MANIFEST)
+        """The manifest that `spectramind predict` wrote beside the submission; empty without one, and for that of another file."""
+        manifest = _read_json(self.path.parent / MANIFEST)
+        stated = manifest.get("artifacts", {}).get(self.path.name, {})
+        return manifest if stated and self.path.is_file() and stated.get("sha256") == sha256(self.path) else {}
 
     @property
     def weights_path(self) -> Path:
@@ -60,11 +65,16 @@ class SubmissionRecord:
         return self.weights or self.path.parent / (named or Path("model") / "weights.safetensors")
 
     def answers(self) -> dict[str, dict[str, np.ndarray]]:
-        """planet → arrays that `predict` stored beside the submission, (wavelength,) each; empty without them. Raises StorageError."""
+        """planet → arrays that `predict` stored beside the submission, (wavelength,) each; empty without them.
+
+        Raises StorageError for a damaged file and for arrays of another submission.
+        """
         path = self.path.with_suffix(".safetensors")
         if not path.is_file():
             return {}
         arrays, text = load_arrays(path)
+        if CONTENT in text and text[CONTENT] != sha256(self.path):
+            raise StorageError(f"{path}: expected the arrays of {self.path}, found those of other content. Predict again, or remove it.")
         return {planet: {name: rows[n] for name, rows in arrays.items()} for n, planet in enumerate(json.loads(text["planet_ids"]))}
 
     def dataset(self, data: Path | str | None = None, split: str = "test", light_curves: Path | str | None = None) -> Dataset:

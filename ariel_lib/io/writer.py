@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from ariel_lib.instrument import AIRS, FGS1, Instrument
 from ariel_lib.io.layout import STAR_COLUMNS, CalibrationMaps, Converter, Spectra, Star
-from ariel_lib.io.storage import atomic_path
+from ariel_lib.io.storage import atomic_path, write_atomically
 
 ROW_GROUP_BYTES = 280_000_000  # a full visit is one row group (FGS1: 276 MB); limits the memory of streaming readers and writers
 
@@ -64,20 +64,26 @@ def write_axis(root: Path, airs_time: np.ndarray, airs_integration: np.ndarray, 
         f"{AIRS.name}-axis0-h": airs_time, f"{AIRS.name}-axis2-um": wavelengths,
         f"{AIRS.name}-integration_time": airs_integration, f"{FGS1.name}-axis0-h": fgs1_time,
     }  # fmt: skip
-    pd.DataFrame({name: pd.Series(values) for name, values in columns.items()}).to_parquet(Path(root) / "axis_info.parquet")
+    with atomic_path(Path(root) / "axis_info.parquet") as temporary:
+        pd.DataFrame({name: pd.Series(values) for name, values in columns.items()}).to_parquet(temporary)
 
 
 def write_stars(root: Path, split: str, stars: Iterable[Star]) -> None:
     """Write {split}_star_info.csv."""
     rows = [{field.name: getattr(star, field.name) for field in fields(Star)} for star in stars]
-    pd.DataFrame(rows, columns=list(STAR_COLUMNS)).to_csv(Path(root) / f"{split}_star_info.csv", index=False)
+    write_csv(Path(root) / f"{split}_star_info.csv", pd.DataFrame(rows, columns=list(STAR_COLUMNS)))
 
 
 def write_spectra(path: Path, spectra: Spectra) -> None:
     """Write a CSV with columns planet_id, wl_1 … wl_N."""
     table = pd.DataFrame(spectra.depth, columns=[f"wl_{n + 1}" for n in range(spectra.depth.shape[1])])
     table.insert(0, "planet_id", list(spectra.planet_ids))
-    table.to_csv(path, index=False)
+    write_csv(path, table)
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table without its index, atomically."""
+    write_atomically(path, table.to_csv(index=False).encode())
 
 
 def write_converters(root: Path, converters: dict[str, Converter]) -> None:
@@ -85,10 +91,10 @@ def write_converters(root: Path, converters: dict[str, Converter]) -> None:
     row = {}
     for name, converter in converters.items():
         row[f"{name}_adc_offset"], row[f"{name}_adc_gain"] = converter.offset, converter.gain
-    pd.DataFrame([row]).to_csv(Path(root) / "adc_info.csv", index=False)
+    write_csv(Path(root) / "adc_info.csv", pd.DataFrame([row]))
 
 
 def write_wavelengths(root: Path, wavelengths: np.ndarray) -> None:
     """Write wavelengths.csv, micron, (wavelength,)."""
     names = [f"wl_{n + 1}" for n in range(len(wavelengths))]
-    pd.DataFrame([wavelengths], columns=names).to_csv(Path(root) / "wavelengths.csv", index=False)
+    write_csv(Path(root) / "wavelengths.csv", pd.DataFrame([wavelengths], columns=names))

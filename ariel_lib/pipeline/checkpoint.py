@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 import ariel_lib
+from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.io.storage import StorageError, Stored, load_arrays, part, save_arrays
 from ariel_lib.models.ensemble import Ensemble
 from ariel_lib.models.v50 import V50
@@ -57,6 +58,11 @@ class Checkpoint:
     def initial_estimate(self) -> str:
         """The setting model.initial_estimate of the run."""
         return self.config.get("model", {}).get("initial_estimate", "library")
+
+    @property
+    def calibration_settings(self) -> CalibrationSettings:
+        """With which the light curves of the training planets were made."""
+        return CalibrationSettings(airs_samples=self.config["calibration"]["airs_samples"])
 
     def as_held_out(self, known: LabelledSpectra) -> dict[str, "Checkpoint"]:
         """For each held-out planet, a checkpoint without its label: the member trained without it, and priors refitted without it.

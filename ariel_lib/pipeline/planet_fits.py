@@ -1,12 +1,12 @@
 """Transit fits of many planets: light curves read, or calibrated from frames, then fitted, with results stored on disk.
 
-One file a planet, with a digest of the inputs: a fit is repeated only when they change. A planet that fails is listed with
-its reason, and the others go on. Independent of network and true spectra.
+One file a planet, with a digest of the contents of its inputs: a fit is repeated only when they change. A planet that fails is
+listed with its reason, and the others go on. Independent of network and true spectra.
 """
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -15,11 +15,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ariel_lib.calibration.pipeline import CalibrationSettings
-from ariel_lib.calibration.visits import Failure, calibrate_split
-from ariel_lib.execution.workers import WorkerPool, as_pool, attempt, run_tasks
+from ariel_lib.calibration.visits import CalibrationReport, calibrate_split
+from ariel_lib.execution.workers import WorkerPool, as_pool, run_tasks
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import Star
-from ariel_lib.io.light_curves import LightCurves, load_light_curves, load_provenance
+from ariel_lib.io.light_curves import LightCurves, load_light_curves, parse_light_curves
 from ariel_lib.io.storage import StorageError, load_metadata
 from ariel_lib.transit.estimate import estimate_depths
 from ariel_lib.transit.quality import rejection_reason
@@ -30,11 +30,15 @@ ESTIMATE_VERSION = 8  # raised when the fit changes, so that stored estimates ar
 
 @dataclass(frozen=True)
 class PlanetFit:
-    """One planet's transit fit, the star parameters used (None in 2024) and the files of the light curves that were fitted."""
+    """One planet's transit fit, the star parameters used (None in 2024) and the files of the light curves that were fitted.
+
+    source  digest of the contents of the fit's inputs: light curves, star, wavelengths, version
+    """
 
     estimate: DepthEstimate
     star: Star | None
     paths: tuple[Path, ...]
+    source: str = ""
 
     def visits(self) -> list[LightCurves]:
         return [load_light_curves(path) for path in self.paths]
@@ -87,13 +91,26 @@ class Task:
     wavelength: tuple[float, ...]
     kept: Path
 
-    @property
-    def source(self) -> str:
-        """SHA-256 of the inputs of the estimate."""
-        files = [(path.name, path.stat().st_size, load_provenance(path)) for path in self.paths]
+    def source(self, digests: Sequence[str]) -> str:
+        """SHA-256 of the inputs of the estimate. digests: of the contents of its light-curve files."""
         star = None if self.star is None else asdict(self.star)
-        text = json.dumps([ESTIMATE_VERSION, star, files, self.wavelength], sort_keys=True)
+        text = json.dumps([ESTIMATE_VERSION, star, list(digests), self.wavelength], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Result of fit_task.
+
+    source   Task.source
+    digests  SHA-256 of the light-curve files, in the order of the task's paths
+    note     reason why the estimate could not be stored, or empty
+    """
+
+    estimate: DepthEstimate
+    source: str
+    digests: tuple[str, ...]
+    note: str = ""
 
 
 def fit_planets(
@@ -112,16 +129,17 @@ def fit_planets(
     workers      number of processes, 1 for this one, or a pool, which stays open
     """
     with as_pool(workers) as pool:
-        remarks, failed = Remarks(), _calibrate_missing(dataset, settings or CalibrationSettings(), most_visits, pool)
-        for failure in failed:
+        remarks, report = Remarks(), _calibrate_outdated(dataset, settings or CalibrationSettings(), most_visits, pool)
+        for failure in report.failed:
             remarks.add(failure.planet_id, failure.reason, failure.traceback)
-        tasks = _list_tasks(dataset, most_visits, {(failure.planet_id, failure.visit) for failure in failed}, remarks)
+        tasks = _list_tasks(dataset, most_visits, report, remarks)
         fits = {}
         for done, settled in enumerate(run_tasks(tasks, fit_task, pool), 1):
-            task, failure = settled.task, settled.failure
-            estimate, failure = (None, failure) if failure else attempt(load_estimate, task.kept)
+            task, failure, fitted = settled.task, settled.failure, settled.result
             if failure is None:
-                fits[task.planet_id] = PlanetFit(estimate, task.star, task.paths)
+                fits[task.planet_id] = PlanetFit(fitted.estimate, task.star, task.paths, fitted.source)
+                remarks.add(task.planet_id, fitted.note)
+                dataset.archive.files |= dict(zip(task.paths, fitted.digests))
             else:
                 remarks.add(task.planet_id, failure.reason, failure.traceback)
             if progress:
@@ -147,23 +165,26 @@ class Remarks:
             self.tracebacks[planet] = "\n".join(filter(None, [self.tracebacks.get(planet), traceback]))
 
 
-def _calibrate_missing(
+def _calibrate_outdated(
     dataset: Dataset, settings: CalibrationSettings, most_visits: int | None, pool: WorkerPool
-) -> tuple[Failure, ...]:
-    """Calibrate the frames whose light curves are not on disk; the visits that failed."""
+) -> CalibrationReport:
+    """Calibrate the frames whose light curves are missing or outdated; without any visit where that is not done on demand."""
     if not dataset.is_calibrated_on_demand:
-        return ()
-    return calibrate_split(dataset, settings, workers=pool, most_visits=most_visits).failed
+        return CalibrationReport(dataset.split, (), (), ())
+    return calibrate_split(dataset, settings, workers=pool, most_visits=most_visits)
 
 
-def _list_tasks(dataset: Dataset, most_visits: int | None, failed: set[tuple[str, int | None]], remarks: Remarks) -> list[Task]:
+def _list_tasks(dataset: Dataset, most_visits: int | None, report: CalibrationReport, remarks: Remarks) -> list[Task]:
     """A task for each planet with light curves that can be read; adds to `remarks` what the fit has to do without.
 
-    failed  (planet, visit) whose calibration failed just now: an older file of theirs is not used
+    report  of the calibration just now: of a planet with frames no other visits are used, whatever else lies on disk
     """
     present, wavelength, tasks = dataset.light_curve_visits, tuple(dataset.wavelengths.tolist()), []
+    usable, known = {*report.done, *report.skipped}, {failure.planet_id for failure in report.failed}
+    if dataset.is_calibrated_on_demand:
+        known |= set(dataset.archive.planets(dataset.split))
     for planet in dataset.planets:
-        visits = [visit for visit in present.get(planet, ()) if (planet, visit) not in failed]
+        visits = [visit for visit in present.get(planet, ()) if (planet, visit) in usable or planet not in known]
         paths, damage = dataset.find_light_curves(planet, visits)
         remarks.add(planet, damage)
         if not visits and planet not in remarks.texts:
@@ -175,22 +196,31 @@ def _list_tasks(dataset: Dataset, most_visits: int | None, failed: set[tuple[str
     return tasks
 
 
-def fit_task(task: Task) -> None:
-    """Fit one planet and store the estimate, unless one with the same source is stored already.
+def fit_task(task: Task) -> Fitted:
+    """Fit one planet and store the estimate, or read the one that is stored with the same source.
 
+    A light-curve file is read once: the digest is that of the bytes that are fitted. An estimate that cannot be stored is returned
+    with a note.
     Single-threaded: the matrices are small, and the last bits would depend on the number of threads.
     """
-    if _is_current(task):
-        return
-    visits = [load_light_curves(path) for path in task.paths]
+    contents = [path.read_bytes() for path in task.paths]
+    digests = tuple(hashlib.sha256(content).hexdigest() for content in contents)
+    source = task.source(digests)
+    if kept := _stored_estimate(task.kept, source):
+        return Fitted(kept, source, digests)
+    visits = [parse_light_curves(content, path) for path, content in zip(task.paths, contents)]
     with threadpool_limits(1):
         estimate = estimate_depths(visits, task.star, np.array(task.wavelength))
-    save_estimate(task.kept, estimate, task.source)
-
-
-def _is_current(task: Task) -> bool:
-    """Whether the stored estimate is whole and has the task's source."""
     try:
-        return task.kept.is_file() and load_metadata(task.kept).get("source") == task.source
+        save_estimate(task.kept, estimate, source)
+    except OSError as error:  # a full disk: the fit is as good, and the next run makes it again
+        return Fitted(estimate, source, digests, f"its fit could not be stored: {error}")
+    return Fitted(estimate, source, digests)
+
+
+def _stored_estimate(path: Path, source: str) -> DepthEstimate | None:
+    """The stored estimate of this source; None where there is none or the file is damaged."""
+    try:
+        return load_estimate(path) if load_metadata(path).get("source") == source else None
     except StorageError:
-        return False
+        return None

@@ -9,8 +9,10 @@ import numpy as np
 
 from ariel_lib.calibration.fused import calibrate_visit
 from ariel_lib.calibration.pipeline import CalibrationSettings
+from ariel_lib.calibration.visits import read_inputs
 from ariel_lib.io.dataset import Dataset
-from ariel_lib.io.light_curves import LightCurves
+from ariel_lib.io.light_curves import LightCurves, load_light_curves
+from ariel_lib.io.storage import StorageError
 from ariel_lib.transit.segments import make_segments, merge_channels
 
 if TYPE_CHECKING:
@@ -76,13 +78,14 @@ class PlanetLightCurves(Sequence[LightCurves]):
 def calibrate(dataset: Dataset, planet: str, *, settings: CalibrationSettings | None = None) -> PlanetLightCurves:
     """The light curves of every visit of a planet.
 
-    Light curves that lie in the data set's folder of light curves are read as they are. Visits without any are calibrated from their
-    frames, in memory: nothing is written.
+    Light curves in the folder that was named, or beside the data, are read. Those in the scratch folder are read where they were made
+    from these frames with these settings. Visits without any are calibrated from their frames, in memory: nothing is written.
 
     dataset   as `Dataset` opens it
     planet    one of dataset.planets, or of dataset.on_disk
     settings  of the calibration from frames; default: those of `spectramind calibrate`
-    Raises ArchiveError for a planet that is not there or frames that are malformed, StorageError for damaged light curves.
+    Raises ArchiveError for a planet that is not there or frames that are malformed, StorageError for damaged light curves and for
+    those that `spectramind calibrate` made from other frames than the data set now has.
 
     >>> from ariel_lib import Dataset, calibrate
     >>> dataset = Dataset(folder, split="test")
@@ -90,9 +93,37 @@ def calibrate(dataset: Dataset, planet: str, *, settings: CalibrationSettings | 
     >>> curves[0].fgs1.flux.shape == curves[0].fgs1.time.shape
     True
     """
-    found = {curves.visit: curves for curves in dataset.light_curves(planet)}
-    if not found or (dataset.is_calibrated_on_demand and planet in dataset.archive.planets(dataset.split)):
-        for visit in dataset.archive.visits(dataset.split, planet):
-            if visit not in found:
-                found[visit] = calibrate_visit(dataset.archive, dataset.split, planet, visit, settings or CalibrationSettings())
+    settings, archive, split = settings or CalibrationSettings(), dataset.archive, dataset.split
+    frames = archive.visits(split, planet) if planet in archive.planets(split) else ()
+    if dataset.is_calibrated_on_demand and frames:
+        found = {visit: _kept(dataset, planet, visit, settings) for visit in frames}
+    else:
+        found = {curves.visit: curves for curves in dataset.light_curves(planet)}
+        for visit in set(found) & set(frames):
+            _require_same_frames(dataset, planet, found[visit])
+    if not found:
+        found = dict.fromkeys(archive.visits(split, planet))
+    for visit, curves in found.items():
+        if curves is None:
+            found[visit] = calibrate_visit(archive, split, planet, visit, settings)
     return PlanetLightCurves(planet, tuple(found[visit] for visit in sorted(found)), dataset.wavelengths)
+
+
+def _kept(dataset: Dataset, planet: str, visit: int, settings: CalibrationSettings) -> LightCurves | None:
+    """Stored light curves of the visit's frames and these settings; None where there are none."""
+    path = dataset.light_curve_path(planet, visit)
+    if not path.is_file():
+        return None
+    curves = load_light_curves(path)
+    wanted = read_inputs(dataset.archive, dataset.split, planet, visit, settings).fingerprint
+    return curves if curves.provenance.get("fingerprint") == wanted else None
+
+
+def _require_same_frames(dataset: Dataset, planet: str, curves: LightCurves) -> None:
+    """Raise StorageError for calibrated light curves of other frames than those of the data set."""
+    stated = curves.provenance.get("inputs")
+    if stated and stated != read_inputs(dataset.archive, dataset.split, planet, curves.visit, CalibrationSettings()).inputs:
+        raise StorageError(
+            f"{dataset.light_curve_path(planet, curves.visit)}: expected light curves of the frames under {dataset.root}, found those "
+            "of others. Run spectramind calibrate again."
+        )

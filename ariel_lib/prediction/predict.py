@@ -3,7 +3,6 @@
 Transits are fitted in batches, each planet's spectrum is predicted, and the file is rewritten after each batch.
 """
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -12,13 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.errors import ArchiveError, SpectraMindError
 from ariel_lib.execution.time_budget import Budget
 from ariel_lib.execution.workers import WorkerPool, attempt, local_pool
 from ariel_lib.io.checksums import MANIFEST, sha256, verify
 from ariel_lib.io.dataset import Dataset
-from ariel_lib.io.storage import save_arrays
 from ariel_lib.models.ensemble import Ensemble
 from ariel_lib.models.threads import threads
 from ariel_lib.pipeline.batches import FIRST_VISIT_ONLY, VISIT, PlanetBatch, fit_batches
@@ -97,7 +94,8 @@ def predict(
 
     dataset  without a scratch folder, the submission's folder is used
     weights  checkpoint
-    out      CSV file, written at once with the training mean for every planet, and rewritten after every batch
+    out      CSV file, written at once with the training mean for every planet, in place of an earlier run's, and rewritten after
+             every batch
     budget   time budget of the session: what does not fit is skipped and listed under "skipped"
 
     Returns {"submission", "planets", "fallbacks": {planet: reason}, "notes", "flags": {planet: [flag]}, "skipped", "tracebacks"},
@@ -126,8 +124,7 @@ def _predict(dataset: Dataset, out: Path, weights: Path, budget: Budget, pool: W
     source = {"weights": sha256(weights), "data": str(dataset.root.resolve())}
     submission_file, answers = SubmissionFile(out, dataset.planets, fallback, source, dataset.submission_columns), Answers()
     log(f"{len(dataset.planets)} planets; a valid submission is on disk after {budget}")
-    settings = CalibrationSettings(airs_samples=checkpoint.config["calibration"]["airs_samples"])
-    for batch in fit_batches(dataset, budget, settings=settings, workers=pool):
+    for batch in fit_batches(dataset, budget, settings=checkpoint.calibration_settings, workers=pool):
         with threads(checkpoint.config["training"]["threads"]):
             began = budget.clock()
             answers.add_batch(batch, checkpoint)
@@ -167,7 +164,7 @@ def _write(submission_file: SubmissionFile, answers: Answers, budget: Budget, lo
     try:
         submission_file.update(rows, answers.facts(submission_file, budget))
         arrays = {name: np.stack([getattr(found, name) for found in answers.found.values()]) for name in EXTRAS if answers.found}
-        save_arrays(submission_file.path.with_suffix(".safetensors"), arrays, {"planet_ids": json.dumps(list(answers.found))})
+        submission_file.add_arrays(arrays, list(answers.found))
     except OSError as error:
         log(f"cannot write ({error}); the submission on disk has {submission_file.answered} answers")
         budget.skip("planets", f"writing failed after {submission_file.answered} answers: {error}")

@@ -1,4 +1,4 @@
-"""The submission file of a run in progress: valid from the start, and replaced only by one with at least as many answers."""
+"""The submission file of a run in progress: valid from the start, replaced only by one with at least as many answers of the run."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,17 +6,21 @@ from pathlib import Path
 
 import numpy as np
 
-from ariel_lib.io.storage import write_atomically
-from ariel_lib.io.submission import SubmissionError, read_submission, write_submission
+from ariel_lib.io.checksums import sha256
+from ariel_lib.io.storage import save_arrays, write_atomically
+from ariel_lib.io.submission import write_submission
+from ariel_lib.io.submission_record import CONTENT, EXPLANATION, MANIFEST
 
 
 class SubmissionFile:
-    """A submission (CSV) and its record (JSON, same name).
+    """A submission (CSV), its record (JSON) and further arrays (safetensors), same name; all three of one run.
 
     planets   the rows, in this order
     fallback  mean and sigma, (wavelength,): the row of a planet without an answer
-    source    identifies weights and data; an existing file with another source is replaced at once
+    source    identifies weights and data
     columns   in the order to write, those of the sample submission; None: as write_submission orders them
+
+    Opening it replaces a file of an earlier run, and removes what lay beside that one. Raises OSError where it cannot be written.
     """
 
     def __init__(
@@ -24,10 +28,10 @@ class SubmissionFile:
         columns: Sequence[str] | None = None,
     ):  # fmt: skip
         self.path, self.planets, self.fallback, self.source = Path(path), tuple(planets), fallback, dict(source)
-        self.columns = columns
-        self.answered = self._answered_before()
-        if self.answered < 0:
-            self.update({})
+        self.columns, self.answered = columns, 0
+        self.update({})
+        for companion in (self.path.with_suffix(".safetensors"), self.path.with_name(MANIFEST), self.path.with_name(EXPLANATION)):
+            companion.unlink(missing_ok=True)
 
     @property
     def record(self) -> Path:
@@ -49,13 +53,7 @@ class SubmissionFile:
         write_atomically(self.record, json.dumps(record, indent=1).encode())
         return True
 
-    def _answered_before(self) -> int:
-        """Number of answers in an existing file with the same source; -1 without one."""
-        try:
-            record = json.loads(self.record.read_bytes())
-            planets = read_submission(self.path)[0]
-        except (OSError, ValueError, SubmissionError):
-            return -1
-        if planets != self.planets or record.get("source") != self.source:
-            return -1
-        return int(record.get("answered", 0))
+    def add_arrays(self, arrays: Mapping[str, np.ndarray], planets: Sequence[str]) -> None:
+        """Write further arrays (planet, wavelength) beside the submission that is on disk, whose digest they name."""
+        text = {"planet_ids": json.dumps(list(planets)), CONTENT: sha256(self.path)}
+        save_arrays(self.path.with_suffix(".safetensors"), dict(arrays), text)

@@ -18,27 +18,30 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from ariel_lib.io.archive import Archive
 from ariel_lib.io.checksums import sha256
 from ariel_lib.io.lakefs import source_of
-from ariel_lib.io.storage import StorageError, write_atomically
+from ariel_lib.io.storage import StorageError, locked, write_atomically
 
 SUMMARY = "run_hash_summary_v50.json"
 LOG = Path("logs") / "v50_debug_log.md"
 PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "numba", "safetensors", "torch", "torch-geometric", "hydra-core", "omegaconf")
-LARGE = 4 * 2**20  # bytes; of a larger input file only size, first and last MiB are hashed
 TIMES = "times"
 logger = logging.getLogger(__name__)
 
 
 class Run:
-    """Content of a run's record, filled in by the caller: artifacts (paths under its folder), metrics, inputs (name → path), settings,
-    remarks (planet → what went wrong with it)."""
+    """Content of a run's record, filled in by the caller: artifacts (paths under its folder), metrics, inputs, settings, remarks.
+
+    inputs   name → path, which is hashed at the end, or a data set's Archive: what was read through it, with the digests taken then
+    remarks  planet → what went wrong with it
+    """
 
     def __init__(self, command: str, folder: Path, seed: int | None, config_hash: str | None):
         self.command, self.folder, self.seed, self.config_hash = command, folder, seed, config_hash
         self.artifacts: list[Path] = []
         self.metrics: dict = {}
-        self.inputs: dict[str, Path] = {}
+        self.inputs: dict[str, Path | Archive] = {}
         self.settings: dict = {}
         self.remarks: dict[str, str] = {}
 
@@ -85,9 +88,15 @@ def describe(run: Run) -> dict:
     }  # fmt: skip
 
 
-def _input(path: Path, folder: Path) -> dict[str, object]:
-    """Path and fingerprint of an input; for a copy from lakeFS also its reference and commit."""
-    found = {"path": os.path.relpath(path, folder), "fingerprint": fingerprint(path)}
+def _input(given: Path | Archive, folder: Path) -> dict[str, object]:
+    """Path and SHA-256 of an input, of a data set those of all that was read; for a copy from lakeFS also its reference and commit."""
+    if isinstance(given, Archive):
+        path = given.root
+        files = {Path(os.path.relpath(name, path)).as_posix(): digest for name, digest in given.files.copy().items()}
+        visits = {"/".join(map(str, visit)): digest for visit, digest in given.visits_read.copy().items()}
+        found = {"path": os.path.relpath(path, folder), "files": files} | ({"visits": visits} if visits else {})
+    else:
+        path, found = given, {"path": os.path.relpath(given, folder), "sha256": fingerprint(given)}
     source = source_of(path)
     return found if source is None else found | {"lakefs": source}
 
@@ -97,7 +106,7 @@ def verify_run(manifest: Path | str) -> list[str]:
     manifest = Path(manifest)
     try:
         stated = json.loads(manifest.read_bytes())
-        artifacts = dict(stated.get("artifacts") or stated["files"])
+        artifacts = dict(stated["artifacts"] if "artifacts" in stated else stated["files"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StorageError(f"{manifest}: expected a manifest with artifacts, found none ({error})") from error
     changes = []
@@ -109,24 +118,39 @@ def verify_run(manifest: Path | str) -> list[str]:
             changes.append(f"{name}: SHA-256 {wanted['sha256'][:12]}… became {found[:12]}…, {wanted['bytes']} bytes {path.stat().st_size}")
     for name, wanted in stated.get("inputs", {}).items():
         path = manifest.parent / wanted["path"]
-        if not path.exists():
-            changes.append(f"input {name} ({path}): missing")
-        elif fingerprint(path) != wanted["fingerprint"]:
-            changes.append(f"input {name} ({path}): its fingerprint changed")
+        changes += [f"input {name} ({path}): {what}" for what in (_changes(path, wanted) if path.exists() else ["missing"])]
     return changes
 
 
+def _changes(path: Path, wanted: Mapping) -> Iterator[str]:
+    """What differs from the description of an input; the files and frames of a data set are read whole."""
+    if "sha256" in wanted and fingerprint(path) != wanted["sha256"]:
+        yield "its content changed"
+    if "fingerprint" in wanted:
+        yield "recorded by an earlier version, which read the ends of large files alone: not proved. Run the command again"
+    for name, digest in wanted.get("files", {}).items():
+        file = path / name
+        if not file.is_file():
+            yield f"{name} is missing"
+        elif sha256(file) != digest:
+            yield f"the content of {name} changed"
+    for name, digest in wanted.get("visits", {}).items():
+        split, planet, visit = name.split("/")
+        if not (path / split / planet).is_dir():
+            yield f"the frames of {name} are missing"
+        elif Archive(path).visit_digest(split, planet, int(visit)) != digest:
+            yield f"the frames of {name} changed"
+
+
 def fingerprint(path: Path | str) -> str:
-    """SHA-256 of a file, or of the names, sizes and contents of a folder's files; of files above LARGE only the ends are read.
+    """SHA-256 of a file, or of the names and contents of a folder's files, all of which are read.
 
     Hidden files and the records of runs (manifests, log, summary) are left out.
     """
     path = Path(path)
     digest = hashlib.sha256()
     for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file() and _counts(p.relative_to(path))):
-        size = file.stat().st_size
-        digest.update(f"{'' if file == path else file.relative_to(path).as_posix()}\0{size}\0".encode())
-        digest.update(sha256(file).encode() if size <= LARGE else _ends(file))
+        digest.update(f"{'' if file == path else file.relative_to(path).as_posix()}\0{sha256(file)}\0".encode())
     return digest.hexdigest()
 
 
@@ -134,14 +158,6 @@ def _counts(relative: Path) -> bool:
     """Whether a file enters the fingerprint of its folder."""
     of_a_run = relative.name == SUMMARY or relative.name.startswith("manifest_") or relative.name == LOG.name
     return not of_a_run and not any(part.startswith(".") for part in relative.parts)
-
-
-def _ends(path: Path) -> bytes:
-    """SHA-256 of the first and the last MiB of a file."""
-    with path.open("rb") as file:
-        first = file.read(2**20)
-        file.seek(-(2**20), os.SEEK_END)
-        return hashlib.sha256(first + file.read()).digest()
 
 
 def git_state(root: Path | None = None) -> dict[str, object]:
@@ -183,20 +199,32 @@ def read_seconds(summaries: Iterable[Path]) -> dict[str, float]:
     """Seconds of the latest run of each command in these summaries; missing files are ignored. Old entries name it `verb`."""
     found = {}
     for path in dict.fromkeys(Path(p) for p in summaries):
-        if path.is_file():
-            found |= {entry.get("command") or entry["verb"]: entry["seconds"] for entry in json.loads(path.read_bytes())}
+        found |= {entry.get("command") or entry["verb"]: entry["seconds"] for entry in _entries(path) or ()}
     return found
 
 
+def _entries(path: Path) -> list[dict] | None:
+    """The entries of a summary; None where it is not one: missing, empty or damaged."""
+    try:
+        entries = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return entries if isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries) else None
+
+
 def _summarise(run: Run, manifest: Mapping, written: Path) -> None:
-    """Add an entry for the run to the summary in its folder."""
+    """Add an entry for the run to the summary in its folder; one that cannot be read is kept under another name."""
     path = run.folder / SUMMARY
-    entries = json.loads(path.read_bytes()) if path.is_file() else []
     entry = {
         "command": run.command, **manifest[TIMES], "git": manifest["git"], "config_hash": run.config_hash, "seed": run.seed,
         "manifest": written.name, "manifest_sha256": sha256(written),
     }  # fmt: skip
-    write_atomically(path, _json([*entries, entry]))
+    with locked(path.parent):
+        entries = _entries(path)
+        if entries is None and path.is_file() and path.stat().st_size:
+            logger.warning("%s: expected a list of runs, found something else; it is now %s.damaged", path, path.name)
+            path.replace(path.with_name(f"{path.name}.damaged"))
+        write_atomically(path, _json([*(entries or ()), entry]))
 
 
 def _log(run: Run, started: datetime, seconds: float, outcome: str) -> None:

@@ -175,7 +175,7 @@ def write_tables(out: Path, planets: list[tuple[str, int, Planet]], n_samples: d
         return
     guess = test.assign(**{name: 0.0147 for name in test.columns[1:]})
     sigma = {name.replace("wl", "sigma"): np.full(len(test), 0.0107) for name in test.columns[1:]}
-    pd.concat([guess, pd.DataFrame(sigma)], axis=1).to_csv(out / "sample_submission.csv", index=False)
+    writer.write_csv(out / "sample_submission.csv", pd.concat([guess, pd.DataFrame(sigma)], axis=1))
 
 
 def write_truth(out: Path, planets: list[tuple[str, int, Planet]], **settings: int | str) -> None:

@@ -37,6 +37,7 @@ from ariel_lib.symbolic.rules import total_penalty
 from ariel_lib.training import distributed
 from ariel_lib.training.examples import Example, held_out_sets, labelled_planets, make_examples
 from ariel_lib.training.loss import challenge_loss
+from ariel_lib.training.resolution import digest_inputs, resolve, run_fingerprint
 from ariel_lib.training.run_state import RunState
 from ariel_lib.transit.bumps.fit import bump_depth_bias
 from ariel_lib.transit.population.corrections import PopulationCorrections
@@ -49,7 +50,6 @@ AVERAGING = 0.98  # decay a step of the running mean of the weights
 PRIOR_STRENGTH = 30.0  # planets that the prior of a temperature of one counts for: 500 simulated planets needed no correction
 FIT_SHARE = 2 / 3  # of training.max_hours for calibration and fits; planets not reached by then are left out
 INITIAL_NAMES = {name: f"{name}_posterior" for name in PRIORS} | {"fit": "gls_fit", "white": "white_depth"}  # by model.initial_estimate
-ENCODER_SAMPLES = 256  # samples a planet at the encoder, about, with the automatic bin_width on a CPU
 
 
 def train(
@@ -90,7 +90,10 @@ def _train(dataset: Dataset, config: Config, progress: Callable[[int, int], None
     sets = held_out_sets(planets, settings.folds, settings.validation_fraction, rng)
     naive = naive_answer(depth)
     log(f"{len(planets)} planets, {time.monotonic() - started:.0f} s for the transit fits")
-    networks, history, held_out_answers = _fit_members(config, planet_fits, known, wavelength, planets, sets, naive, budget, log)
+    inputs = digest_inputs(planet_fits, known, settings.initial_weights)
+    config, networks, history, held_out_answers = _fit_members(
+        config, inputs, planet_fits, known, wavelength, planets, sets, naive, budget, log
+    )
     truth, answers = _joined(held_out_answers)
     v50 = answers.pop("v50")
     fitted = fit_temperature(*v50, truth, **naive, prior_strength=PRIOR_STRENGTH)
@@ -139,12 +142,12 @@ def _fit_corrections(
 
 
 def _fit_members(
-    config: Config, planet_fits: PlanetFits, known: LabelledSpectra, wavelength: np.ndarray, planets: list[str],
+    config: Config, inputs: str, planet_fits: PlanetFits, known: LabelledSpectra, wavelength: np.ndarray, planets: list[str],
     sets: list[list[str]], naive: dict, budget: Budget, log: Callable[[str], None],
-) -> tuple[list[V50], list[dict], list[dict[str, tuple]]]:  # fmt: skip
-    """Train one network for each set of held-out planets, in equal shares of the time left.
+) -> tuple[Config, list[V50], list[dict], list[dict[str, tuple]]]:  # fmt: skip
+    """Train one network for each set of held-out planets, in equal shares of the time left. inputs: digest of the run's data.
 
-    Returns the networks, the history of all epochs, and for each network `answers_of` its held-out planets.
+    Returns the configuration as resolved, the networks, the history of all epochs, and for each network `answers_of` its held-out planets.
     """
     networks, history, held_out_answers, seed = [], [], [], config.training.seed
     for member, held_out in enumerate(sets):
@@ -153,14 +156,17 @@ def _fit_members(
         if config.symbolic.lensing_bump.weight:
             training = [replace(example, bump_depth_bias=_depth_bias_of_bumps(example.planet_fit, wavelength)) for example in training]
         log(f"network {member + 1} of {len(sets)}: {len(training)} training planets, {len(validation)} held out")
-        network = make_network(config, wavelength, training, seed + member)
+        config = resolve(config, max(len(example.fgs1) for example in (*training, *validation)))
+        network = make_network(config, wavelength, seed + member)
+        fingerprint = run_fingerprint(config, inputs, [example.planet_fit.estimate.planet_id for example in training])
         if config.training.initial_weights:
             take_weights(network, Path(config.training.initial_weights), member)
         deadline = time.monotonic() + max(budget.left, 0.0) / (len(sets) - member)
-        history += [{"member": member} | epoch for epoch in _fit(network, training, validation, config, naive, member, deadline, log)]
+        epochs = _fit(network, training, validation, config, fingerprint, naive, member, deadline, log)
+        history += [{"member": member} | epoch for epoch in epochs]
         networks.append(network)
         held_out_answers.append(answers_of(network, training, validation, wavelength, config.model.initial_estimate))
-    return networks, history, held_out_answers
+    return config, networks, history, held_out_answers
 
 
 def _depth_bias_of_bumps(planet_fit: PlanetFit, wavelength: np.ndarray) -> np.ndarray:
@@ -168,14 +174,12 @@ def _depth_bias_of_bumps(planet_fit: PlanetFit, wavelength: np.ndarray) -> np.nd
     return bump_depth_bias(planet_fit.estimate, planet_fit.visits(), planet_fit.star, wavelength)
 
 
-def make_network(config: Config, wavelength: np.ndarray, training: list[Example], seed: int = 0) -> V50:
-    """V50 as configured. bin_width 0: chosen from the length of the longest light curve, 1 on CUDA."""
+def make_network(config: Config, wavelength: np.ndarray, seed: int = 0) -> V50:
+    """V50 as configured. config: resolved."""
     model = config.model
-    longest = max(len(example.fgs1) for example in training)
-    automatic = 1 if torch.cuda.is_available() else max(1, longest // ENCODER_SAMPLES)
     return V50(
         channels=len(FGS1_CHANNELS), node_features=NODE_FEATURES, star_features=STAR_FEATURES, wavelength=wavelength.tolist(),
-        d_model=model.d_model, depth=model.ssm_depth, d_state=model.d_state, bin_width=model.bin_width or automatic,
+        d_model=model.d_model, depth=model.ssm_depth, d_state=model.d_state, bin_width=model.bin_width,
         hidden=model.hidden, gnn_layers=model.gnn_layers, relations=model.relations, operator=model.operator, seed=seed,
     )  # fmt: skip
 
@@ -189,12 +193,13 @@ def take_weights(network: V50, path: Path, member: int) -> None:
         raise ConfigError(f"training.initial_weights: expected a network of the sizes in model, found another in {path}") from error
 
 
-def _fit(network: V50, training, validation, config: Config, naive: dict, member: int, deadline: float, log) -> list[dict]:
+def _fit(
+    network: V50, training, validation, config: Config, fingerprint: str, naive: dict, member: int, deadline: float, log
+) -> list[dict]:
     """Train one network; it ends with the weights of the best held-out score. Epoch 0 is the network before training."""
     settings, device = config.training, torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
     optimizer = _optimizer(network, config)
-    fingerprint = config_hash(config) + " ".join(sorted(example.planet_fit.estimate.planet_id for example in training))
     state = RunState(_state_path(Path(settings.out), member), fingerprint, network, optimizer, AVERAGING)
     held_out = Inputs.stack([example.inputs(example.planet_fit.estimate.depth) for example in validation])
     truth = np.stack([example.truth for example in validation])

@@ -15,7 +15,7 @@ from ariel_lib.training import distributed
 class RunState:
     """What a killed training run needs to go on: weights, their running mean, the best so far, optimiser, history.
 
-    Written after every epoch; taken up again only by a run of the same fingerprint (configuration and planets).
+    Written after every epoch; taken up again only by a run of the same fingerprint (training.resolution).
     decay a step is that of the mean, an exponential one that starts at the initial weights.
     """
 

@@ -17,7 +17,7 @@ from ariel_lib.calibration.pipeline import (
     measure_pixels,
 )
 from ariel_lib.calibration.plan import plan_step, plan_visit
-from ariel_lib.calibration.visits import Task
+from ariel_lib.calibration.visits import read_inputs
 from ariel_lib.instrument import FULL_SCALE
 from ariel_lib.io.archive import Archive
 from ariel_lib.io.light_curves import LightCurve
@@ -164,7 +164,7 @@ def test_times_of_real_samples_are_mid_exposure(real):
     np.testing.assert_allclose(real.fgs1.time[:2] * 3600, [0.2 + 0.05, 0.6 + 0.05], atol=0.01)
 
 
-def test_a_listed_frame_step_is_applied_by_both_forms_and_makes_kept_light_curves_stale(small_frames, monkeypatch):
+def test_a_listed_frame_step_is_applied_by_both_forms_and_makes_kept_light_curves_stale(small_frames, tmp_path, monkeypatch):
     def halve(frames, detector):
         assert frames.signal.shape[1:] == (detector.instrument.rows, detector.instrument.columns)
         variances = {name: getattr(frames, name) / 4 for name in ("variance_poisson", "variance_read")}
@@ -172,11 +172,15 @@ def test_a_listed_frame_step_is_applied_by_both_forms_and_makes_kept_light_curve
 
     archive, settings = Archive(small_frames), CalibrationSettings()
     before = fused.calibrate_visit(archive, "train", "11", 0, settings)
-    key = Task("r", "train", "11", 0, "o", settings, (1, 2)).fingerprint
-    monkeypatch.setitem(sys.modules, "ariel_lib.calibration.halving", SimpleNamespace(apply=halve))
+    key = read_inputs(archive, "train", "11", 0, settings).fingerprint
+    step = tmp_path / "halving.py"
+    step.write_text("# one")
+    monkeypatch.setitem(sys.modules, "ariel_lib.calibration.halving", SimpleNamespace(apply=halve, __file__=str(step)))
     monkeypatch.setattr(pipeline, "FRAME_STEPS", ("halving",))
     for calibrate in (pipeline.calibrate_visit, fused.calibrate_visit):
         after = calibrate(archive, "train", "11", 0, settings)
         np.testing.assert_allclose(after.airs.flux, before.airs.flux / 2, rtol=1e-4)
         np.testing.assert_allclose(after.fgs1.flux, before.fgs1.flux / 2, rtol=1e-4)
-    assert Task("r", "train", "11", 0, "o", settings, (1, 2)).fingerprint != key
+    listed = read_inputs(archive, "train", "11", 0, settings).fingerprint
+    step.write_text("# two")
+    assert len({key, listed, read_inputs(archive, "train", "11", 0, settings).fingerprint}) == 3

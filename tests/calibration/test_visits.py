@@ -8,7 +8,7 @@ import pytest
 
 from ariel_lib.calibration.fused import calibrate_visit
 from ariel_lib.calibration.pipeline import CalibrationSettings
-from ariel_lib.calibration.visits import calibrate_split
+from ariel_lib.calibration.visits import calibrate_split, read_inputs
 from ariel_lib.io.archive import Archive
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import light_curves_path
@@ -42,6 +42,59 @@ def test_only_outdated_missing_and_damaged_files_are_made_again(data, tmp_path):
     assert calibrate_split(Dataset(archive.root, "train", light_curves=tmp_path), SETTINGS).done == (("11", 0), ("11", 1))
     assert len(calibrate_split(Dataset(archive.root, "train", light_curves=tmp_path), replace(SETTINGS, clip_sigma=5.0)).done) == 3
     assert calibrate_split(Dataset(archive.root, "train", planets=["23"], light_curves=tmp_path), SETTINGS).done == (("23", 0),)
+
+
+def copy_of(data, root):
+    """A copy of the data set, of links to its files, which may be replaced."""
+    root.mkdir()
+    for path in data.rglob("*"):
+        copy = root / path.relative_to(data)
+        copy.mkdir() if path.is_dir() else copy.symlink_to(path)
+    return root
+
+
+def replaced(path, content):
+    assert content != path.read_bytes()
+    path.unlink()
+    path.write_bytes(content)
+
+
+def flipped(path, where):
+    """The content of a file with one byte changed."""
+    content = bytearray(path.read_bytes())
+    content[where] ^= 1
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("adc_info.csv", lambda path: path.read_bytes().replace(b"0.4369", b"0.8738")),
+        ("axis_info.parquet", lambda path: flipped(path, -5)),
+        ("train/11/AIRS-CH0_calibration_0/flat.parquet", lambda path: flipped(path, 400)),
+        ("train/11/FGS1_calibration_0/dead.parquet", lambda path: flipped(path, 400)),
+        ("train/11/AIRS-CH0_signal_0.parquet", lambda path: flipped(path, 30000)),
+    ],
+)
+def test_input_of_the_same_size_and_other_content_makes_light_curves_outdated(data, tmp_path, name, change):
+    archive = Archive(data)
+    before = {visit: read_inputs(archive, "train", *visit, SETTINGS).fingerprint for visit in VISITS}
+    root = copy_of(data, tmp_path / "data")
+    assert before == {visit: read_inputs(Archive(root), "train", *visit, SETTINGS).fingerprint for visit in VISITS}
+    replaced(root / name, change(root / name))
+    assert (root / name).stat().st_size == (data / name).stat().st_size
+    after = {visit: read_inputs(Archive(root), "train", *visit, SETTINGS).fingerprint for visit in VISITS}
+    assert {visit for visit in VISITS if after[visit] != before[visit]} == ({("11", 0)} if "11" in name else set(VISITS))
+
+
+def test_a_corrected_gain_is_calibrated_again(data, tmp_path):
+    root = copy_of(data, tmp_path / "data")
+    dataset = Dataset(root, "train", planets=["23"], light_curves=tmp_path / "out")
+    calibrate_split(dataset, SETTINGS)
+    first = dataset.light_curves("23")[0].airs.flux
+    replaced(root / "adc_info.csv", (data / "adc_info.csv").read_bytes().replace(b"0.4369", b"0.8738"))
+    assert calibrate_split(dataset, SETTINGS).done == (("23", 0),)
+    assert np.median(dataset.light_curves("23")[0].airs.flux / first) < 0.7
 
 
 def test_a_failed_visit_is_listed_with_its_reason_and_others_are_calibrated(data, tmp_path):

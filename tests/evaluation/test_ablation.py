@@ -19,6 +19,7 @@ from ariel_lib.evaluation.ablation import load_grid
 from ariel_lib.evaluation.leaderboard import ranked
 from ariel_lib.evaluation.score import evaluate_submission
 from ariel_lib.io.dataset import Dataset
+from ariel_lib.pipeline.planet_fits import PlanetFit, PlanetFits
 from ariel_lib.prediction.predict import predict
 from ariel_lib.provenance.record import verify_run
 
@@ -38,8 +39,12 @@ def grid(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "train.csv").write_text("planet_id,wl_1\n1,0.01\n")
     (tmp_path / "grid.yaml").write_text(GRID.format(out=tmp_path / "out", data=tmp_path / "data"))
-    monkeypatch.setattr(ablation, "_fit", lambda *arguments: None)
+    monkeypatch.setattr(ablation, "_fit", lambda *arguments: fits_of("light curves"))
     return tmp_path / "grid.yaml"
+
+
+def fits_of(source):
+    return PlanetFits({"1": PlanetFit(None, None, (), source)}, {})
 
 
 def invent_figures(point, train=None):
@@ -82,7 +87,21 @@ def test_an_interrupted_grid_runs_only_the_unfinished_points(grid, monkeypatch):
     assert ablate(grid, log=str)["ran"] == 0
     assert ablate(grid, ["training.seed=9"], log=str)["ran"] == 4  # another configuration
     (grid.parent / "data" / "train.csv").write_text("planet_id,wl_1\n1,0.02\n")
-    assert ablate(grid, log=str)["ran"] == 4  # other data
+    assert ablate(grid, log=str)["ran"] == 4  # other labels
+    assert ablate(grid, log=str)["ran"] == 0
+    monkeypatch.setattr(ablation, "_fit", lambda *arguments: fits_of("other light curves, of the same names and sizes"))
+    assert ablate(grid, log=str)["ran"] == 4
+    monkeypatch.setattr(ablation.torch.cuda, "is_available", lambda: True)
+    assert ablate(grid, log=str)["ran"] == 4  # another bin_width, where that is automatic
+
+
+def test_initial_weights_trained_again_make_the_points_outdated(grid, monkeypatch):
+    weights = grid.parent / "initial.safetensors"
+    weights.write_bytes(b"one")
+    monkeypatch.setattr(ablation, "run_point", invent_figures)
+    assert [ablate(grid, [f"training.initial_weights={weights}"], log=str)["ran"] for _ in range(2)] == [4, 0]
+    weights.write_bytes(b"two")
+    assert ablate(grid, [f"training.initial_weights={weights}"], log=str)["ran"] == 4
 
 
 def test_a_failed_point_is_listed_and_run_again(grid, monkeypatch):

@@ -45,6 +45,10 @@ def test_files_of_an_earlier_session_are_copied_without_overwriting(tmp_path):
         (tmp_path / folder / "estimates" / "1.safetensors").write_bytes(text)
     (tmp_path / "old" / "state_0.safetensors").write_bytes(b"epochs")
     assert take_up_session(None, tmp_path / "new") == 0
+    for wrong, found in ((tmp_path / "odl", "no such folder"), (tmp_path / "empty", "a folder without them")):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        with pytest.raises(ArchiveError, match=f"earlier session, with safetensors files, found {found}"):
+            take_up_session(wrong, tmp_path / "new")
     assert take_up_session(tmp_path / "old", tmp_path / "new") == 1
     assert (tmp_path / "new" / "state_0.safetensors").read_bytes() == b"epochs"
     assert (tmp_path / "new" / "estimates" / "1.safetensors").read_bytes() == b"new"

@@ -1,11 +1,13 @@
 """ariel_lib.io.storage: a file is the old one or the new one, whatever happens while it is written."""
 
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from ariel_lib.io.storage import atomic_path, save_arrays, write_atomically
+from ariel_lib.io.storage import atomic_path, locked, save_arrays, write_atomically
 
 
 def test_the_old_file_stands_until_the_new_one_is_whole(tmp_path):
@@ -31,6 +33,30 @@ def test_a_file_has_the_permissions_that_the_umask_leaves_and_needs_no_chmod(tmp
     finally:
         os.umask(before)
     assert path.stat().st_mode & 0o777 == mode
+
+
+def test_a_full_disk_is_an_error_that_names_the_file(tmp_path):
+    """write() itself gives no name, without which the command line prints a traceback."""
+    with pytest.raises(OSError, match="No space left on device") as caught, atomic_path(tmp_path / "file"):
+        raise OSError(28, "No space left on device")
+    assert (caught.value.errno, caught.value.filename) == (28, str(tmp_path / "file")) and not list(tmp_path.iterdir())
+    with pytest.raises(FileNotFoundError) as caught, atomic_path(tmp_path / "file"):
+        (tmp_path / "other").read_bytes()
+    assert caught.value.filename == str(tmp_path / "other")
+
+
+def test_of_many_that_add_to_a_file_none_is_lost(tmp_path):
+    path = write_atomically(tmp_path / "count", b"0")
+
+    def add(_):
+        with locked(tmp_path):
+            count = int(path.read_bytes())
+            time.sleep(0.01)
+            write_atomically(path, str(count + 1).encode())
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(add, range(12)))
+    assert path.read_bytes() == b"12" and list(tmp_path.iterdir()) == [path]
 
 
 def test_after_an_exception_the_old_file_stays_and_nothing_beside_it(tmp_path):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ariel_lib.calibration.visits import Failure
+from ariel_lib.calibration.visits import CalibrationReport, Failure
 from ariel_lib.errors import ArchiveError
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import Star, light_curves_path
@@ -70,10 +70,34 @@ def test_a_stored_estimate_is_reused_until_an_input_changes(task, monkeypatch):
         fitted.clear()
         fit_task(changed)
         assert fitted == [changed.star]
-    save_light_curves(task.paths[1], make_visit_curves(1, provenance={"config": "another"}))
-    fitted.clear()
-    fit_task(changed)
-    assert len(fitted) == 1
+
+
+def test_another_depth_in_a_file_of_the_same_name_size_and_provenance_is_fitted_anew(task):
+    """A simulator writes no more into the provenance than its name."""
+    first = fit_task(task)
+    curves = make_visit_curves(1, provenance=None)
+    sizes = [path.stat().st_size for path in task.paths]
+    shallow = curves.airs.flux * np.where(np.abs(curves.airs.time - 3.5) < 1.4, 0.994 / 0.988, 1.0)[:, None]
+    save_light_curves(task.paths[1], replace(curves, airs=replace(curves.airs, flux=shallow)))
+    assert [path.stat().st_size for path in task.paths] == sizes
+    second = fit_task(task)
+    assert second.source != first.source and not same(second.estimate, first.estimate)
+    assert same(load_estimate(task.kept), second.estimate)
+
+
+def test_an_estimate_that_cannot_be_stored_is_used_and_noted(task, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(planet_fits, "save_estimate", full)
+    folder = tmp_path / "lightcurves" / "test"
+    folder.mkdir(parents=True)
+    for path in task.paths:
+        path.rename(folder / path.name)
+    (tmp_path / "wavelengths.csv").write_text("wl_1,wl_2,wl_3,wl_4\n" + ",".join(map(str, WAVELENGTH)) + "\n")
+    found = fit_planets(Dataset(tmp_path, "test", planets=["7"], scratch=tmp_path / "scratch"))
+    assert not found.failures and np.abs(found.fits["7"].estimate.depth - 0.012).max() < 1e-3
+    assert "could not be stored" in found.notes["7"] and "No space left" in found.notes["7"]
 
 
 @pytest.fixture
@@ -149,8 +173,9 @@ def test_a_planet_without_a_star_row_is_fitted_and_noted(dataset):
 
 
 def test_the_failures_of_calibration_are_reported_with_every_visit_and_traceback(dataset, monkeypatch):
-    failed = [Failure("8", 0, "no dark", "Traceback A"), Failure("8", 1, "no flat"), Failure("9", 1, "no gain")]
-    monkeypatch.setattr(planet_fits, "_calibrate_missing", lambda *arguments: failed)
+    failed = (Failure("8", 0, "no dark", "Traceback A"), Failure("8", 1, "no flat"), Failure("9", 1, "no gain"))
+    report = CalibrationReport("test", (("9", 0),), (), failed)
+    monkeypatch.setattr(planet_fits, "_calibrate_outdated", lambda *arguments: report)
     found = fit_planets(dataset)
     assert found.failures == {"8": "no dark; no flat"} and found.notes == {"9": "no gain"} and found.tracebacks == {"8": "Traceback A"}
     assert visits_of(found.fits["9"]) == {0}  # its second visit's file is of an earlier calibration

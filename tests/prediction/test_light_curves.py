@@ -12,6 +12,7 @@ from ariel_lib.errors import ArchiveError
 from ariel_lib.instrument import spectrum_wavelengths
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.light_curves import LightCurve
+from ariel_lib.io.storage import StorageError
 from ariel_lib.io.writer import write_wavelengths
 from ariel_lib.prediction.light_curves import calibrate
 
@@ -51,6 +52,18 @@ def test_light_curves_on_disk_are_read_and_missing_visits_calibrated(data, tmp_p
     assert_same(calibrate(dataset, "11"), whole)
     given = Dataset(data, "train", light_curves=dataset.light_curve_folder)  # a folder that was named holds all there is
     assert [curves.visit for curves in calibrate(given, "11")] == [1]
+
+
+def test_kept_light_curves_of_other_frames_or_settings_are_not_read(data, tmp_path):
+    dataset = Dataset(data, "train", planets=["23"], scratch=tmp_path / "scratch")
+    calibrate_split(dataset, CalibrationSettings())
+    kept = dataset.light_curves("23")[0].airs.flux
+    assert len(calibrate(dataset, "23", settings=CalibrationSettings(airs_samples=4))[0].airs.time) == 4
+    (data / "adc_info.csv").write_bytes((data / "adc_info.csv").read_bytes().replace(b"0.4369", b"0.8738"))
+    again = Dataset(dataset.root, "train", scratch=tmp_path / "scratch")
+    assert np.median(calibrate(again, "23")[0].airs.flux / kept) < 0.7
+    with pytest.raises(StorageError, match="found those of others"):
+        calibrate(Dataset(dataset.root, "train", light_curves=dataset.light_curve_folder), "23")
 
 
 def test_settings_are_those_given(data):

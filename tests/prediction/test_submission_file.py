@@ -1,4 +1,4 @@
-"""prediction.submission_file: valid from the start, never replaced by a file with fewer answers."""
+"""prediction.submission_file: valid from the start, all of one run, never replaced by a file with fewer answers of that run."""
 
 import json
 
@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from ariel_lib.io import submission
+from ariel_lib.io.storage import StorageError
 from ariel_lib.io.submission import read_submission, validate_submission
+from ariel_lib.io.submission_record import SubmissionRecord
 from ariel_lib.prediction.submission_file import SubmissionFile
 
 PLANETS = ("3", "1", "2")
@@ -37,13 +39,42 @@ def test_update_needs_at_least_as_many_answers(tmp_path):
     assert read_submission(submission_file.path)[1][:, 0].tolist() == [0.0147, 0.03, 0.02]
 
 
-def test_a_later_run_of_the_same_source_keeps_the_answers(tmp_path):
-    open_file(tmp_path).update({"1": row(0.01), "2": row(0.02)}, {"fallbacks": {}})
-    assert open_file(tmp_path).answered == 2
-    assert open_file(tmp_path, "b").answered == 0  # other weights
-    (tmp_path / "submission.csv").write_text("half a fi")
-    assert open_file(tmp_path, "b").answered == 0
-    validate_submission(tmp_path / "submission.csv")
+def test_a_later_run_begins_with_a_file_of_its_own(tmp_path):
+    """The light curves may be others, which the file does not say."""
+    first = open_file(tmp_path)
+    first.update({"1": row(0.01), "2": row(0.02)}, {"fallbacks": {}})
+    first.add_arrays({"depth": np.ones((2, 4))}, ["1", "2"])
+    for name in ("manifest_predict.json", "explanation.safetensors"):
+        (tmp_path / name).write_text("{}")
+    second = open_file(tmp_path)
+    assert second.answered == 0 and np.all(read_submission(second.path)[1] == FALLBACK[0])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["submission.csv", "submission.json"]
+    assert second.update({"1": row(0.03)}) and read_submission(second.path)[1][1, 0] == 0.03
+
+
+def test_an_earlier_file_stays_whole_where_the_new_one_cannot_be_written(tmp_path, monkeypatch):
+    first = open_file(tmp_path)
+    first.update({"1": row(0.01)})
+    first.add_arrays({"depth": np.ones((1, 4))}, ["1"])
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def refuse(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(submission, "write_atomically", refuse)
+    with pytest.raises(OSError, match="No space"):
+        open_file(tmp_path)
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+def test_arrays_name_the_content_that_they_belong_to(tmp_path):
+    submission_file = open_file(tmp_path)
+    submission_file.update({"1": row(0.01)})
+    submission_file.add_arrays({"depth": np.ones((1, 4))}, ["1"])
+    assert list(SubmissionRecord.of(submission_file.path).answers()) == ["1"]
+    submission_file.update({"1": row(0.01), "2": row(0.02)})
+    with pytest.raises(StorageError, match="other content"):
+        SubmissionRecord.of(submission_file.path).answers()
 
 
 def test_the_record_holds_the_number_of_answers_and_the_facts(tmp_path):

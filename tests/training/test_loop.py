@@ -1,10 +1,11 @@
 """Training and prediction on a small simulated set: reproducible, resumable, independent of held-out labels, always a valid file."""
 
 import json
+import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ariel_lib.config import ConfigError, load_config
@@ -23,6 +24,7 @@ from ariel_lib.prediction.predict import MEMBER, predict
 from ariel_lib.priors.scale_height import LabelledSpectra
 from ariel_lib.training import examples, loop
 from ariel_lib.training.examples import training_set
+from ariel_lib.training.resolution import resolve
 
 SMALL = ["model.d_model=16", "model.d_state=4", "model.hidden=8", "model.gnn_layers=1", "model.ssm_depth=1", "calibration.workers=1"]
 
@@ -64,6 +66,9 @@ def test_one_seed_gives_the_same_bytes_and_a_killed_run_is_resumed(data, tmp_pat
     monkeypatch.setattr(loop, "_epoch", killed_in_the_second)
     with pytest.raises(KeyboardInterrupt):
         run(data, tmp_path / "b")
+    monkeypatch.setattr(loop, "_epoch", epoch)
+    assert_starts_anew(data, tmp_path / "b", tmp_path / "changed")
+    monkeypatch.setattr(loop, "_epoch", killed_in_the_second)
     run(data, tmp_path / "b")
     assert len(epochs) == 3  # one done, one killed, one after the resume
     again, first = (Checkpoint.load(tmp_path / name / "weights.safetensors") for name in "ba")
@@ -73,6 +78,18 @@ def test_one_seed_gives_the_same_bytes_and_a_killed_run_is_resumed(data, tmp_pat
     monkeypatch.setattr(loop, "_epoch", epoch)
     loop.train(training_set(config), config, log=lambda line: None)
     assert (tmp_path / "a" / "weights.safetensors").read_bytes() == wanted
+
+
+def assert_starts_anew(data, killed, changed):
+    """With the labels times 1.3 a run takes nothing up from an interrupted one."""
+    shutil.copytree(killed, changed / "run")
+    shutil.copytree(data, changed / "data")
+    labels = pd.read_csv(data / "train.csv", dtype={"planet_id": str}).set_index("planet_id")
+    (1.3 * labels).to_csv(changed / "data" / "train.csv")
+    lines, overrides = [], [f"data.root={changed / 'data'}", f"training.out={changed / 'run'}", "training.epochs=2", *SMALL]
+    config = load_config(None, overrides)
+    loop.train(training_set(config), config, log=lines.append)
+    assert [line for line in lines if line.startswith("epoch 0:")]
 
 
 def with_other_labels(known, planets):
@@ -126,7 +143,7 @@ def test_an_untrained_network_equals_the_library_posterior(data, planet_fits):
     known, held_out = LabelledSpectra.read(Dataset(data, "train")), list(planet_fits.fits)[:2]
     planets = list(planet_fits.fits)
     found, _ = examples.make_examples(planet_fits, known, archive.wavelengths(), planets, held_out, np.random.default_rng(0))
-    network = loop.make_network(config, archive.wavelengths(), found)
+    network = loop.make_network(resolve(config, max(len(example.fgs1) for example in found)), archive.wavelengths())
     inputs = found[0].inputs(found[0].planet_fit.estimate.depth)
     mean, sigma = predict_inputs(network, inputs)
     expected = found[0].conditioned_prior.moments(found[0].planet_fit.estimate.depth[None])
@@ -209,7 +226,7 @@ def test_with_too_little_time_only_the_first_network_is_used(data, tmp_path):
 
 def test_training_can_start_from_the_weights_of_another_run(data, tmp_path):
     first = run(data, tmp_path / "first", "training.epochs=1")["weights"]
-    network = loop.make_network(load_config(None, SMALL), Archive(data).wavelengths(), [SimpleNamespace(fgs1=np.zeros(5000))])
+    network = loop.make_network(resolve(load_config(None, SMALL), 5000), Archive(data).wavelengths())
     loop.take_weights(network, Path(first), 0)
     for name, tensor in Checkpoint.load(first).network.members[0].state_dict().items():
         np.testing.assert_array_equal(tensor, network.state_dict()[name])

@@ -1,0 +1,50 @@
+"""What a configuration leaves to data and machine, chosen; and the digest of all that a training run depends on."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+import ariel_lib
+from ariel_lib.config import Config, config_hash
+from ariel_lib.io.checksums import sha256
+from ariel_lib.models.precision import effective_precision
+from ariel_lib.pipeline.checkpoint import FORMAT
+from ariel_lib.pipeline.planet_fits import PlanetFits
+from ariel_lib.priors.scale_height import LabelledSpectra
+
+ENCODER_SAMPLES = 256  # samples a planet at the encoder, about, with the automatic bin_width on a CPU
+
+
+def resolve(config: Config, longest: int) -> Config:
+    """The configuration with bin_width 0 and the precision replaced by what this machine computes with.
+
+    longest  samples of the longest FGS1 light curve; on CUDA none is averaged
+    """
+    on_gpu = torch.cuda.is_available()
+    automatic = 1 if on_gpu else max(1, longest // ENCODER_SAMPLES)
+    precision = effective_precision(config.training.precision, torch.device("cuda" if on_gpu else "cpu"))
+    model = replace(config.model, bin_width=config.model.bin_width or automatic)
+    return replace(config, model=model, training=replace(config.training, precision=precision))
+
+
+def digest_inputs(planet_fits: PlanetFits, known: LabelledSpectra, initial_weights: str | None = None) -> str:
+    """SHA-256 of what a run learns from: light curves and stars, by the source of each fit, labels, scale heights, initial weights."""
+    digest = hashlib.sha256()
+    sources = {planet: planet_fit.source for planet, planet_fit in planet_fits.fits.items()}
+    digest.update(json.dumps([sources, known.labels.planet_ids, initial_weights and sha256(Path(initial_weights))]).encode())
+    for array in (known.labels.depth, known.scale):
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def run_fingerprint(config: Config, inputs: str, training: Sequence[str]) -> str:
+    """What a run must share with an interrupted one to go on with its state: versions, configuration, content, training planets.
+
+    config  resolved
+    inputs  from digest_inputs
+    """
+    return json.dumps([ariel_lib.__version__, FORMAT, config_hash(config), inputs, sorted(training)])

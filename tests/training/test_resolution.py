@@ -1,0 +1,65 @@
+"""training.resolution: the hash holds what the machine chose, the fingerprint the content of all that a run learns from."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from ariel_lib.config import Config, config_hash, load_config
+from ariel_lib.io.layout import Spectra
+from ariel_lib.models import precision
+from ariel_lib.pipeline.planet_fits import PlanetFit, PlanetFits
+from ariel_lib.priors.scale_height import LabelledSpectra
+from ariel_lib.training.resolution import ENCODER_SAMPLES, digest_inputs, resolve, run_fingerprint
+
+
+def test_the_hash_of_a_resolved_configuration_tells_a_gpu_from_a_cpu(monkeypatch):
+    on_cpu = resolve(Config(), 10 * ENCODER_SAMPLES)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    on_gpu = resolve(Config(), 10 * ENCODER_SAMPLES)
+    assert (on_cpu.model.bin_width, on_gpu.model.bin_width) == (10, 1)
+    assert len({config_hash(config) for config in (Config(), on_cpu, on_gpu)}) == 3
+    given = load_config(overrides=["model.bin_width=7"])
+    assert resolve(given, 10 * ENCODER_SAMPLES) == given
+
+
+@pytest.mark.parametrize(("capability", "wanted"), [((7, 5), "float32"), ((8, 0), "bfloat16")])
+def test_precision_is_that_of_the_device(monkeypatch, capability, wanted):
+    asked = load_config(overrides=["training.precision=bfloat16"])
+    assert resolve(asked, 1).training.precision == "float32"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert resolve(asked, 1).training.precision == wanted
+    assert precision.effective_precision("float32", torch.device("cuda")) == "float32"
+
+
+def test_the_digest_changes_with_labels_fits_scale_heights_and_initial_weights(tmp_path):
+    fits = PlanetFits({name: PlanetFit(SimpleNamespace(planet_id=name), None, (), f"source of {name}") for name in "ab"}, {})
+    known = LabelledSpectra(Spectra(("a", "b"), np.full((2, 3), 0.01)), np.array([1e-4, 2e-4]))
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(b"one")
+    other_fit = PlanetFits(fits.fits | {"b": replace(fits.fits["b"], source="other light curves")}, {})
+    found = [
+        digest_inputs(fits, known),
+        digest_inputs(other_fit, known),
+        digest_inputs(PlanetFits({"a": fits.fits["a"]}, {}), known),
+        digest_inputs(fits, LabelledSpectra(replace(known.labels, depth=1.3 * known.labels.depth), known.scale)),
+        digest_inputs(fits, LabelledSpectra(known.labels, 2 * known.scale)),
+        digest_inputs(fits, known, str(weights)),
+    ]
+    weights.write_bytes(b"two")
+    assert len({*found, digest_inputs(fits, known, str(weights))}) == 7
+    assert digest_inputs(fits, known) == found[0]
+
+
+def test_a_run_goes_on_only_with_the_same_configuration_content_and_planets():
+    same = run_fingerprint(Config(), "content", ["a", "b"])
+    assert same == run_fingerprint(Config(), "content", ["b", "a"])
+    others = [
+        run_fingerprint(load_config(overrides=["model.hidden=9"]), "content", ["a", "b"]),
+        run_fingerprint(Config(), "other", ["a", "b"]),
+        run_fingerprint(Config(), "content", ["a"]),
+    ]
+    assert len({same, *others}) == 4
