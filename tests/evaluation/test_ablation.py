@@ -37,7 +37,7 @@ grid:
 @pytest.fixture
 def grid(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "train.csv").write_text("planet_id,wl_1\n1,0.01\n")
+    (tmp_path / "data" / "train.csv").write_text("planet_id,wl_1,wl_2\n1,0.01,0.01\n")
     (tmp_path / "grid.yaml").write_text(GRID.format(out=tmp_path / "out", data=tmp_path / "data"))
     monkeypatch.setattr(ablation, "_fit", lambda *arguments: fits_of("light curves"))
     return tmp_path / "grid.yaml"
@@ -86,7 +86,7 @@ def test_an_interrupted_grid_runs_only_the_unfinished_points(grid, monkeypatch):
     assert (result["ran"], result["kept"]) == (2, 2) and len(set(ran)) == len(ran) == 4
     assert ablate(grid, log=str)["ran"] == 0
     assert ablate(grid, ["training.seed=9"], log=str)["ran"] == 4  # another configuration
-    (grid.parent / "data" / "train.csv").write_text("planet_id,wl_1\n1,0.02\n")
+    (grid.parent / "data" / "train.csv").write_text("planet_id,wl_1,wl_2\n1,0.02,0.01\n")
     assert ablate(grid, log=str)["ran"] == 4  # other labels
     assert ablate(grid, log=str)["ran"] == 0
     monkeypatch.setattr(ablation, "_fit", lambda *arguments: fits_of("other light curves, of the same names and sizes"))
