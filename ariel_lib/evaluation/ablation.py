@@ -177,9 +177,14 @@ def _with_data(points: list[Point], truth: Path | None) -> list[Point]:
                 for dataset in (point.dataset, point.dataset.with_split("test"))[: 1 + (truth is not None)]
             ]
         parts = [digest_inputs(fits, known, point.config.training.initial_weights) for fits, known in fitted[shared]]
-        parts += [sha256(truth) if truth else "", __version__, FORMAT, "cuda" if torch.cuda.is_available() else "cpu"]
+        parts += [sha256(truth) if truth else "", __version__, FORMAT, _device()]
         found.append(replace(point, data=" ".join(parts), truth=truth))
     return found
+
+
+def _device() -> str:
+    """The kind of device that points are trained on; the automatic bin_width and the last bits depend on it."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def finished(point: Point) -> dict | None:

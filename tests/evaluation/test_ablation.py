@@ -91,7 +91,7 @@ def test_an_interrupted_grid_runs_only_the_unfinished_points(grid, monkeypatch):
     assert ablate(grid, log=str)["ran"] == 0
     monkeypatch.setattr(ablation, "_fit", lambda *arguments: fits_of("other light curves, of the same names and sizes"))
     assert ablate(grid, log=str)["ran"] == 4
-    monkeypatch.setattr(ablation.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(ablation, "_device", lambda: "cuda")
     assert ablate(grid, log=str)["ran"] == 4  # another bin_width, where that is automatic
 
 
