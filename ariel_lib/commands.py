@@ -4,6 +4,7 @@ The record is a manifest, a line in the log and an entry in the summary of runs,
 """
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
@@ -33,6 +34,12 @@ def run_training(
     dataset = dataset or training_set(config)
     if rank() > 0:  # under torchrun only the first process writes the record
         return train(dataset, config, log=lambda line: None)
+    if config.uncertainty.corel.enabled:  # before the training, whose result could not be used
+        from ariel_lib.evaluation.intervals import require_held_out
+
+        labelled, training = len(dataset.labels().planet_ids), config.training
+        most = labelled if training.folds > 1 else math.ceil(training.validation_fraction * labelled)
+        require_held_out(most, config.uncertainty.corel.q)
     folder = Path(config.training.out)
     with record_run("train", folder, seed=config.training.seed, config_hash=config_hash(config)) as run:
         run.settings = to_dict(config)

@@ -3,11 +3,12 @@
 import json
 import subprocess
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from ariel_lib import commands
-from ariel_lib.config import load_config
+from ariel_lib.config import ConfigError, load_config
 from ariel_lib.provenance.record import TIMES, git_state, verify_run
 
 
@@ -29,6 +30,23 @@ def sha_of(path):
     from ariel_lib.io.checksums import sha256
 
     return sha256(path)
+
+
+@pytest.mark.parametrize(("planets", "folds", "enough"), [(20, 1, False), (5, 2, False), (45, 1, True), (20, 2, True)])
+def test_too_few_planets_for_corel_end_a_training_before_it_starts(tmp_path, monkeypatch, planets, folds, enough):
+    from ariel_lib.training import loop
+
+    class Started(Exception):
+        pass
+
+    def start(*arguments, **settings):
+        raise Started
+
+    monkeypatch.setattr(loop, "train", start)
+    dataset = SimpleNamespace(labels=lambda: SimpleNamespace(planet_ids=range(planets)), root=tmp_path)
+    config = load_config(None, [f"training.out={tmp_path}", "uncertainty.corel=true", f"training.folds={folds}"])
+    with pytest.raises(Started if enough else ConfigError, match=None if enough else "uncertainty.corel: .* held-out planets are too few"):
+        commands.run_training(config, dataset=dataset)
 
 
 def passing(deep):

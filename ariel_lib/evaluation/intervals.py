@@ -101,6 +101,12 @@ def train_intervals(
     return result | {"outdir": str(outdir), "checkpoint_updated": update}
 
 
+def require_held_out(n: int, q: float) -> None:
+    """Raise ConfigError where n held-out planets are too few to store COREL at coverage q in a checkpoint."""
+    if n < MIN_HELD_OUT or len(halves(n, 0)[1]) < planets_needed(q):
+        raise ConfigError(f"uncertainty.corel: {_shortage(n, q)}")
+
+
 def _shortage(n: int, q: float) -> str:
     return (
         f"{n} held-out planets are too few for {q:.0%} intervals of finite width; {_enough(q)} are needed. "
