@@ -1,4 +1,4 @@
-"""Every command with missing, damaged and misplaced inputs: one line on stderr, nothing on stdout, exit code 2."""
+"""Every command with missing, damaged and misplaced inputs: one line on stderr, nothing on stdout, exit code 2. A partial result: 1."""
 
 import json
 
@@ -117,3 +117,28 @@ def test_wrong_input_is_one_line_and_code_2(folder, case, monkeypatch):
     assert result.exit_code == 2, result.exception
     assert result.stdout == "" and result.stderr.count("\n") == 1 and result.stderr.startswith("spectramind: ")
     assert (folder / "s.csv").read_text().startswith("planet_id,wl_1,")
+
+
+@pytest.mark.parametrize(
+    ("case", "work", "partial", "whole"),
+    [
+        ("predict --data data --weights w --out s.csv", "commands.run_prediction", {"fallbacks": {"1": "why"}, "tracebacks": {}}, {}),
+        ("predict --data data --weights w --out s.csv", "commands.run_prediction", {"fallbacks": {}, "tracebacks": {"1": "…"}}, {}),
+        ("check --submission s.csv --data data --outdir new", "commands.run_check", {"unread": {"1": "why"}}, {}),
+        ("diagnose dashboard --outdir new --submission s.csv --data data", "commands.run_diagnosis", {"unread": {"1": "why"}}, {}),
+        ("ablate --config g.yaml", "commands.run_ablation", {"failed": {"a": "why"}}, {}),
+        ("test", "selftest.run_checks", {"ok": False}, {"ok": True}),
+    ],
+)
+def test_a_partial_result_is_printed_with_code_1_and_a_bug_keeps_its_traceback(folder, case, work, partial, whole, monkeypatch):
+    monkeypatch.chdir(folder)
+    for result, code in ((partial, 1), ({name: type(value)() for name, value in partial.items()} | whole, 0)):
+        monkeypatch.setattr(f"ariel_lib.{work}", lambda *args, found=result, **settings: found)
+        done = CliRunner().invoke(app, case.split())
+        assert (done.exit_code, json.loads(done.stdout)) == (code, result)
+
+    def fail(*args, **settings):
+        raise KeyError("bug")
+
+    monkeypatch.setattr(f"ariel_lib.{work}", fail)
+    assert isinstance(CliRunner().invoke(app, case.split()).exception, KeyError)
