@@ -187,7 +187,7 @@ def _write(path: Path, text: str) -> None:
 
 def _pip(*arguments: object) -> None:
     command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *map(str, arguments)]
-    done = subprocess.run(command, env=os.environ | REPRODUCIBLE, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=os.environ | REPRODUCIBLE, capture_output=True, check=False, encoding="utf-8", errors="replace")
     if done.returncode:
         raise DatasetError(f"pip {arguments[0]} ended with {done.returncode}: {done.stderr.strip()}")
 

@@ -216,7 +216,7 @@ def freeze(tag: str, manifest: Path, *, root: Path | None = None, check: Callabl
     if not result["ok"]:
         raise SpectraMindError(f"the deep self-test failed: {result['checks']}")
     command = ["git", "-C", str(root), "tag", "--annotate", tag, "--cleanup=verbatim", "--file", str(manifest.resolve())]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, check=False, encoding="utf-8", errors="replace")
     if done.returncode:
         raise SpectraMindError(f"git tag {tag}: {done.stderr.strip()}")
     return {"tag": tag, "commit": git["sha"], "manifest": str(manifest)}

@@ -137,7 +137,7 @@ def check_notebooks() -> str | None:
         return "skipped: needs pip install 'spectramind[kernel]'"
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(builder), "--out", folder]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, check=False, encoding="utf-8", errors="replace")
     if done.returncode:
         raise SelfTestError(f"{builder.name} ended with {done.returncode}: {done.stderr.strip()}")
     return None

@@ -88,7 +88,7 @@ def peak_mb() -> float:
     status = Path("/proc/self/status")
     if not status.is_file():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return int(status.read_text().split("VmHWM:")[1].split()[0]) / 1024
+    return int(status.read_text(encoding="utf-8").split("VmHWM:")[1].split()[0]) / 1024
 
 
 def compare(data: str, rounds: int, ways: list[str]) -> dict[str, dict[str, float]]:
@@ -101,7 +101,7 @@ def compare(data: str, rounds: int, ways: list[str]) -> dict[str, dict[str, floa
             start = time.perf_counter()
             command = [sys.executable, __file__, "--data", data, "--one", way]
             pool = {} if way in ("read", "baseline") else {"ARROW_DEFAULT_MEMORY_POOL": ENVIRONMENT["ARROW_DEFAULT_MEMORY_POOL"]}
-            done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | pool)
+            done = subprocess.run(command, check=True, capture_output=True, env=os.environ | pool, encoding="utf-8")
             result = json.loads(done.stdout)
             total = time.perf_counter() - start
             later = result["wall_s"] * (0 if way == "baseline" else REPEATS - 1)
@@ -179,9 +179,9 @@ def main() -> None:
         lines.append(f"{workers} workers: {rate:.2f} full-size planets a second, results written: {compared}")
     print("\n".join(lines))
     OUT.mkdir(parents=True, exist_ok=True)
-    (OUT / "calibration.md").write_text("\n".join(lines) + "\n")
+    (OUT / "calibration.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     record = {"cores": os.cpu_count(), "rounds": options.rounds, "medians": medians, "planets_per_second": rates}
-    (OUT / "calibration.json").write_text(json.dumps(record, indent=1))
+    (OUT / "calibration.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
     draw(medians, OUT / "calibration.png")
 
 

@@ -61,8 +61,8 @@ def main() -> None:
     lines += [f"| {r['workers']} | {r['planets']} | {r['visits_per_s']:.2f} | {r['with_start']:.2f} |" for r in found]
     print("\n".join(lines))
     OUT.mkdir(parents=True, exist_ok=True)
-    (OUT / "calibration_scaling.md").write_text("\n".join(lines) + "\n")
-    (OUT / "calibration_scaling.json").write_text(json.dumps(found, indent=1))
+    (OUT / "calibration_scaling.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (OUT / "calibration_scaling.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def scheduler_address(file: Path) -> str:
     """The address that the scheduler writes once it listens."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        if file.is_file() and (text := file.read_text()):
+        if file.is_file() and (text := file.read_text(encoding="utf-8")):
             return json.loads(text)["address"]
         time.sleep(0.1)
     raise TimeoutError(f"the scheduler wrote no address within {PATIENCE} s")
@@ -76,7 +76,7 @@ def main() -> None:
         workers[0].kill()
         print(f"killed one of two workers with {done_so_far(options)} visits done")
         print("first run:", json.loads(run.communicate()[0]), "exit code", run.returncode)
-        again = subprocess.run(calibrate(options, address), check=False, stdout=subprocess.PIPE, text=True)
+        again = subprocess.run(calibrate(options, address), check=False, stdout=subprocess.PIPE, encoding="utf-8")
         print("second run:", json.loads(again.stdout), "exit code", again.returncode)
         sys.exit(run.returncode or again.returncode)
 

@@ -13,7 +13,7 @@ def write_hostile_run(root: Path) -> None:
     folder.mkdir()
     nested = {MARKUP: MARKUP}
     manifest = {"command": MARKUP, "metrics": nested, "settings": nested, "artifacts": {MARKUP: {"sha256": MARKUP}}}
-    (folder / "manifest_train.json").write_text(json.dumps(manifest))
-    (folder / "running.json").write_text(json.dumps({"command": MARKUP, "lines": [MARKUP]}))
-    (folder / "comparison.csv").write_text(f"answer,score\n{MARKUP},1\n")
-    (folder / "page.html").write_text(SCRIPT)
+    (folder / "manifest_train.json").write_text(json.dumps(manifest), encoding="utf-8")
+    (folder / "running.json").write_text(json.dumps({"command": MARKUP, "lines": [MARKUP]}), encoding="utf-8")
+    (folder / "comparison.csv").write_text(f"answer,score\n{MARKUP},1\n", encoding="utf-8")
+    (folder / "page.html").write_text(SCRIPT, encoding="utf-8")

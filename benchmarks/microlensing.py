@@ -83,7 +83,7 @@ def main() -> None:
 def simulated(options, pool) -> dict:
     data = options.out / "data"
     simulate(data, options.planets, options.seed, tuple(options.magnitudes), options.labels)
-    truth = json.loads((data / "truth.json").read_text())["planets"]
+    truth = json.loads((data / "truth.json").read_text(encoding="utf-8"))["planets"]
     planets = list(list_light_curves(data / "lightcurves", "test"))[: options.planets]
     task = partial(try_planet, data, options.seed)
     rows = list(pool.map(task, planets, [truth[p] for p in planets], range(len(planets))))

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 def serving(root, data):
     """The address of a server over root, and its process."""
     command = [sys.executable, "-c", "from ariel_lib.cli import app; app()", "serve", "--root", str(root), "--port", "0"]
-    process = subprocess.Popen([*command, *(x for d in data for x in ("--data", str(d)))], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*command, *(x for d in data for x in ("--data", str(d)))], stderr=subprocess.PIPE, encoding="utf-8")
     try:
         yield re.match(r"http://\S+", process.stderr.readline())[0].rstrip("/"), process
     finally:
@@ -91,5 +91,5 @@ def load(arguments) -> dict:
 
 
 def resident(pid: int) -> float:
-    text = Path(f"/proc/{pid}/status").read_text()
+    text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     return int(re.search(r"VmRSS:\s+(\d+)", text)[1]) / 1024

@@ -91,7 +91,7 @@ result["validation"]
 # Epoch 0 is the library posterior, before training. The weights of the best epoch are kept, those of epoch 0 if none was better.
 
 # %%
-history = json.loads((Path(out) / "metrics.json").read_text())["history"]
+history = json.loads((Path(out) / "metrics.json").read_text(encoding="utf-8"))["history"]
 Image(render_png(draw_history(history)))
 
 # %% [markdown]

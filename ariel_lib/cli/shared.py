@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,12 @@ FULL = (errno.ENOSPC, errno.EDQUOT)  # raised by write(), which does not know th
 
 class CommandGroup(TyperGroup):
     """Command group that prints SpectraMindError, and OSError of a file or of a full disk, in one line, with exit code 2."""
+
+    def main(self, *arguments, **options):
+        for stream in (sys.stdout, sys.stderr):  # a path or a σ that the terminal cannot show ends no run
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        return super().main(*arguments, **options)
 
     def invoke(self, context):
         try:
@@ -81,8 +88,13 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def print_json(value: dict) -> None:
-    """Print the result of a command to stdout."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print the result of a command to stdout, in \\u escapes where it cannot show a character."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=2)
+    print(text)
 
 
 def print_line(line: str) -> None:

@@ -39,7 +39,7 @@ ORACLES = ("oracle", "oracle_but_drift", "ideal_fit")
 def read_truth(root: Path | str, split: str) -> dict[str, dict]:
     """The simulator's record of each planet of a split, by planet id; empty for a data set that is not simulated."""
     path = Path(root) / TRUTH_FILE
-    records = json.loads(path.read_text())["planets"] if path.is_file() else {}
+    records = json.loads(path.read_text(encoding="utf-8"))["planets"] if path.is_file() else {}
     return {planet: record for planet, record in records.items() if record["split"] == split}
 
 

@@ -95,7 +95,7 @@ def copy_of(reference: Reference) -> Path:
             _download(reference.repository, commit, entry, copying, str(entry["path"]).removeprefix(prefix))
         if not any(copying.iterdir()):
             raise LakeFSError(f"{reference}: expected files there, found none in commit {commit}")
-        (copying / SOURCE).write_text(json.dumps(asdict(reference) | {"commit": commit}, indent=1, sort_keys=True) + "\n")
+        (copying / SOURCE).write_text(json.dumps(asdict(reference) | {"commit": commit}, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         shutil.rmtree(target, ignore_errors=True)  # a copy without SOURCE is incomplete
         os.replace(copying, target)
     return target

@@ -1,6 +1,7 @@
 """Kaggle's layout of a data set (2024 and 2025): names of files and columns, and the objects that tables and folders hold."""
 
 import glob
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -91,7 +92,11 @@ def normalise_planet_id(value: object) -> str:
 
 
 def is_plain_name(planet_id: str) -> bool:
-    """Whether an id from a table can be a file name: not empty, no separator, not . or .."""
+    """Whether an id can be a file name and be written to a table: not empty, no separator, not . or .., in the encodings of both."""
+    try:
+        planet_id.encode(), os.fsencode(planet_id)
+    except UnicodeEncodeError:
+        return False
     return planet_id not in ("", ".", "..") and not set(planet_id) & set("/\\\0")
 
 

@@ -1,5 +1,6 @@
 """Parquet files of a data set: tables, and detector files with one column a pixel, which are matched to the detector by name."""
 
+import os
 import re
 from pathlib import Path
 
@@ -19,7 +20,7 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     if not path.is_file():
         raise ArchiveError(path, "a parquet file", "no such file")
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(pa.OSFile(os.fsencode(path), "rb"))  # given a path, pyarrow takes UTF-8 only
         file.schema_arrow.names  # noqa: B018 (decoded here: UnicodeDecodeError)
         return file
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:

@@ -22,7 +22,7 @@ def write_signal(root: Path, split: str, planet_id: str, visit: int, instrument:
     schema = pa.schema([(f"column_{n}", pa.uint16()) for n in range(instrument.pixels)])
     per_group = max(1, ROW_GROUP_BYTES // (2 * instrument.pixels))
     # snappy with dictionaries, as Kaggle's files
-    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="snappy") as writer:
+    with atomic_path(path) as temporary, temporary.open("wb") as file, pq.ParquetWriter(file, schema, compression="snappy") as writer:
         for group in _regroup(blocks, per_group, instrument.pixels):
             writer.write_table(pa.table([pa.array(pixel) for pixel in group], schema=schema))
     return path
@@ -55,7 +55,8 @@ def write_calibration_maps(root: Path, split: str, planet_id: str, visit: int, i
     }  # fmt: skip
     for name, array in arrays.items():
         table = pa.table({f"column_{n}": column for n, column in enumerate(np.ascontiguousarray(array.T))})
-        pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
+        with (folder / f"{name}.parquet").open("wb") as file:  # given a path, pyarrow takes UTF-8 only
+            pq.write_table(table, file, compression="zstd")
 
 
 def write_axis(root: Path, airs_time: np.ndarray, airs_integration: np.ndarray, fgs1_time: np.ndarray, wavelengths: np.ndarray) -> None:
@@ -64,8 +65,8 @@ def write_axis(root: Path, airs_time: np.ndarray, airs_integration: np.ndarray, 
         f"{AIRS.name}-axis0-h": airs_time, f"{AIRS.name}-axis2-um": wavelengths,
         f"{AIRS.name}-integration_time": airs_integration, f"{FGS1.name}-axis0-h": fgs1_time,
     }  # fmt: skip
-    with atomic_path(Path(root) / "axis_info.parquet") as temporary:
-        pd.DataFrame({name: pd.Series(values) for name, values in columns.items()}).to_parquet(temporary)
+    with atomic_path(Path(root) / "axis_info.parquet") as temporary, temporary.open("wb") as file:
+        pd.DataFrame({name: pd.Series(values) for name, values in columns.items()}).to_parquet(file)
 
 
 def write_stars(root: Path, split: str, stars: Iterable[Star]) -> None:

@@ -150,7 +150,7 @@ def fingerprint(path: Path | str) -> str:
     path = Path(path)
     digest = hashlib.sha256()
     for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file() and _counts(p.relative_to(path))):
-        digest.update(f"{'' if file == path else file.relative_to(path).as_posix()}\0{sha256(file)}\0".encode())
+        digest.update(os.fsencode(f"{'' if file == path else file.relative_to(path).as_posix()}\0{sha256(file)}\0"))
     return digest.hexdigest()
 
 
@@ -167,7 +167,7 @@ def git_state(root: Path | None = None) -> dict[str, object]:
         return {"sha": None, "dirty": None}
     try:
         sha, status = (
-            subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True).stdout.strip()
+            subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, check=True, encoding="utf-8").stdout.strip()
             for arguments in (("rev-parse", "HEAD"), ("status", "--porcelain"))
         )
     except (OSError, subprocess.CalledProcessError):
@@ -232,10 +232,10 @@ def _log(run: Run, started: datetime, seconds: float, outcome: str) -> None:
     path = run.folder / LOG
     path.parent.mkdir(parents=True, exist_ok=True)
     short = "none" if run.config_hash is None else run.config_hash[:12]
-    with path.open("a", encoding="utf-8") as file:
+    with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
         at = started.isoformat(timespec="seconds")
         file.write(f"- {at} `{run.command}` config {short}, seed {run.seed}, {seconds:.1f} s: {outcome}\n")
 
 
 def _json(value) -> bytes:
-    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
