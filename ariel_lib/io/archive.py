@@ -58,11 +58,18 @@ class Archive:
     # Planets and visits
 
     def planets(self, split: str) -> tuple[str, ...]:
-        """Planet ids with a folder under the split, in numeric order; what systems leave beside them is no planet."""
+        """Planet ids with a folder under the split, in numeric order; what systems leave beside them is no planet.
+
+        Raises ArchiveError for a name that cannot be written to a submission.
+        """
         folder = self.root / split
         if not folder.is_dir():
             return ()
-        return tuple(sorted((p.name for p in folder.iterdir() if p.is_dir() and not is_hidden(p.name)), key=numeric_order))
+        found = sorted((p.name for p in folder.iterdir() if p.is_dir() and not is_hidden(p.name)), key=numeric_order)
+        if foreign := [name for name in found if not is_plain_name(name)]:
+            hint = "Rename it; where the locale's encoding is ASCII, set PYTHONUTF8=1."
+            raise ArchiveError(folder, "planets named in UTF-8", repr(foreign[0]), hint)
+        return tuple(found)
 
     def require_planets(self, split: str) -> None:
         """Raise ArchiveError for a split without planets, which says where there are some."""

@@ -121,13 +121,8 @@ class Dataset:
 
     @cached_property
     def on_disk(self) -> tuple[str, ...]:
-        """Planets of the split that have frames, else those that have light curves, in numeric order. Raises ArchiveError for a name
-        that cannot be written to a submission."""
-        planets = self.archive.planets(self.split) or tuple(self.light_curve_visits)
-        if foreign := [planet for planet in planets if not is_plain_name(planet)]:
-            hint = "Rename it; where the locale's encoding is ASCII, set PYTHONUTF8=1."
-            raise ArchiveError(self.root / self.split, "planets named in UTF-8", repr(foreign[0]), hint)
-        return planets
+        """Planets of the split that have frames, else those that have light curves, in numeric order."""
+        return self.archive.planets(self.split) or tuple(self.light_curve_visits)
 
     def star(self, planet: str) -> Star | None:
         """The planet's row of {split}_star_info.csv; None where there is no such table (2024). Raises ArchiveError."""
