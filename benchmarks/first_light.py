@@ -2,12 +2,14 @@
 
     python benchmarks/first_light.py --labels LABELS.csv [--train 60 --test 20 --level lightcurves --seed 0 --shifted]
 
-constant    one white-light depth for all wavelengths, one sigma (the public notebooks' kind)
-likelihood  the transit fit alone: every wavelength states what its own photons say
-physical    the posterior of that likelihood under the Gaussian spectral prior, in closed form
-library     its posterior under the library of training spectra (priors/spectral_library.py): what the network starts from
-v50         the network on top, with its temperature
+constant            one white-light depth for all wavelengths, one sigma (the public notebooks' kind)
+gls_fit             the transit fit alone: every wavelength states what its own photons say
+gaussian_posterior  the posterior of the transit fit under the Gaussian spectral prior, in closed form
+library_posterior   its posterior under the library of training spectra (priors/spectral_library.py): what the network starts from, or
+                    what model.initial_estimate says, under its own name
+v50                 the network on top
 
+Each has a temperature of its own, fitted to the planets that training held out.
 Errors, of scores and of the leads between answers, are from a bootstrap over the test planets.
 """
 
@@ -28,9 +30,11 @@ from ariel_lib.metrics import bootstrap_error, naive_answer, planet_scores
 from ariel_lib.models.baselines import ConstantSpectrum, white_depth
 from ariel_lib.pipeline.planet_fits import load_estimate
 from ariel_lib.prediction.predict import predict
+from ariel_lib.priors.registry import INITIAL_NAMES
 from ariel_lib.simulator.dataset import simulate_dataset
 from ariel_lib.training.examples import training_set
 from ariel_lib.training.loop import train
+from ariel_lib.uncertainty.temperature import Temperature
 
 
 def main() -> None:
@@ -55,12 +59,17 @@ def main() -> None:
     trained = train(training_set(config), config)
     predicted = predict(Dataset(data), weights=trained["weights"], out=options.out / "submission.csv", workers=2)
     result = {name: trained[name] for name in ("epochs", "planets", "parameters", "temperature")}
-    result |= {"fallbacks": predicted["fallbacks"], "seconds": round(time.monotonic() - started), "test": score_answers(options.out)}
+    test = score_answers(options.out, INITIAL_NAMES[config.model.initial_estimate], trained["temperatures"])
+    result |= {"fallbacks": predicted["fallbacks"], "seconds": round(time.monotonic() - started), "test": test}
     print(json.dumps(result, indent=1))
 
 
-def score_answers(out: Path) -> dict[str, dict]:
-    """Figures of the five answers on the test planets; the naive answer is that of the training labels."""
+def score_answers(out: Path, initial: str, temperatures: dict[str, dict]) -> dict[str, dict]:
+    """Figures of the five answers on the test planets; the naive answer is that of the training labels.
+
+    initial       name of V50's initial estimate
+    temperatures  of all answers, as `train` returns them
+    """
     planets, mean, sigma = read_submission(out / "submission.csv")
     truth = read_spectra(out / "data" / "test.csv").of(planets)
     labels = read_spectra(out / "data" / "train.csv")
@@ -75,18 +84,20 @@ def score_answers(out: Path) -> dict[str, dict]:
     test = [load_estimate(out / "estimates" / "test" / f"{planet}.safetensors") for planet in planets]
     answers = {
         "constant": baseline.predict(np.array([white_depth(e.depth, e.sigma_uncorrelated) for e in test]), truth.shape[1]),
-        "likelihood": (np.maximum(extras["depth"], 0.0), extras["depth_sigma"]),
-        "physical": (np.maximum(extras["gaussian_mean"], 0.0), extras["gaussian_sigma"]),
-        "library": (np.maximum(extras["initial_mean"], 0.0), extras["initial_sigma"]),
-        "v50": (mean, sigma),
+        "gls_fit": (np.maximum(extras["depth"], 0.0), extras["depth_sigma"]),
+        "gaussian_posterior": (np.maximum(extras["gaussian_mean"], 0.0), extras["gaussian_sigma"]),
+        initial: (np.maximum(extras["initial_mean"], 0.0), extras["initial_sigma"]),
     }
-    return compare(truth, answers, naive)
+    answers = {name: (depth, Temperature.from_dict(temperatures[name]).apply(sd)) for name, (depth, sd) in answers.items()}
+    return compare(truth, answers | {"v50": (mean, sigma)}, naive, initial)
 
 
-def compare(truth: np.ndarray, answers: dict[str, tuple[np.ndarray, np.ndarray]], naive: dict[str, float]) -> dict[str, dict]:
+def compare(
+    truth: np.ndarray, answers: dict[str, tuple[np.ndarray, np.ndarray]], naive: dict[str, float], initial: str
+) -> dict[str, dict]:
     """Figures of each answer with the lead that V50 has over it, and the other leads that matter, with their errors."""
     gain = planet_scores(truth, answers, naive)
-    leads = [("library", "physical"), ("physical", "constant"), ("physical", "likelihood")]
+    leads = [(initial, "gaussian_posterior"), ("gaussian_posterior", "constant"), ("gaussian_posterior", "gls_fit")]
     result = tabulate(truth, answers, naive)
     result["leads"] = {
         f"{a} over {b}": {"score": float(np.mean(gain[a] - gain[b])), "error": bootstrap_error(gain[a] - gain[b])} for a, b in leads

@@ -10,7 +10,7 @@ import numpy as np
 from ariel_lib.errors import ArchiveError
 from ariel_lib.io.checksums import sha256
 from ariel_lib.io.dataset import Dataset
-from ariel_lib.io.storage import StorageError, load_arrays
+from ariel_lib.io.storage import StorageError, load_arrays, load_metadata
 
 MANIFEST = "manifest_predict.json"
 EXPLANATION = "explanation.safetensors"
@@ -76,6 +76,12 @@ class SubmissionRecord:
         if CONTENT in text and text[CONTENT] != sha256(self.path):
             raise StorageError(f"{path}: expected the arrays of {self.path}, found those of other content. Predict again, or remove it.")
         return {planet: {name: rows[n] for name, rows in arrays.items()} for n, planet in enumerate(json.loads(text["planet_ids"]))}
+
+    @property
+    def initial_estimate(self) -> str | None:
+        """What the arrays `initial_*` are, such as library_posterior; None without arrays, or for those of an earlier version."""
+        path = self.path.with_suffix(".safetensors")
+        return load_metadata(path).get("initial_estimate") if path.is_file() else None
 
     def dataset(self, data: Path | str | None = None, split: str = "test", light_curves: Path | str | None = None) -> Dataset:
         """The data set of the submission: `data`, else the recorded one, with the submission's folder as scratch folder.

@@ -17,6 +17,7 @@ from ariel_lib.models.features import (
 from ariel_lib.models.inputs import Inputs
 from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.pipeline.planet_fits import PlanetFit
+from ariel_lib.priors.registry import INITIAL_NAMES
 from ariel_lib.transit.result import Flag
 from ariel_lib.uncertainty.corel import corel_features
 
@@ -26,10 +27,11 @@ class Answer:
     """The spectra of one planet, each (wavelength,), (Rp/Rs)².
 
     mean, sigma                    V50's, sigma calibrated
-    initial_mean, initial_sigma    V50's initial estimate (model.initial_estimate), which the network corrects
+    initial_mean, initial_sigma    V50's initial estimate, which the network corrects
     gaussian_mean, gaussian_sigma  the transit fit's posterior under the Gaussian spectral prior
     depth, depth_sigma             the transit fit alone (generalised least squares), conditioned on the population corrections
     flags                          of the fit
+    initial_estimate               what the initial estimate is, a value of priors.registry.INITIAL_NAMES
     note                           a remark, or ''
     """
 
@@ -42,6 +44,7 @@ class Answer:
     depth: np.ndarray
     depth_sigma: np.ndarray
     flags: tuple[Flag, ...]
+    initial_estimate: str
     note: str = ""
 
 
@@ -65,7 +68,10 @@ def answer(planet_fit: PlanetFit, checkpoint: Checkpoint) -> Answer:
         mean, sigma = np.maximum(gaussian.mean, 0.0), checkpoint.temperature.apply(gaussian.sigma[None])[0]
         note = f"Gaussian posterior in place of the network's spectrum: {fault}"
     initial = (x[0].double().numpy() for x in (inputs.mean, inputs.sigma))
-    return Answer(mean, sigma, *initial, gaussian.mean, gaussian.sigma, estimate.depth, estimate.sigma, estimate.flags, note)
+    return Answer(
+        mean, sigma, *initial, gaussian.mean, gaussian.sigma, estimate.depth, estimate.sigma, estimate.flags,
+        INITIAL_NAMES[checkpoint.initial_estimate], note,
+    )  # fmt: skip
 
 
 def planet_inputs(planet_fit: PlanetFit, checkpoint: Checkpoint) -> Inputs:

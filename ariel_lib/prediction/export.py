@@ -29,9 +29,9 @@ FORMATS = ("ecsv", "fits", "csv")
 COLUMNS = {  # name: (array in submission.safetensors, None for the submission itself; description)
     "transit_depth": (None, "V50's (Rp/Rs)^2"),
     "sigma": (None, "its standard deviation"),
-    "initial_depth": ("initial_mean", "V50's initial estimate (library posterior unless model.initial_estimate says otherwise)"),
+    "initial_depth": ("initial_mean", "V50's initial estimate"),
     "initial_sigma": ("initial_sigma", "its standard deviation"),
-    "gaussian_depth": ("gaussian_mean", "closed-form posterior of the transit fit under the spectral prior"),
+    "gaussian_depth": ("gaussian_mean", "posterior of the transit fit under the Gaussian spectral prior"),
     "gaussian_sigma": ("gaussian_sigma", "its standard deviation"),
     "fit_depth": ("depth", "transit fit alone, conditioned on the population corrections"),
     "fit_sigma": ("depth_sigma", "its standard deviation, the root of the diagonal of fit_covariance"),
@@ -85,12 +85,18 @@ def export(submission: SubmissionRecord, dataset: Dataset, out: Path | str, form
         "creator": f"spectramind {__version__}", "submission": path.name, "submission_sha256": sha256(path),
         "weights_sha256": submission.source.get("weights"), "git": submission.manifest.get("git"),
         "units": "wavelength in micron; depths, sigmas and covariances are dimensionless, (Rp/Rs)^2",
-        "columns": {name: description for name, (_, description) in COLUMNS.items()},
+        "columns": _descriptions(submission.initial_estimate),
         "covariance": UNKNOWN + (f"{COVARIANCE}: of fit_depth, in the planets that have it" if corrections else f"{COVARIANCE}: {why}"),
     }  # fmt: skip
     write = _write_fits if format == "fits" else _write_text
     with_covariance = write(out, wavelength, spectra, meta, format)
     return {"out": str(out), "planets": len(chosen), "with_covariance": with_covariance, "covariance": meta["covariance"]}
+
+
+def _descriptions(initial_estimate: str | None) -> dict[str, str]:
+    """Description of each column; the initial estimate's says which it is, where that is recorded."""
+    found = {name: description for name, (_, description) in COLUMNS.items()}
+    return found | ({"initial_depth": f"{found['initial_depth']}, {initial_estimate}"} if initial_estimate else {})
 
 
 def _corrections(submission: SubmissionRecord) -> tuple[PopulationCorrections | None, str]:
@@ -124,14 +130,14 @@ def _spectrum(
     return ExportedSpectrum(planet, columns, covariance)
 
 
-def _table(wavelength: np.ndarray, spectrum: ExportedSpectrum):
+def _table(wavelength: np.ndarray, spectrum: ExportedSpectrum, descriptions: dict[str, str]):
     from astropy import units
     from astropy.table import Table
 
     table = Table({"wavelength": wavelength * units.um})
     for name, values in spectrum.columns.items():
         table[name] = values
-        table[name].description = COLUMNS[name][1]
+        table[name].description = descriptions[name]
     return table
 
 
@@ -141,7 +147,7 @@ def _write_text(out: Path, wavelength: np.ndarray, spectra: Iterator[ExportedSpe
 
     tables, known = [], []
     for spectrum in spectra:
-        table = _table(wavelength, spectrum)
+        table = _table(wavelength, spectrum, meta["columns"])
         table.add_column([spectrum.planet_id] * len(wavelength), name="planet_id", index=0)
         table.add_column(np.arange(1, len(wavelength) + 1), name="bin", index=1)
         tables.append(table)
@@ -181,7 +187,7 @@ def _write_fits(out: Path, wavelength: np.ndarray, spectra: Iterator[ExportedSpe
     with atomic_path(out) as temporary, temporary.open("wb") as file:
         first.writeto(file)
         for version, spectrum in enumerate(spectra, 1):
-            for hdu in _hdus(wavelength, spectrum):
+            for hdu in _hdus(wavelength, spectrum, meta["columns"]):
                 hdu.ver = version
                 hdu.header["PLANET"] = quote(spectrum.planet_id, safe=FITS_LETTERS)
                 file.write(_bytes(hdu))
@@ -189,10 +195,10 @@ def _write_fits(out: Path, wavelength: np.ndarray, spectra: Iterator[ExportedSpe
     return found
 
 
-def _hdus(wavelength: np.ndarray, spectrum: ExportedSpectrum) -> list:
+def _hdus(wavelength: np.ndarray, spectrum: ExportedSpectrum, descriptions: dict[str, str]) -> list:
     from astropy.io import fits
 
-    table = fits.table_to_hdu(_table(wavelength, spectrum))
+    table = fits.table_to_hdu(_table(wavelength, spectrum, descriptions))
     table.name = "SPECTRUM"
     if spectrum.covariance is None:
         return [table]

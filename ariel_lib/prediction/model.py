@@ -81,15 +81,17 @@ class Model:
             found = answer(_FitInMemory(estimate, fit.star, (), fit.curves), self.checkpoint)
             gaussian = self.checkpoint.prior.posterior(estimate.depth, estimate.covariance)
         answers = {
-            "initial": self._spectrum(fit, found.initial_mean, found.initial_sigma),
+            "initial": self._spectrum(fit, found.initial_mean, found.initial_sigma, note=found.initial_estimate),
             "gaussian": self._spectrum(fit, found.gaussian_mean, found.gaussian_sigma, gaussian.covariance),
             "fit": self._spectrum(fit, found.depth, found.depth_sigma, estimate.covariance),
         }
         sigma = np.maximum(found.sigma, SIGMA_FLOOR)  # as in a submission
         return Spectrum(fit.planet_id, fit.wavelength_um, found.mean, sigma, answers=answers, note=found.note)
 
-    def _spectrum(self, fit: TransitFit, depth: np.ndarray, sigma: np.ndarray, covariance: np.ndarray | None = None) -> Spectrum:
-        return Spectrum(fit.planet_id, fit.wavelength_um, depth, sigma, covariance)
+    def _spectrum(
+        self, fit: TransitFit, depth: np.ndarray, sigma: np.ndarray, covariance: np.ndarray | None = None, *, note: str = ""
+    ) -> Spectrum:
+        return Spectrum(fit.planet_id, fit.wavelength_um, depth, sigma, covariance, note=note)
 
     def __repr__(self) -> str:
         members = len(self.checkpoint.network.members)

@@ -164,7 +164,8 @@ def _write(submission_file: SubmissionFile, answers: Answers, budget: Budget, lo
     try:
         submission_file.update(rows, answers.facts(submission_file, budget))
         arrays = {name: np.stack([getattr(found, name) for found in answers.found.values()]) for name in EXTRAS if answers.found}
-        submission_file.add_arrays(arrays, list(answers.found))
+        initial = {found.initial_estimate for found in answers.found.values()}  # one for all: that of the weights
+        submission_file.add_arrays(arrays, list(answers.found), initial_estimate=", ".join(initial))
     except OSError as error:
         log(f"cannot write ({error}); the submission on disk has {submission_file.answered} answers")
         budget.skip("planets", f"writing failed after {submission_file.answered} answers: {error}")

@@ -27,8 +27,9 @@ class Spectrum:
     depth, sigma   (wavelength,) the depth and its standard deviation. V50's standard deviations are marginal: each is of its own
                    wavelength, and errors of neighbouring wavelengths are not independent
     covariance     (wavelength, wavelength) of the depth, or None where it is not known, as for V50
-    answers        other spectra of the same light curves by name: `initial`, the estimate that V50 corrects; `gaussian`, the transit
-                   fit's posterior under the Gaussian spectral prior; `fit`, the transit fit alone, given the population's corrections
+    answers        other spectra of the same light curves by name: `initial`, the estimate that V50 corrects, whose name is its note;
+                   `gaussian`, the transit fit's posterior under the Gaussian spectral prior; `fit`, the transit fit alone, given the
+                   population's corrections
     note           a remark, or ''
 
     `wavelength` and `transit_depth` are astropy quantities; without astropy they raise SpectraMindError. Raises SpectraMindError for

@@ -53,7 +53,7 @@ class SubmissionFile:
         write_atomically(self.record, json.dumps(record, indent=1).encode())
         return True
 
-    def add_arrays(self, arrays: Mapping[str, np.ndarray], planets: Sequence[str]) -> None:
-        """Write further arrays (planet, wavelength) beside the submission that is on disk, whose digest they name."""
-        text = {"planet_ids": json.dumps(list(planets)), CONTENT: sha256(self.path)}
+    def add_arrays(self, arrays: Mapping[str, np.ndarray], planets: Sequence[str], **remarks: str) -> None:
+        """Write further arrays (planet, wavelength), with remarks, beside the submission that is on disk, whose digest they name."""
+        text = remarks | {"planet_ids": json.dumps(list(planets)), CONTENT: sha256(self.path)}
         save_arrays(self.path.with_suffix(".safetensors"), dict(arrays), text)

@@ -16,6 +16,9 @@ import numpy as np
 from ariel_lib.config import PRIORS
 from ariel_lib.io.storage import Stored
 
+INITIAL_NAMES = {name: f"{name}_posterior" for name in PRIORS} | {"fit": "gls_fit", "white": "white_depth"}
+"""What a value of model.initial_estimate is called in tables and files."""
+
 DEFAULT = "library"  # also fitted where V50 starts from no prior at all (model.initial_estimate fit, white)
 
 

@@ -52,7 +52,7 @@ def run(tmp_path):
     conditioned = population.condition(estimate)
     kept = {source: rng.random((4, WIDTH)) for _, (source, _) in COLUMNS.items() if source}
     kept["depth"][0], kept["depth_sigma"][0] = conditioned.depth, conditioned.sigma
-    save_arrays(submission.with_suffix(".safetensors"), kept, {"planet_ids": json.dumps(PLANETS[:4])})
+    save_arrays(submission.with_suffix(".safetensors"), kept, {"planet_ids": json.dumps(PLANETS[:4]), "initial_estimate": "white_depth"})
     source = {"weights": sha256(folder / "model" / "weights.safetensors"), "data": str(data)}
     submission.with_suffix(".json").write_text(json.dumps({"answered": 4, "source": source}))
     expected = {name: kept[source] for name, (source, _) in COLUMNS.items() if source}
@@ -81,6 +81,7 @@ def test_ecsv_round_trip_is_exact_with_units_metadata_and_covariance(run, tmp_pa
     assert equal(table[COVARIANCE][:WIDTH], conditioned.covariance) and np.isnan(table[COVARIANCE][WIDTH:]).all()
     assert result["with_covariance"] == 1 and table.meta["submission_sha256"] == sha256(submission)
     assert "of transit_depth: not known" in table.meta["covariance"]
+    assert table["initial_depth"].description == "V50's initial estimate, white_depth"
 
 
 def test_csv_round_trip_is_exact_with_units_in_a_json_file(run, tmp_path):

@@ -57,7 +57,7 @@ def test_a_spectrum_is_the_row_of_the_submission_to_the_last_bit(data, weights, 
     planets, mean, sigma = read_submission(tmp_path / "submission.csv")
     others, text = load_arrays(tmp_path / "submission.safetensors")
     model = Model.load(weights)
-    assert planets == PLANETS and json.loads(text["planet_ids"]) == list(PLANETS)
+    assert planets == PLANETS and json.loads(text["planet_ids"]) == list(PLANETS) and text["initial_estimate"] == "library_posterior"
     for row, planet in enumerate(planets):
         found = model.predict(fits[planet])
         np.testing.assert_array_equal(found.depth, mean[row])
@@ -67,6 +67,7 @@ def test_a_spectrum_is_the_row_of_the_submission_to_the_last_bit(data, weights, 
         ):  # fmt: skip
             np.testing.assert_array_equal(found.answers[name].depth, others[depth][row])
             np.testing.assert_array_equal(found.answers[name].sigma, others[spread][row])
+        assert found.answers["initial"].note == "library_posterior"
 
 
 def test_answers_with_a_covariance_have_that_of_their_sigmas(weights, fits):
