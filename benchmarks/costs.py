@@ -35,7 +35,7 @@ def cost_training(options: argparse.Namespace) -> dict:
     config = load_config(None, settings)
     result = train(training_set(config), config, log=log)
     epoch = (stamps[-1] - stamps[0]) / (len(stamps) - 1)
-    trained = result["planets"] - result["held_out"]
+    trained = result["planets"] - result["choosing"] - result["held_out"]
     return {
         "training_planets": trained, "before_the_first_epoch_s": round(stamps[0] - began, 1), "epoch_s": round(epoch, 1),
         "planets_a_second": round(trained / epoch, 1), "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,

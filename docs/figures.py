@@ -126,11 +126,11 @@ def draw_curves(curves) -> Figure:
 
 
 def draw_history(history: list[dict]) -> Figure:
-    """Held-out score by epoch; epoch 0 is the initial estimate."""
+    """Score of the choosing planets by epoch; epoch 0 is the initial estimate."""
     figure = Figure(figsize=(6, 3), layout="constrained")
     panel = figure.subplots()
     panel.plot([entry["epoch"] for entry in history], [entry["score"] for entry in history], "o-", color=BLUE)
-    panel.set(xlabel="epoch", ylabel="held-out score", xticks=[entry["epoch"] for entry in history])
+    panel.set(xlabel="epoch", ylabel="score of the choosing planets", xticks=[entry["epoch"] for entry in history])
     return figure
 
 

@@ -79,16 +79,17 @@ config
 # %% [markdown]
 # ## Train
 # Frames that are not calibrated yet are calibrated first, in at most two thirds of the time; the rest is left to another
-# session. Planets held out of training decide when to stop, and give the factor by which the standard deviations are
-# rescaled.
+# session. Some planets choose the epoch, others, held out, give the factor by which the standard deviations are rescaled and the
+# scores: those of each planet with a factor fitted to the others.
 
 # %%
 result = run_training(config, log=print)
 result["validation"]
 
 # %% [markdown]
-# ## Held-out score by epoch
-# Epoch 0 is the library posterior, before training. The weights of the best epoch are kept, those of epoch 0 if none was better.
+# ## Score by epoch
+# On the planets that choose the epoch: the score of the best is optimistic, the scores above are not. Epoch 0 is the library
+# posterior, before training. The weights of the best epoch are kept, those of epoch 0 if none was better.
 
 # %%
 history = json.loads((Path(out) / "metrics.json").read_text(encoding="utf-8"))["history"]
@@ -96,13 +97,13 @@ Image(render_png(draw_history(history)))
 
 # %% [markdown]
 # Three planets: recovered spectrum with its one-sigma band, and the label. Neither the network used here nor its spectral
-# library contains that label.
+# library contains that label; the sigmas are those before the rescaling, which is fitted to these planets too.
 
 # %%
 checkpoint, dataset = Checkpoint.load(result["weights"]), training_set(config)
 held_out_checkpoints = checkpoint.as_held_out(LabelledSpectra.read(dataset))
 three = dataset.select(list(held_out_checkpoints)[:3])
-seen = fit_planets(three, settings=checkpoint.calibration_settings).conditioned_on(checkpoint).fits
+seen = fit_planets(three, settings=checkpoint.calibration_settings).conditioned_on(held_out_checkpoints).fits
 answers = [answer(planet_fit, held_out_checkpoints[planet]) for planet, planet_fit in seen.items()]
 mean, sigma = (np.stack([getattr(found, name) for found in answers]) for name in ("mean", "sigma"))
 labels = dataset.labels().of(seen)

@@ -169,15 +169,15 @@ def draw_corel(rng: np.random.Generator, n: int):
     return Corel(network, rng.normal(size=FEATURES), 1 + rng.random(FEATURES), 0.9, 1 + rng.random(n), 1.7)
 
 
-def draw_corrections(rng: np.random.Generator, n: int):
-    """A population of small nuisances, and an instrument that makes every depth 2 % too large."""
+def draw_corrections(rng: np.random.Generator, n: int, bias: float = 0.02):
+    """A population of small nuisances, and an instrument that makes every depth too large by the fraction bias."""
     from ariel_lib.transit.population.corrections import PopulationCorrections
     from ariel_lib.transit.population.multiplicative_bias import MultiplicativeBias
     from ariel_lib.transit.population.nuisance_prior import NuisancePrior
     from ariel_lib.transit.result import KINDS
 
     root = 1e-3 * rng.standard_normal((n, n))
-    return PopulationCorrections(NuisancePrior(rng.uniform(0.1, 0.9, KINDS)), MultiplicativeBias(np.full(n, 0.02), root @ root.T))
+    return PopulationCorrections(NuisancePrior(rng.uniform(0.1, 0.9, KINDS)), MultiplicativeBias(np.full(n, bias), root @ root.T))
 
 
 @pytest.fixture(scope="session")
@@ -210,6 +210,7 @@ def make_checkpoint():
             fallback_sigma=depth.std(axis=0),
             config={"model": {"initial_estimate": "library"} | (settings or {}), "seed": 3},
             held_out=tuple(planets[2 * member : 2 * member + 2] for member in range(members)),
+            held_out_biases=tuple(draw_corrections(rng, len(wavelength), 0.03 + 0.01 * member).bias for member in range(members)),
             corel=draw_corel(rng, len(wavelength)) if corel else None,
         )
         return checkpoint, labelled

@@ -17,7 +17,9 @@ def train(
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of differences from the defaults.")] = None,
 ) -> None:
-    """Train V50; print the path of its weights and its scores on held-out planets.
+    """Train V50; print the path of its weights and, under "validation", scores on held-out planets.
+
+    Held-out planets choose neither weights nor epoch, and the sigmas of each are calibrated on the others.
 
     An interrupted run is resumed. Under `torchrun --nproc-per-node N --no-python` N processes share each batch, with a GPU each.
     """
@@ -40,7 +42,10 @@ def compare(
     config: Annotated[Path | None, typer.Option(help="YAML file of differences from the defaults.")] = None,
     workers: Workers = 1,
 ) -> None:
-    """Train V50 and its baselines; print their scores on the test split, with errors."""
+    """Train V50 and its baselines; print their scores on the test split, with errors.
+
+    The sigmas of all are calibrated on the planets that training held out; the test split chooses and calibrates nothing.
+    """
     from ariel_lib.config import load_config
 
     settings = load_config(config, overrides or ())
@@ -64,6 +69,8 @@ def ablate(
     ] = None,
 ) -> None:
     """Train every point of a grid of settings and rank the points. An interrupted run is resumed.
+
+    Held-out planets rank the points: the winner's figures on them are optimistic, those on the planets of --truth are not.
 
     Exit code 1: some points failed, the others are ranked.
     """
@@ -95,7 +102,8 @@ def corel_train(
 ) -> None:
     """Train relational conformal intervals (COREL) on the planets that `train` held out.
 
-    Prints marginal and joint coverage, overall and by brightness, cross-fitted: each planet is tested on a fit without it.
+    Prints marginal and joint coverage, overall and by brightness, cross-fitted: each planet is tested on a fit without it. The sigmas
+    of `predict` have no guaranteed coverage.
     """
     from ariel_lib.commands import run_intervals
 

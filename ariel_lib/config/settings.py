@@ -51,7 +51,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class CalibrationConfig:
-    """airs_samples: AIRS is binned to about that many a visit. temperature: rescale sigmas on held-out planets."""
+    """airs_samples: AIRS is binned to about that many a visit. temperature: rescale sigmas, by held-out planets."""
 
     airs_samples: int = 1125
     temperature: bool = True
@@ -101,7 +101,8 @@ class TrainingConfig:
     """One run of the training loop.
 
     challenge_loss  the challenge's weighted likelihood as loss
-    folds        networks that answer together; each holds out its share of the planets, one alone validation_fraction
+    folds        networks that answer together; each is not fitted to its share of the planets, one alone not to validation_fraction
+                 of them. A quarter of these planets choose the epoch, the others are held out for temperature and figures
     max_hours    end cleanly after that time, or None
     initial_weights  weights.safetensors of another run to begin with, such as one on simulated data, or None
     recompute    the encoder's steps are computed again on the way back, not kept: less memory, more time

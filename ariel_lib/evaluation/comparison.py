@@ -1,4 +1,8 @@
-"""V50 compared with baselines: trained on the same planets, scored on the same test planets, errors by bootstrap."""
+"""V50 compared with baselines: trained on the same planets, scored on the same test planets, errors by bootstrap.
+
+Every method takes the same temperature step: factors on its sigmas fitted to its answers for the planets that V50's training held out,
+made without their labels. The oracles, which have the truth, take none.
+"""
 
 import csv
 import importlib.util
@@ -25,10 +29,13 @@ from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.pipeline.planet_fits import PlanetFit, fit_planets
 from ariel_lib.plots.figures import draw_comparison, render_png
 from ariel_lib.prediction.predict import predict
-from ariel_lib.training.loop import INITIAL_NAMES, train
+from ariel_lib.priors.registry import INITIAL_NAMES
+from ariel_lib.priors.scale_height import LabelledSpectra
+from ariel_lib.training.loop import train
+from ariel_lib.uncertainty.temperature import PRIOR_STRENGTH, Temperature, fit_temperature
 
 COLUMNS = ("score", "score_error", "v50_lead", "v50_lead_error", "nll", "mae", "rmse_ppm", "coverage_80", "z_rms")
-COLUMNS += ("parameters", "train_s", "answer_s")
+COLUMNS += ("temperature", "parameters", "train_s", "answer_s")
 DEPTH_SCALE = 1e-4
 
 Answers = dict[str, tuple[np.ndarray, np.ndarray]]
@@ -43,8 +50,9 @@ def compare(
     truth  CSV file with the labels of the test planets
 
     Writes comparison.csv, .md, .json and .png under config.training.out; returns {"planets", "table": {method: figures}},
-    JSON-able. `v50_lead` is V50's score minus the method's, with its paired error. V50's times include its closed forms, not
-    calibration and fits. For a simulated data set the table also holds the oracles of evaluation.oracle.
+    JSON-able. `v50_lead` is V50's score minus the method's, with its paired error; `temperature` the overall factor on the method's
+    sigmas, all 1 with calibration.temperature=false. The test planets, which chose and calibrated nothing, give the figures. V50's
+    times include its closed forms, not calibration and fits. For a simulated data set the table also holds evaluation.oracle's answers.
     Raises ConfigError without scikit-learn, ArchiveError where truth lacks a planet, and SpectraMindError where a test planet
     has no fit: the methods would then be compared on different planets.
     """
@@ -55,19 +63,26 @@ def compare(
     training_fits, test_fits = (  # not timed
         fit_planets(part, settings=settings, workers=workers, progress=progress) for part in (dataset, test)
     )
-    answers, cost = _v50_answers(dataset, test, config, workers, progress, log)
-    planets = answers.pop("planets")
+    trained, planets, answers, cost = _v50_answers(dataset, test, config, workers, progress, log)
+    temperatures = {name: Temperature.from_dict(values) for name, values in trained["temperatures"].items()}
     expected, labels = read_spectra(truth).of(planets), dataset.labels()
     naive = naive_answer(labels.depth)
     if read_truth(dataset.root, "test"):
         answers |= oracle_answers(test.select(planets), labels.depth)
     checkpoint = Checkpoint.load(out / "weights.safetensors")
-    known, new = (fits.conditioned_on(checkpoint).fits for fits in (training_fits, test_fits))
+    held_out, new = checkpoint.as_held_out(LabelledSpectra.read(dataset)), test_fits.conditioned_on(checkpoint).fits
+    known = training_fits.conditioned_on({planet: held_out.get(planet, checkpoint) for planet in training_fits.fits}).fits
     known = {planet: known[planet] for planet in labels.planet_ids if planet in known}
-    baselines, spent = answer_baselines(list(known.values()), labels.of(known), [new[planet] for planet in planets], log)
-    table = tabulate(expected, baselines | answers, naive)
+    calibrating = np.array([planet in held_out for planet in known]) & config.calibration.temperature
+    baselines, own, spent = answer_baselines(
+        list(known.values()), labels.of(known), [new[planet] for planet in planets], calibrating, naive, log
+    )
+    temperatures |= own
+    table = tabulate(expected, _calibrated(baselines | answers, temperatures), naive)
     for name, figures in ({"v50": cost} | spent).items():
         table[name] |= figures
+    for name in table.keys() & temperatures.keys():
+        table[name]["temperature"] = temperatures[name].overall
     result = {"planets": {"training": len(known), "test": len(planets)}, "table": table}
     write_atomically(out / "comparison.json", json.dumps(result, indent=1).encode())
     write_atomically(out / "comparison.csv", as_csv(table).encode())
@@ -76,9 +91,19 @@ def compare(
     return result
 
 
-def _v50_answers(dataset: Dataset, test: Dataset, config: Config, workers: int, progress, log) -> tuple[dict, dict]:
-    """Train V50 and predict the test split. Returns the answers of V50 and its closed forms with their planet ids under "planets",
-    and V50's cost."""
+def _calibrated(answers: Answers, temperatures: Mapping[str, Temperature]) -> Answers:
+    """The answers with their temperatures; V50's have it already, and the oracles have none."""
+    unchanged = {"v50": answers["v50"]}
+    return {
+        name: (mean, temperatures[name].apply(sigma)) if name in temperatures else (mean, sigma) for name, (mean, sigma) in answers.items()
+    } | unchanged
+
+
+def _v50_answers(
+    dataset: Dataset, test: Dataset, config: Config, workers: int, progress, log
+) -> tuple[dict, tuple[str, ...], Answers, dict]:
+    """Train V50 and predict the test split. Returns the result of `train`, the planets, V50's answers, with its temperature, and those
+    of its closed forms, without, and V50's cost."""
     clock, submission = time.monotonic(), Path(config.training.out) / "submission.csv"
     trained = train(dataset, config, progress=progress, log=log)
     answering = time.monotonic()
@@ -92,33 +117,49 @@ def _v50_answers(dataset: Dataset, test: Dataset, config: Config, workers: int, 
     extras, _ = load_arrays(submission.with_suffix(".safetensors"))
     initial = INITIAL_NAMES[config.model.initial_estimate]
     answers = {
-        "planets": planets,
         "gaussian_posterior": (np.maximum(extras["gaussian_mean"], 0.0), extras["gaussian_sigma"]),
         initial: (np.maximum(extras["initial_mean"], 0.0), extras["initial_sigma"]),
         "v50": (mean, sigma),
     }
-    return answers, cost
+    return trained, planets, answers, cost
 
 
 def answer_baselines(
-    training: list[PlanetFit], truth: np.ndarray, test: list[PlanetFit], log: Callable[[str], None]
-) -> tuple[Answers, dict[str, dict]]:
-    """Every baseline's answer for the test planets, and its cost: parameters, seconds of training and of prediction.
+    training: list[PlanetFit], truth: np.ndarray, test: list[PlanetFit], calibrating: np.ndarray, naive: Mapping[str, float],
+    log: Callable[[str], None],
+) -> tuple[Answers, dict[str, Temperature], dict[str, dict]]:  # fmt: skip
+    """Every baseline's answer for the test planets, without temperature; the temperatures of those that are trained, and the costs:
+    parameters, seconds of training and of prediction.
 
-    truth  (planet, wavelength) labels of the training planets
+    truth        (planet, wavelength) labels of the training planets
+    calibrating  (planet,) bool, the training planets whose cross-validated answers calibrate the sigmas; none: no temperature
+    naive        naive_mean and naive_sigma
     """
     white, white_test = (
         np.array([white_depth(p.estimate.depth, p.estimate.sigma_uncorrelated) for p in fits]) for fits in (training, test)
     )
     features, features_test = (np.array([baseline_features(p) for p in fits]) for fits in (training, test))
     answers = {"constant": ConstantSpectrum.fit(white, truth).predict(white_test, truth.shape[1])}
-    costs = {"constant": {"parameters": 1}}
+    temperatures, costs = {}, {"constant": {"parameters": 1}}
     for name, baseline in BASELINES.items():
         found = answer_of(baseline, features, white, truth, features_test, white_test)
-        answers[name] = found.mean, found.sigma
+        answers[name], temperatures[name] = (found.mean, found.sigma), temperature_of(found.residual, truth, calibrating, naive)
         costs[name] = {"parameters": found.parameters, "train_s": round(found.train_s, 1), "answer_s": round(found.answer_s, 2)}
         log(f"{name}: {found.train_s:.0f} s")
-    return answers, costs
+    return answers, temperatures, costs
+
+
+def temperature_of(residual: np.ndarray, truth: np.ndarray, calibrating: np.ndarray, naive: Mapping[str, float]) -> Temperature:
+    """Temperature of a baseline, fitted to its cross-validated answers for planets `calibrating`, with the sigmas of the others.
+
+    residual, truth  (planet, wavelength) of the training planets
+    calibrating      (planet,) bool
+    """
+    if not calibrating.any():
+        return Temperature()
+    mean = np.maximum((truth - residual)[calibrating], 0.0)
+    sigma = np.tile(np.sqrt(np.mean(residual[~calibrating] ** 2, axis=0)), (len(mean), 1))
+    return fit_temperature(mean, sigma, truth[calibrating], **naive, prior_strength=PRIOR_STRENGTH)
 
 
 def baseline_features(planet_fit: PlanetFit) -> np.ndarray:

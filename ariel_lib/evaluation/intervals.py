@@ -1,4 +1,9 @@
-"""Intervals with guaranteed coverage for a trained checkpoint: COREL on the planets that training held out, cross-fitted."""
+"""Conformal intervals for a trained checkpoint: COREL on the planets that training held out, cross-fitted.
+
+The conformal guarantee is for exchangeable planets predicted as the held-out ones are: by one network, with priors and bias of the labels
+of the others. `predict` has priors of all labels, and the mean of several networks where there are several: nearly that predictor, and
+not quite, so that its coverage is expected and not guaranteed. The sigmas that `update` gives it are no intervals and promise nothing.
+"""
 
 import json
 import logging
@@ -31,7 +36,13 @@ from ariel_lib.uncertainty.conformal import (
     planets_needed,
 )
 from ariel_lib.uncertainty.corel import Corel, corel_features, halves, train_corel
-from ariel_lib.uncertainty.temperature import Temperature, fit_temperature, folds_of_planets, noise_level
+from ariel_lib.uncertainty.temperature import (
+    PRIOR_STRENGTH,
+    Temperature,
+    fit_temperature,
+    folds_of_planets,
+    noise_level,
+)
 
 FOLDS = 4  # of cross-fitting: each planet's intervals come from a COREL trained without it
 CLASSES = 3  # of brightness, by the planet's median AIRS sigma
@@ -41,7 +52,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Planets that the network was not trained on.
+    """Planets that neither the network nor the choice of its epoch has seen.
 
     features            (planet, wavelength, feature) inputs of COREL
     mean, sigma, truth  (planet, wavelength); sigma without temperature
@@ -77,7 +88,7 @@ def train_intervals(
     dataset  the labelled data set that the weights were trained on
     update   store COREL in the checkpoint, so that `predict` takes its sigmas from it
 
-    Intervals and tables are cross-fitted: the network and the quantiles behind a planet's interval were fitted without it.
+    Intervals, coverages and scores are cross-fitted: COREL, its quantiles and every temperature behind a planet were fitted without it.
     With too few held-out planets for q the intervals are infinite, and one warning gives the number needed.
     Raises ConfigError for fewer than MIN_HELD_OUT planets, and with `update` for infinite intervals.
     """
@@ -124,16 +135,13 @@ def _held_out(dataset: Dataset, checkpoint: Checkpoint, weights: Path, workers: 
     settings = checkpoint.calibration_settings
     planet_fits = fit_planets(dataset.select(planets), settings=settings, workers=workers, progress=progress)
     known = LabelledSpectra.read(dataset)
-    fits = planet_fits.conditioned_on(checkpoint).fits
+    held_out_checkpoints = checkpoint.as_held_out(known)
+    fits = planet_fits.conditioned_on(held_out_checkpoints).fits
     if not fits:
         raise ConfigError(f"{weights}: expected light curves of its {len(planets)} held-out planets under {dataset.root}, found none.")
     if len(fits) < MIN_HELD_OUT:
         raise ConfigError(f"{weights}: expected at least {MIN_HELD_OUT} held-out planets, found {len(fits)}.")
-    held_out_checkpoints = checkpoint.as_held_out(known)
-    answers = [
-        answer(planet_fit, replace(held_out_checkpoints[planet], temperature=Temperature(), corel=None))
-        for planet, planet_fit in fits.items()
-    ]
+    answers = [answer(planet_fit, held_out_checkpoints[planet]) for planet, planet_fit in fits.items()]
     mean, sigma, depth, depth_sigma = (
         np.stack([getattr(found, name) for found in answers]) for name in ("mean", "sigma", "depth", "depth_sigma")
     )
@@ -156,7 +164,8 @@ def _cross_fit(held_out: HeldOut, q: float, naive: dict) -> tuple[dict[str, Inte
             bounds[0, left_out], bounds[1, left_out] = found.lower, found.upper
         sigma = corel.sigmas(new.features, new.mean, new.sigma)
         sigmas["corel"][left_out] = _temperature(corel, known, naive).apply(sigma)
-        sigmas["temperature"][left_out] = fit_temperature(*known.prediction, **naive).apply(new.sigma)
+        temperature = fit_temperature(*known.prediction, **naive, prior_strength=PRIOR_STRENGTH)
+        sigmas["temperature"][left_out] = temperature.apply(new.sigma)
     if np.isinf(edges[MARGINAL]).all():
         del sigmas["corel"]  # widths that are all infinite make no sigmas
     scores = {name: unclipped_score(held_out.truth, held_out.mean, sigma, **naive) for name, sigma in sigmas.items()}
@@ -173,7 +182,8 @@ def _cross_fit(held_out: HeldOut, q: float, naive: dict) -> tuple[dict[str, Inte
 def _temperature(corel: Corel, held_out: HeldOut, naive: dict) -> Temperature:
     """The temperature of COREL's sigmas, fitted to the half of the planets that its network was not trained on."""
     rest = held_out.take(halves(len(held_out.mean), 0)[1])
-    return fit_temperature(rest.mean, corel.sigmas(rest.features, rest.mean, rest.sigma), rest.truth, **naive)
+    sigma = corel.sigmas(rest.features, rest.mean, rest.sigma)
+    return fit_temperature(rest.mean, sigma, rest.truth, **naive, prior_strength=PRIOR_STRENGTH)
 
 
 def _write_tables(outdir: Path, held_out: HeldOut, intervals: dict[str, Intervals]) -> dict:

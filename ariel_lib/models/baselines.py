@@ -169,10 +169,14 @@ FOLDS = 3
 
 @dataclass(frozen=True)
 class Answered:
-    """Predictions of a baseline: mean and sigma (planet, wavelength), number of parameters, seconds of training and of prediction."""
+    """Predictions of a baseline: mean and sigma (planet, wavelength), number of parameters, seconds of training and of prediction.
+
+    residual  (planet, wavelength) of the training planets, truth minus prediction in cross-validation
+    """
 
     mean: np.ndarray
     sigma: np.ndarray
+    residual: np.ndarray
     parameters: int
     train_s: float
     answer_s: float
@@ -197,4 +201,4 @@ def answer_of(
     fitted, trained = baseline.fit(features, targets), time.monotonic()
     mean = np.maximum(white_others[:, None] + fitted.predict(others), 0.0)
     sigma = np.tile(np.sqrt(np.mean(residual**2, axis=0)), (len(mean), 1))
-    return Answered(mean, sigma, fitted.parameters, trained - clock, time.monotonic() - trained)
+    return Answered(mean, sigma, residual, fitted.parameters, trained - clock, time.monotonic() - trained)

@@ -19,11 +19,12 @@ from ariel_lib.priors.gaussian import SpectralPrior, fit_prior
 from ariel_lib.priors.registry import fit_initial_prior, prior_class
 from ariel_lib.priors.scale_height import LabelledSpectra
 from ariel_lib.transit.population.corrections import PopulationCorrections
+from ariel_lib.transit.population.multiplicative_bias import MultiplicativeBias
 from ariel_lib.transit.result import DepthEstimate
 from ariel_lib.uncertainty.corel import Corel
 from ariel_lib.uncertainty.temperature import Temperature
 
-FORMAT = "spectramind-v50-8"
+FORMAT = "spectramind-v50-9"
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Checkpoint:
     wavelength                     (wavelength,) micron
     fallback_mean, fallback_sigma  (wavelength,) the answer for a planet without usable data
     config                         the resolved configuration of the run
-    held_out                       for each member the planets that it was not trained on
+    held_out                       for each member the planets that neither its weights nor its epoch were fitted to
+    held_out_biases                for each member the multiplicative bias fitted without their labels
     corel                          conformal quantile network that replaces the sigmas of the ensemble, or None
     """
 
@@ -52,6 +54,7 @@ class Checkpoint:
     fallback_sigma: np.ndarray
     config: dict
     held_out: tuple[tuple[str, ...], ...] = ()
+    held_out_biases: tuple[MultiplicativeBias, ...] = ()
     corel: Corel | None = None
 
     @property
@@ -65,20 +68,25 @@ class Checkpoint:
         return CalibrationSettings(airs_samples=self.config["calibration"]["airs_samples"])
 
     def as_held_out(self, known: LabelledSpectra) -> dict[str, "Checkpoint"]:
-        """For each held-out planet, a checkpoint without its label: the member trained without it, and priors refitted without it.
+        """For each held-out planet, a checkpoint without its label, to condition its fit and to predict it.
 
         known  all labels of the training set
 
-        Predictions from the full checkpoint would be optimistic, since its priors contain the planet's own spectrum.
+        It has the member, the spectral priors and the multiplicative bias fitted without the planet, and neither temperature nor COREL,
+        which are fitted to the held-out planets. The nuisance prior stays: it is fitted to light curves, without labels. Predictions
+        from the full checkpoint would be optimistic, since its priors contain the planet's own spectrum.
         """
         found = {}
         if not self.config.get("model", {}).get("scale_height", True):
             known = known.unscaled()
-        for member, planets in zip(self.network.members, self.held_out):
+        for member, planets, bias in zip(self.network.members, self.held_out, self.held_out_biases, strict=True):
             others = known.without(planets)
             initial = fit_initial_prior(self.initial_estimate, others.labels.depth, self.wavelength, others.scale)
             prior = fit_prior(others.labels.depth, self.wavelength)
-            alone = replace(self, network=Ensemble([member]), prior=prior, initial_prior=initial, held_out=(planets,))
+            alone = replace(
+                self, network=Ensemble([member]), prior=prior, initial_prior=initial, corrections=replace(self.corrections, bias=bias),
+                temperature=Temperature(), held_out=(planets,), held_out_biases=(bias,), corel=None,
+            )  # fmt: skip
             found |= dict.fromkeys(planets, alone)
         return found
 
@@ -97,6 +105,8 @@ class Checkpoint:
             "fallback_mean": self.fallback_mean,
             "fallback_sigma": self.fallback_sigma,
         }
+        for member, bias in enumerate(self.held_out_biases):
+            arrays |= {f"held_out_bias.{member}.{key}": array for key, array in bias.to_arrays().items()}
         if self.corel is not None:
             arrays |= {f"corel.{name}": array for name, array in self.corel.to_arrays().items()}
         text = {
@@ -125,8 +135,8 @@ class Checkpoint:
         known = (kind.from_arrays(part(arrays, name)) for name, kind in kinds.items())
         temperature = Temperature.from_dict(json.loads(text["temperature"]))
         rest = (arrays[name] for name in ("wavelength", "fallback_mean", "fallback_sigma"))
-        intervals = part(arrays, "corel")
+        held_out, intervals = tuple(map(tuple, json.loads(text["held_out"]))), part(arrays, "corel")
+        biases = tuple(MultiplicativeBias.from_arrays(part(arrays, f"held_out_bias.{member}")) for member in range(len(held_out)))
         return cls(
-            network.eval(), *known, temperature, *rest, config,
-            tuple(tuple(planets) for planets in json.loads(text["held_out"])), Corel.from_arrays(intervals) if intervals else None,
+            network.eval(), *known, temperature, *rest, config, held_out, biases, Corel.from_arrays(intervals) if intervals else None,
         )  # fmt: skip

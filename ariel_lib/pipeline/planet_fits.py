@@ -6,10 +6,10 @@ listed with its reason, and the others go on. Independent of network and true sp
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -43,9 +43,13 @@ class PlanetFit:
     def visits(self) -> list[LightCurves]:
         return [load_light_curves(path) for path in self.paths]
 
+    def conditioned_on(self, known: "Correction") -> Self:
+        """The same with its estimate conditioned on a correction. Raises SpectraMindError where it is conditioned on it already."""
+        return replace(self, estimate=known.condition(self.estimate))
+
 
 class Correction(Protocol):
-    """A correction common to all planets, to condition estimates on: NuisancePrior, MultiplicativeBias or PopulationCorrections."""
+    """A correction to condition estimates on: NuisancePrior, MultiplicativeBias, PopulationCorrections or a checkpoint with them."""
 
     def condition(self, estimate: DepthEstimate) -> DepthEstimate: ...
 
@@ -72,13 +76,10 @@ class PlanetFits:
         fits, notes = ({p: value for p, value in found.items() if p not in rejected} for found in (self.fits, self.notes))
         return replace(self, fits=fits, failures=self.failures | rejected, notes=notes)
 
-    def conditioned_on(self, known: Correction) -> "PlanetFits":
-        """The same fits with every estimate conditioned on a correction. Raises SpectraMindError where one is conditioned on it already."""
-        fits = {
-            planet: replace(planet_fit, estimate=known.condition(planet_fit.estimate))
-            for planet, planet_fit in self.fits.items()
-        }
-        return replace(self, fits=fits)
+    def conditioned_on(self, known: Correction | Mapping[str, Correction]) -> "PlanetFits":
+        """The same fits with every estimate conditioned on a correction, the same for all or by planet."""
+        of = known if isinstance(known, Mapping) else dict.fromkeys(self.fits, known)
+        return replace(self, fits={planet: planet_fit.conditioned_on(of[planet]) for planet, planet_fit in self.fits.items()})
 
 
 @dataclass(frozen=True)

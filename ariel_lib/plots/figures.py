@@ -148,7 +148,7 @@ def draw_transits(curves: Mapping[str, tuple[Array, Array, Array | None]]) -> Fi
 
 
 def draw_history(history: Sequence[Mapping[str, float | None]]) -> Figure:
-    """Training history: score on the held-out planets (higher is better) and training loss by epoch.
+    """Training history: score on the planets that choose the epoch (higher is better) and training loss by epoch.
 
     history  entries of metrics.json: member of the ensemble, epoch, loss (None for epoch 0, before training), score
     """
@@ -163,7 +163,7 @@ def draw_history(history: Sequence[Mapping[str, float | None]]) -> Figure:
         losses.plot(epoch, loss, ".-", color=ORANGE)
     for axis in (scores, losses):
         axis.xaxis.get_major_locator().set_params(integer=True)
-    scores.set(xlabel="epoch", ylabel="score on held-out planets")
+    scores.set(xlabel="epoch", ylabel="score on the choosing planets")
     scores.legend(frameon=False)
     losses.set(xlabel="epoch", ylabel="training loss")
     return figure

@@ -1,12 +1,11 @@
-"""Training examples from labelled planets: held-out sets, and random draws of the other planets.
+"""Training examples from labelled planets, by the parts of a split, and random draws of them.
 
-A draw adds noise of the planet's own depth covariance to its label, or to a mixed and rescaled spectrum. Its initial
-estimate comes from a spectral prior fitted without the planet's fold, so that no label enters its own input.
+A draw adds noise of the planet's own depth covariance to its label, or to a mixed and rescaled spectrum. Its initial estimate comes from a
+spectral prior, and its depth from a multiplicative bias, fitted without the planet's fold, so that no label enters its own input.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -26,6 +25,8 @@ from ariel_lib.models.inputs import Inputs
 from ariel_lib.pipeline.planet_fits import PlanetFit, PlanetFits
 from ariel_lib.priors.registry import fit_initial_prior
 from ariel_lib.priors.scale_height import LabelledSpectra
+from ariel_lib.training.split import PlanetSplit
+from ariel_lib.transit.population.multiplicative_bias import MultiplicativeBias, bias_information, sum_information
 
 FOLDS = 5  # of the training planets; the prior of a planet's initial estimate is fitted without its fold
 REAL_SHARE = 0.25  # of the draws: the fitted depth itself, with its label
@@ -88,19 +89,6 @@ def training_set(config: Config) -> Dataset:
     return Dataset(config.data.root, config.data.folder, light_curves=config.data.light_curves, scratch=config.training.out)
 
 
-def held_out_sets(planets: Sequence[str], folds: int, fraction: float, rng: np.random.Generator) -> list[list[str]]:
-    """Held-out planets of each network: for one fold a random `fraction` of them, for several a partition of all planets.
-
-    Raises ConfigError for more folds than half the planets.
-    """
-    if folds > len(planets) // 2:
-        raise ConfigError(f"training.folds: expected at most {len(planets) // 2} for {len(planets)} planets, found {folds}")
-    order = [planets[n] for n in rng.permutation(len(planets))]
-    if folds == 1:
-        return [order[: max(1, round(fraction * len(order)))]]
-    return [order[n::folds] for n in range(folds)]
-
-
 def labelled_planets(planet_fits: PlanetFits, labels: Spectra) -> list[str]:
     """Planets with a fit and a label. Raises ConfigError when they are fewer than MIN_PLANETS."""
     known = set(labels.planet_ids)
@@ -110,37 +98,59 @@ def labelled_planets(planet_fits: PlanetFits, labels: Spectra) -> list[str]:
     return planets
 
 
-def make_examples(
-    planet_fits: PlanetFits, known: LabelledSpectra, wavelength: np.ndarray, planets: Sequence[str], held_out: Sequence[str],
-    rng: np.random.Generator, initial_estimate: str = "library",
-) -> tuple[list[Example], list[Example]]:
-    """Training and held-out examples. The prior of a planet's initial estimate is fitted without the planet's own label.
+@dataclass(frozen=True)
+class Examples:
+    """The examples of one network by the part of its split; bias: the multiplicative bias of the held-out ones."""
 
+    fitting: list[Example]
+    choosing: list[Example]
+    held_out: list[Example]
+    bias: MultiplicativeBias
+
+
+def make_examples(
+    planet_fits: PlanetFits, known: LabelledSpectra, wavelength: np.ndarray, split: PlanetSplit, rng: np.random.Generator,
+    initial_estimate: str = "library",
+) -> Examples:  # fmt: skip
+    """Examples of a split. Spectral prior and multiplicative bias of a planet are fitted without the label of its group.
+
+    planet_fits       conditioned on the nuisance prior, not on a multiplicative bias
     known             labels and scale heights
     wavelength        (wavelength,) micron
-    planets           all labelled planets with a fit, of which held_out are held out
     initial_estimate  model.initial_estimate
+
+    The groups are FOLDS folds of the fitting planets, the choosing and the held-out ones. The labels of the choosing planets enter the
+    inputs of the held-out ones alone, and those of the held-out planets enter none.
     """
-    rest = sorted(set(planets) - set(held_out))
+    rest = sorted(split.fitting)
     rest = [rest[n] for n in rng.permutation(len(rest))]
     folds = [list(fold) for fold in np.array_split(rest, min(FOLDS, len(rest))) if len(fold)]
-    examples = partial(_examples, planet_fits, known, wavelength, initial_estimate=initial_estimate)
-    return [e for fold in folds for e in examples(fold, without=[*held_out, *fold])], examples(held_out, without=held_out)
+    groups = [*folds, list(split.choosing), list(split.held_out)]
+    choosing, held_out = len(folds), len(folds) + 1
+    information = [
+        bias_information([planet_fits.fits[planet].estimate for planet in group], known.labels.of(group), len(wavelength))
+        for group in groups
+    ]
+
+    def examples(group: int, without: set[int]) -> tuple[list[Example], MultiplicativeBias]:
+        others = known.without([planet for n in without for planet in groups[n]])
+        prior = fit_initial_prior(initial_estimate, others.labels.depth, wavelength, others.scale)
+        bias = sum_information(information[n] for n in range(len(groups)) if n not in without).posterior(wavelength)
+        fits = {planet: planet_fits.fits[planet].conditioned_on(bias) for planet in groups[group]}
+        return _examples(fits, known, prior, initial_estimate), bias
+
+    fitting = [example for n in range(len(folds)) for example in examples(n, {n, choosing, held_out})[0]]
+    return Examples(fitting, examples(choosing, {choosing, held_out})[0], *examples(held_out, {held_out}))
 
 
-def _examples(
-    planet_fits: PlanetFits, known: LabelledSpectra, wavelength: np.ndarray, planets: Sequence[str], *, initial_estimate: str,
-    without: Sequence[str],
-) -> list[Example]:  # fmt: skip
-    """Examples of `planets`, which are each other's mixing pool; the prior is fitted to all labels but those of `without`."""
-    others = known.without(without)
-    prior = fit_initial_prior(initial_estimate, others.labels.depth, wavelength, others.scale)
-    truth = known.labels.of(planets)
+def _examples(fits: Mapping[str, PlanetFit], known: LabelledSpectra, prior: Stored, initial_estimate: str) -> list[Example]:
+    """Examples of the planets of `fits`, which are each other's mixing pool, with one prior."""
+    truth = known.labels.of(fits)
     of = dict(zip(known.labels.planet_ids, known.scale))
-    shapes, scales = truth - truth[:, 1:].mean(axis=1, keepdims=True), np.array([of[planet] for planet in planets])
+    shapes, scales = truth - truth[:, 1:].mean(axis=1, keepdims=True), np.array([of[planet] for planet in fits])
     return [
-        _example(planet_fits.fits[planet], truth[n], prior, _rescaled(shapes, scales, scales[n]), initial_estimate)
-        for n, planet in enumerate(planets)
+        _example(planet_fit, truth[n], prior, _rescaled(shapes, scales, scales[n]), initial_estimate)
+        for n, planet_fit in enumerate(fits.values())
     ]
 
 

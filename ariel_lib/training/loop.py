@@ -1,9 +1,9 @@
-"""The training loop of V50: transit fits, examples, epochs, temperature, checkpoint."""
+"""The training loop of V50: transit fits, split, examples, epochs, figures of the held-out planets, checkpoint."""
 
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -11,14 +11,13 @@ import numpy as np
 import torch
 
 from ariel_lib.calibration.pipeline import CalibrationSettings
-from ariel_lib.config import PRIORS, Config, ConfigError, config_hash, to_dict
+from ariel_lib.config import Config, ConfigError, config_hash, to_dict
 from ariel_lib.execution.time_budget import Budget
 from ariel_lib.io.checksums import write_manifest
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import Spectra
 from ariel_lib.io.storage import write_atomically
-from ariel_lib.metrics import naive_answer, summary, unclipped_score
-from ariel_lib.models.baselines import ConstantSpectrum, white_depth
+from ariel_lib.metrics import naive_answer, unclipped_score
 from ariel_lib.models.ensemble import Ensemble, predict_inputs
 from ariel_lib.models.features import FGS1_CHANNELS, NODE_FEATURES, STAR_FEATURES
 from ariel_lib.models.inputs import Inputs
@@ -30,26 +29,26 @@ from ariel_lib.pipeline.batches import fit_within_budget
 from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.pipeline.planet_fits import PlanetFit, PlanetFits
 from ariel_lib.priors.gaussian import fit_prior
-from ariel_lib.priors.registry import fit_initial_prior
+from ariel_lib.priors.registry import INITIAL_NAMES, fit_initial_prior
 from ariel_lib.priors.scale_height import LabelledSpectra
 from ariel_lib.symbolic.context import make_context
 from ariel_lib.symbolic.rules import total_penalty
 from ariel_lib.training import distributed
-from ariel_lib.training.examples import Example, held_out_sets, labelled_planets, make_examples
+from ariel_lib.training.examples import labelled_planets, make_examples
+from ariel_lib.training.held_out import answers_of, joined, judge
 from ariel_lib.training.loss import challenge_loss
 from ariel_lib.training.resolution import digest_inputs, resolve, run_fingerprint
 from ariel_lib.training.run_state import RunState
+from ariel_lib.training.split import PlanetSplit, split_planets
 from ariel_lib.transit.bumps.fit import bump_depth_bias
 from ariel_lib.transit.population.corrections import PopulationCorrections
-from ariel_lib.transit.population.multiplicative_bias import fit_multiplicative_bias
+from ariel_lib.transit.population.multiplicative_bias import MultiplicativeBias, fit_multiplicative_bias
 from ariel_lib.transit.population.nuisance_prior import fit_nuisance_prior
-from ariel_lib.uncertainty.temperature import Temperature, fit_temperature
+from ariel_lib.uncertainty.temperature import Temperature
 
 DRAWS_AN_EPOCH = 512  # examples in an epoch, at least; a smaller training set is passed several times
 AVERAGING = 0.98  # decay a step of the running mean of the weights
-PRIOR_STRENGTH = 30.0  # planets that the prior of a temperature of one counts for: 500 simulated planets needed no correction
 FIT_SHARE = 2 / 3  # of training.max_hours for calibration and fits; planets not reached by then are left out
-INITIAL_NAMES = {name: f"{name}_posterior" for name in PRIORS} | {"fit": "gls_fit", "white": "white_depth"}  # by model.initial_estimate
 
 
 def train(
@@ -57,9 +56,11 @@ def train(
 ) -> dict:
     """Train V50 on a labelled data set; writes weights.safetensors and metrics.json under config.training.out.
 
-    Returns, JSON-able, paths and the scores on held-out planets of V50, its initial estimate (default library_posterior), the
-    gaussian_posterior, the transit fit alone (gls_fit) and a constant spectrum. An interrupted run of the same configuration and
-    data is resumed. Under torchrun the processes share each batch, and the first of them writes.
+    Returns, JSON-able, paths and under "validation" the scores on held-out planets of V50, its initial estimate (default
+    library_posterior), the gaussian_posterior, the transit fit alone (gls_fit) and a constant spectrum. The held-out planets chose
+    neither weights nor epoch (other planets, counted as "choosing", did), and the temperature of each planet's sigmas is fitted to the
+    other held-out planets, for every method. An interrupted run of the same configuration and data is resumed. Under torchrun the
+    processes share each batch, and the first of them writes.
     Raises ArchiveError for malformed data, ConfigError for settings that do not fit the data.
 
     >>> from ariel_lib import Dataset, load_config, train
@@ -74,7 +75,7 @@ def train(
 
 def _train(dataset: Dataset, config: Config, progress: Callable[[int, int], None] | None, log: Callable[[str], None]) -> dict:
     started, settings = time.monotonic(), config.training
-    out, known, wavelength = Path(settings.out), LabelledSpectra.read(dataset), dataset.wavelengths
+    out, known = Path(settings.out), LabelledSpectra.read(dataset)
     known = known if config.model.scale_height else known.unscaled()
     budget = Budget(settings.max_hours and 3600 * settings.max_hours, started=started)
     with distributed.leader_first():
@@ -83,33 +84,24 @@ def _train(dataset: Dataset, config: Config, progress: Callable[[int, int], None
             workers=config.calibration.workers, progress=progress,
         )  # fmt: skip
     planets = labelled_planets(planet_fits, known.labels)
-    planet_fits, corrections = _fit_corrections(planet_fits, planets, known.labels, wavelength, log)
     for planet, reason in planet_fits.failures.items():
         log(f"planet {planet} left out of training: {reason}")
-    rng, depth = np.random.default_rng([settings.seed, 0]), known.labels.depth
-    sets = held_out_sets(planets, settings.folds, settings.validation_fraction, rng)
-    naive = naive_answer(depth)
+    nuisance_prior = fit_nuisance_prior([planet_fit.estimate for planet_fit in planet_fits.fits.values()])
+    planet_fits = planet_fits.conditioned_on(nuisance_prior)
+    splits = split_planets(planets, settings.folds, settings.validation_fraction, np.random.default_rng([settings.seed, 0]))
     log(f"{len(planets)} planets, {time.monotonic() - started:.0f} s for the transit fits")
     inputs = digest_inputs(planet_fits, known, settings.initial_weights)
-    config, networks, history, held_out_answers = _fit_members(
-        config, inputs, planet_fits, known, wavelength, planets, sets, naive, budget, log
-    )
-    truth, answers = _joined(held_out_answers)
-    v50 = answers.pop("v50")
-    fitted = fit_temperature(*v50, truth, **naive, prior_strength=PRIOR_STRENGTH)
-    temperature = fitted if config.calibration.temperature else Temperature()
-    answers = {"v50": (v50[0], temperature.apply(v50[1]))} | answers
-    scores = {name: summary(truth, *answer, **naive) for name, answer in answers.items()}
-    checkpoint = Checkpoint(
-        Ensemble(networks), fit_prior(depth, wavelength), fit_initial_prior(config.model.initial_estimate, depth, wavelength, known.scale),
-        corrections, temperature, wavelength,
-        *(np.full(len(wavelength), naive[name]) for name in ("naive_mean", "naive_sigma")), to_dict(config),
-        tuple(map(tuple, sets)),
-    )  # fmt: skip
-    weights = out / "weights.safetensors"
+    config, members = _fit_members(config, inputs, planet_fits, known, dataset.wavelengths, splits, budget, log)
+    corrections = PopulationCorrections(nuisance_prior, _fit_bias(planet_fits, planets, known.labels, dataset.wavelengths, log))
+    truth, answers = joined([member.answers for member in members])
+    scores, temperatures = judge(truth, answers, naive_answer(known.labels.depth), temperature=config.calibration.temperature)
+    checkpoint = _assemble(config, members, known, dataset.wavelengths, corrections, temperatures["v50"])
+    weights, history = out / "weights.safetensors", [{"member": n} | epoch for n, m in enumerate(members) for epoch in m.history]
     result = {
         "weights": str(weights), "config_hash": config_hash(config), "epochs": len(history), "planets": len(planets),
-        "held_out": len(truth), "left_out": planet_fits.failures, "validation": scores, "temperature": temperature.to_dict(),
+        "choosing": sum(len(split.choosing) for split in splits), "held_out": len(truth), "left_out": planet_fits.failures,
+        "validation": scores, "temperature": temperatures["v50"].to_dict(),
+        "temperatures": {name: temperature.to_dict() for name, temperature in temperatures.items()},
         "parameters": sum(p.numel() for p in checkpoint.network.parameters()), "history": history,
     }  # fmt: skip
     if distributed.rank() == 0:
@@ -117,6 +109,20 @@ def _train(dataset: Dataset, config: Config, progress: Callable[[int, int], None
     return {name: value for name, value in result.items() if name != "history"} | {
         "seconds": round(time.monotonic() - started, 1)
     }
+
+
+def _assemble(
+    config: Config, members: list["Member"], known: LabelledSpectra, wavelength: np.ndarray, corrections: PopulationCorrections,
+    temperature: Temperature,
+) -> Checkpoint:  # fmt: skip
+    """The checkpoint: spectral priors and corrections are fitted to all labels."""
+    depth, naive = known.labels.depth, naive_answer(known.labels.depth)
+    return Checkpoint(
+        Ensemble([member.network for member in members]), fit_prior(depth, wavelength),
+        fit_initial_prior(config.model.initial_estimate, depth, wavelength, known.scale), corrections, temperature, wavelength,
+        *(np.full(len(wavelength), naive[name]) for name in ("naive_mean", "naive_sigma")), to_dict(config),
+        tuple(member.split.held_out for member in members), tuple(member.bias for member in members),
+    )  # fmt: skip
 
 
 def _write(checkpoint: Checkpoint, weights: Path, result: dict) -> None:
@@ -128,45 +134,57 @@ def _write(checkpoint: Checkpoint, weights: Path, result: dict) -> None:
         _state_path(weights.parent, member).unlink(missing_ok=True)
 
 
-def _fit_corrections(
+def _fit_bias(
     planet_fits: PlanetFits, planets: list[str], labels: Spectra, wavelength: np.ndarray, log: Callable[[str], None]
-) -> tuple[PlanetFits, PopulationCorrections]:
-    """Population corrections fitted to all fits and to the labelled `planets`, and the fits conditioned on them."""
-    nuisance_prior = fit_nuisance_prior([planet_fit.estimate for planet_fit in planet_fits.fits.values()])
-    planet_fits = planet_fits.conditioned_on(nuisance_prior)
-    estimates = [planet_fits.fits[planet].estimate for planet in planets]
-    bias = fit_multiplicative_bias(estimates, labels.of(planets), wavelength)
+) -> MultiplicativeBias:
+    """The multiplicative bias of new planets, fitted to all labelled ones."""
+    bias = fit_multiplicative_bias([planet_fits.fits[planet].estimate for planet in planets], labels.of(planets), wavelength)
     if bias.mean.any():
         log(f"multiplicative bias of the fitted depths, up to {100 * np.abs(bias.mean).max():.2f} %: corrected")
-    return planet_fits.conditioned_on(bias), PopulationCorrections(nuisance_prior, bias)
+    return bias
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trained network, its split, the multiplicative bias without its held-out planets, its epochs, and `answers_of` those planets."""
+
+    network: V50
+    split: PlanetSplit
+    bias: MultiplicativeBias
+    history: list[dict]
+    answers: dict[str, tuple]
 
 
 def _fit_members(
-    config: Config, inputs: str, planet_fits: PlanetFits, known: LabelledSpectra, wavelength: np.ndarray, planets: list[str],
-    sets: list[list[str]], naive: dict, budget: Budget, log: Callable[[str], None],
-) -> tuple[Config, list[V50], list[dict], list[dict[str, tuple]]]:  # fmt: skip
-    """Train one network for each set of held-out planets, in equal shares of the time left. inputs: digest of the run's data.
+    config: Config, inputs: str, planet_fits: PlanetFits, known: LabelledSpectra, wavelength: np.ndarray, splits: list[PlanetSplit],
+    budget: Budget, log: Callable[[str], None],
+) -> tuple[Config, list[Member]]:  # fmt: skip
+    """Train a network for each split, in equal shares of the time left. inputs: digest of the run's data.
 
-    Returns the configuration as resolved, the networks, the history of all epochs, and for each network `answers_of` its held-out planets.
+    Returns the configuration as resolved, and the networks.
     """
-    networks, history, held_out_answers, seed = [], [], [], config.training.seed
-    for member, held_out in enumerate(sets):
-        rng = np.random.default_rng([seed, 2, member])
-        training, validation = make_examples(planet_fits, known, wavelength, planets, held_out, rng, config.model.initial_estimate)
+    members, seed, naive = [], config.training.seed, naive_answer(known.labels.depth)
+    for n, split in enumerate(splits):
+        rng = np.random.default_rng([seed, 2, n])
+        examples = make_examples(planet_fits, known, wavelength, split, rng, config.model.initial_estimate)
+        fitting = examples.fitting
         if config.symbolic.lensing_bump.weight:
-            training = [replace(example, bump_depth_bias=_depth_bias_of_bumps(example.planet_fit, wavelength)) for example in training]
-        log(f"network {member + 1} of {len(sets)}: {len(training)} training planets, {len(validation)} held out")
-        config = resolve(config, max(len(example.fgs1) for example in (*training, *validation)))
-        network = make_network(config, wavelength, seed + member)
-        fingerprint = run_fingerprint(config, inputs, [example.planet_fit.estimate.planet_id for example in training])
+            fitting = [replace(example, bump_depth_bias=_depth_bias_of_bumps(example.planet_fit, wavelength)) for example in fitting]
+        log(
+            f"network {n + 1} of {len(splits)}: fitted to {len(fitting)} planets, {len(split.choosing)} choose the epoch, "
+            f"{len(split.held_out)} held out"
+        )
+        config = resolve(config, max(len(example.fgs1) for example in (*fitting, *examples.choosing, *examples.held_out)))
+        network = make_network(config, wavelength, seed + n)
+        fingerprint = run_fingerprint(config, inputs, split.fitting)
         if config.training.initial_weights:
-            take_weights(network, Path(config.training.initial_weights), member)
-        deadline = time.monotonic() + max(budget.left, 0.0) / (len(sets) - member)
-        epochs = _fit(network, training, validation, config, fingerprint, naive, member, deadline, log)
-        history += [{"member": member} | epoch for epoch in epochs]
-        networks.append(network)
-        held_out_answers.append(answers_of(network, training, validation, wavelength, config.model.initial_estimate))
-    return config, networks, history, held_out_answers
+            take_weights(network, Path(config.training.initial_weights), n)
+        deadline = time.monotonic() + max(budget.left, 0.0) / (len(splits) - n)
+        history = _fit(network, fitting, examples.choosing, config, fingerprint, naive, n, deadline, log)
+        prior = fit_prior(known.without(split.held_out).labels.depth, wavelength)
+        answers = answers_of(network, examples, prior, config.model.initial_estimate)
+        members.append(Member(network, split, examples.bias, history, answers))
+    return config, members
 
 
 def _depth_bias_of_bumps(planet_fit: PlanetFit, wavelength: np.ndarray) -> np.ndarray:
@@ -194,30 +212,34 @@ def take_weights(network: V50, path: Path, member: int) -> None:
 
 
 def _fit(
-    network: V50, training, validation, config: Config, fingerprint: str, naive: dict, member: int, deadline: float, log
+    network: V50, training, choosing, config: Config, fingerprint: str, naive: dict, member: int, deadline: float, log
 ) -> list[dict]:
-    """Train one network; it ends with the weights of the best held-out score. Epoch 0 is the network before training."""
+    """Train one network; it ends with the weights of the epoch that the choosing planets score best, 0 being before training.
+
+    Returns the epochs with these scores, which are optimistic: they are not published as the network's.
+    """
     settings, device = config.training, torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
     optimizer = _optimizer(network, config)
     state = RunState(_state_path(Path(settings.out), member), fingerprint, network, optimizer, AVERAGING)
-    held_out = Inputs.stack([example.inputs(example.planet_fit.estimate.depth) for example in validation])
-    truth = np.stack([example.truth for example in validation])
+    inputs = Inputs.stack([example.inputs(example.planet_fit.estimate.depth) for example in choosing])
+    truth = np.stack([example.truth for example in choosing])
     if not state.resume():
-        state.note(None, unclipped_score(truth, *predict_inputs(network, held_out), **naive))
+        state.note(None, unclipped_score(truth, *predict_inputs(network, inputs), **naive))
         start = INITIAL_NAMES[config.model.initial_estimate]
         start += " corrected by training.initial_weights" if settings.initial_weights else ""
-        log(f"epoch 0: held-out score {state.best_score:.4f} ({start})")
+        log(f"epoch 0: score of the choosing planets {state.best_score:.4f} ({start})")
     while len(state.history) <= settings.epochs and state.since_best < settings.patience:
         if distributed.decided(time.monotonic() > deadline):
             log(f"stopped after {settings.max_hours} h: training.max_hours")
             break
         epoch, clock = len(state.history), time.monotonic()
         loss = _epoch(network, optimizer, state, training, config, naive, [settings.seed, 1, member, epoch])
-        score = unclipped_score(truth, *predict_inputs(state.averaged, held_out), **naive)
+        score = unclipped_score(truth, *predict_inputs(state.averaged, inputs), **naive)
         state.note(loss, score)
         log(
-            f"epoch {epoch}: loss {loss:.4f}, held-out score {score:.4f} (best {state.best_score:.4f}), {time.monotonic() - clock:.1f} s"
+            f"epoch {epoch}: loss {loss:.4f}, score of the choosing planets {score:.4f} (best {state.best_score:.4f}), "
+            f"{time.monotonic() - clock:.1f} s"
         )
     state.restore_best()
     network.cpu().eval()
@@ -269,38 +291,6 @@ def _batches(training, size: int, seed: list[int]) -> Iterator[tuple[Inputs, tor
             break
         inputs, *arrays = zip(*(training[n].draw(draws) for n in batch[distributed.rank() :: processes]))
         yield Inputs.stack(list(inputs)), *(torch.from_numpy(np.stack(rows).astype(np.float32)) for rows in arrays)
-
-
-def answers_of(
-    network: V50, training: list[Example], validation: list[Example], wavelength: np.ndarray, initial_estimate: str = "library"
-) -> dict[str, tuple]:
-    """Mean and sigma (planet, wavelength) of the held-out planets by method, and under "truth" the labels.
-
-    Methods: v50, its initial estimate, gaussian_posterior, gls_fit and a constant spectrum fitted to the training planets.
-    """
-    truth = np.stack([example.truth for example in validation])
-    estimates = [example.planet_fit.estimate for example in validation]
-    inputs = Inputs.stack([example.inputs(e.depth) for example, e in zip(validation, estimates)])
-    labels = np.stack([example.truth for example in training])
-    prior = fit_prior(labels, wavelength)
-    posteriors = [prior.posterior(e.depth, e.covariance) for e in estimates]
-    white, white_held_out = (np.array([white_depth(e.depth, e.sigma_uncorrelated) for e in some]) for some in (
-        [example.planet_fit.estimate for example in training], estimates,
-    ))  # fmt: skip
-    return {
-        "truth": (truth,),
-        "v50": predict_inputs(network, inputs),
-        "gaussian_posterior": (np.maximum([p.mean for p in posteriors], 0.0), np.array([p.sigma for p in posteriors])),
-        "gls_fit": (np.maximum([e.depth for e in estimates], 0.0), np.array([e.sigma for e in estimates])),
-        "constant": ConstantSpectrum.fit(white, labels).predict(white_held_out, truth.shape[1]),
-        INITIAL_NAMES[initial_estimate]: (np.maximum(inputs.mean.double().numpy(), 0.0), inputs.sigma.double().numpy()),
-    }
-
-
-def _joined(parts: list[dict[str, tuple]]) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """Truth and answers of the held-out planets of all networks, concatenated."""
-    joined = {name: tuple(np.concatenate(arrays) for arrays in zip(*(part[name] for part in parts))) for name in parts[0]}
-    return joined.pop("truth")[0], joined
 
 
 def _state_path(out: Path, member: int) -> Path:

@@ -33,7 +33,7 @@ class RunState:
 
     @property
     def since_best(self) -> int:
-        """Epochs that have passed since the best held-out score."""
+        """Epochs that have passed since the best score."""
         scores = [entry["score"] for entry in self.history]
         return len(scores) - 1 - int(np.argmax(scores))
 

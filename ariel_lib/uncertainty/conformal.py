@@ -1,9 +1,11 @@
-"""Conformal prediction intervals, with guaranteed coverage of new planets for any quality of the sigmas.
+"""Conformal prediction intervals, whose coverage of new planets does not rest on the quality of the sigmas.
 
 Split conformal prediction (Vovk, Gammerman & Shafer 2005; Lei et al. 2018, arXiv:1604.04173): of the scores of n calibration
 planets, not used in training, the ⌈(n + 1) q⌉-th smallest bounds that of a new exchangeable planet with probability at least
-q. The unit is the planet, since the bins of one planet are not exchangeable. Coverage (the "promise" of an interval) is marginal,
-of each bin, or joint, of the whole spectrum. With too few planets for a level the widths are infinite and a warning is issued.
+q, on average over draws of the calibration planets. That holds for the predictor of the calibration planets and for planets drawn as
+they were; for other planets, or another predictor, nothing is guaranteed. The unit is the planet, since the bins of one planet are not
+exchangeable. Coverage (the "promise" of an interval) is marginal, of each bin, or joint, of the whole spectrum. With too few planets
+for a level the widths are infinite and a warning is issued.
 Arrays are (planet, wavelength).
 """
 

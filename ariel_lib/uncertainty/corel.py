@@ -3,7 +3,8 @@
 Source: Cini, Jenkins, Mandic, Alippi & Bianchi, ICML 2025. As published: node embeddings, a sparse graph sampled from them
 (straight-through top-k with Gumbel noise; Jang et al. 2017, arXiv:1611.01144), two layers of message passing, 39 quantiles
 under the pinball loss. Different: the inputs are measurements of the planet, as a new planet has no past residuals; quantiles
-are sorted; and a conformal step on held-out planets (conformalised quantile regression) guarantees the coverage.
+are sorted; and a conformal step on planets apart (conformalised quantile regression) guarantees the coverage of intervals of planets
+that are exchangeable with those and predicted in the same way.
 """
 
 from __future__ import annotations

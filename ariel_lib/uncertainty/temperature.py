@@ -17,6 +17,8 @@ from ariel_lib.metrics import column_weights, reference_gain, z_scores
 Array = np.ndarray
 
 SHRINKAGE_PLANETS = 30.0
+PRIOR_STRENGTH = 30.0  # planets that a prior of factors of one counts for: 500 simulated planets needed no correction
+CROSS_FITS = 20  # groups of planets, at most, each of which gets the factors fitted to the others
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ def fit_temperature(
 ) -> Temperature:
     """Fit the factors that maximise the score on planets that were not used to train the model.
 
+    A score of these same planets with these factors is optimistic: see cross_fitted_sigma.
+
     mean, sigma, truth       (planet, wavelength)
     naive_mean, naive_sigma  of all training labels, which define the score; year: 2024 or 2025
     shrinkage_planets        n0 of the shrinkage to the overall factor k: k_j² ← (n k_j² + n0 k²) / (n + n0), n planets; 0: none
@@ -96,6 +100,20 @@ def fit_temperature(
     share = len(z2) / (len(z2) + shrinkage_planets)
     fgs1, airs = np.sqrt(share * weighted / total + (1 - share) * overall).tolist()
     return Temperature((fgs1, airs), float(np.sqrt(overall)), len(z2))
+
+
+def cross_fitted_sigma(mean: Array, sigma: Array, truth: Array, **settings: float) -> Array:
+    """Calibrated standard deviations (planet, wavelength), those of each planet by factors fitted to other planets.
+
+    settings  of fit_temperature
+
+    They are what a score on the same planets may use. A single planet's are unchanged: it has no others.
+    """
+    found = np.array(sigma)
+    for others, tested in folds_of_planets(len(found), CROSS_FITS):
+        if others.any():
+            found[tested] = fit_temperature(mean[others], sigma[others], truth[others], **settings).apply(sigma[tested])
+    return found
 
 
 def score_weights(truth: Array, *, naive_mean: float, naive_sigma: float, year: int = 2025) -> Array:

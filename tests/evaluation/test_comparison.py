@@ -1,5 +1,7 @@
 """evaluation.comparison and models.baselines: baselines fit what their features determine; all are scored on the same planets."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -7,10 +9,13 @@ from ariel_lib.config import load_config
 from ariel_lib.evaluation import comparison
 from ariel_lib.evaluation.comparison import as_csv, as_markdown, tabulate
 from ariel_lib.evaluation.oracle import ORACLES
-from ariel_lib.metrics import bootstrap_error, naive_answer, score
+from ariel_lib.io.storage import load_arrays
+from ariel_lib.io.tables import read_spectra
+from ariel_lib.metrics import bootstrap_error, naive_answer, negative_log_likelihood, score
 from ariel_lib.models.baselines import NetworkBaseline, RidgeBaseline, answer_of
 from ariel_lib.training import loop
 from ariel_lib.training.examples import training_set
+from ariel_lib.uncertainty.temperature import PRIOR_STRENGTH, Temperature, fit_temperature
 
 
 def planets(n, rng, wavelengths=12):
@@ -68,6 +73,28 @@ def test_the_table_has_the_challenge_score_and_paired_leads():
     assert as_markdown(table).splitlines()[-1].startswith("| v50 |")
 
 
+def test_a_baselines_temperature_comes_from_cross_validated_answers_of_the_held_out_planets():
+    rng = np.random.default_rng(6)
+    truth = 0.01 + 1e-3 * rng.standard_normal((60, 12))
+    residual, held_out = 1e-4 * rng.standard_normal(truth.shape), np.arange(60) < 30
+    residual[held_out] *= 3  # its sigmas, from the other planets, are three times too small for them
+    naive = naive_answer(truth)
+    found = comparison.temperature_of(residual, truth, held_out, naive)
+    mean, sigma = (truth - residual)[held_out], np.tile(np.sqrt(np.mean(residual[~held_out] ** 2, axis=0)), (30, 1))
+    assert found == fit_temperature(mean, sigma, truth[held_out], **naive, prior_strength=PRIOR_STRENGTH)
+    assert 1.8 < found.overall < 2.5  # drawn towards one: 30 planets against a prior of 30
+    assert comparison.temperature_of(residual, truth, np.zeros(60, bool), naive) == Temperature()
+
+
+def test_every_answer_but_v50_and_the_oracles_is_given_its_temperature():
+    mean, sigma = np.full((2, 3), 0.01), np.full((2, 3), 1e-4)
+    warm = Temperature((2.0, 3.0))
+    temperatures = {name: warm for name in ("v50", "ridge", "gaussian_posterior")}
+    found = comparison._calibrated({name: (mean, sigma) for name in ("v50", "ridge", "gaussian_posterior", "oracle")}, temperatures)
+    for name, expected in (("v50", sigma), ("oracle", sigma), ("ridge", warm.apply(sigma)), ("gaussian_posterior", warm.apply(sigma))):
+        np.testing.assert_array_equal(found[name][1], expected)
+
+
 def test_bootstrap_error_equals_the_standard_error_of_a_mean():
     values = np.random.default_rng(3).standard_normal(400)
     assert bootstrap_error(values) == pytest.approx(values.std() / 20, rel=0.1)
@@ -87,5 +114,17 @@ def test_compare_writes_the_table_of_a_small_simulated_set(tmp_path, monkeypatch
     names = [row.split(" | ")[0].strip("| ") for row in rows]
     assert names[-1 - len(ORACLES) :] == ["v50", *sorted(ORACLES, key=lambda name: result["table"][name]["score"])]
     assert result["table"]["v50"]["parameters"] > 1000 and result["table"]["v50"]["train_s"] > 0
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["held_out"] == metrics["choosing"] == 1
+    for name, figures in result["table"].items():  # all but the oracles took the temperature step
+        assert (name in ORACLES) == ("temperature" not in figures)
+        if name in metrics["temperatures"]:
+            assert figures["temperature"] == metrics["temperatures"][name]["overall"]
+    extras, text = load_arrays(tmp_path / "out" / "submission.safetensors")
+    truth = read_spectra(tmp_path / "data" / "test.csv").of(json.loads(text["planet_ids"]))
+    mean, sigma = np.maximum(extras["gaussian_mean"], 0.0), extras["gaussian_sigma"]
+    warm = Temperature.from_dict(metrics["temperatures"]["gaussian_posterior"]).apply(sigma)
+    stated, raw = (negative_log_likelihood(truth, mean, each) for each in (warm, sigma))
+    assert result["table"]["gaussian_posterior"]["nll"] == pytest.approx(stated, abs=1e-9) != pytest.approx(raw, abs=1e-6)
     for name in ("comparison.csv", "comparison.json", "comparison.png"):
         assert (tmp_path / "out" / name).stat().st_size > 0

@@ -14,6 +14,7 @@ from ariel_lib.priors.gaussian import fit_prior
 from ariel_lib.priors.scale_height import LabelledSpectra
 from ariel_lib.priors.spectral_library import fit_spectral_library
 from ariel_lib.transit.result import DepthEstimate
+from ariel_lib.uncertainty.temperature import Temperature
 
 
 def arrays_of(value):
@@ -24,6 +25,11 @@ def arrays_of(value):
 
 
 def assert_same(first, second):
+    if isinstance(first, tuple) and first and hasattr(first[0], "to_arrays"):
+        assert len(first) == len(second)
+        for one, other in zip(first, second):
+            assert_same(one, other)
+        return
     found, again = arrays_of(first), arrays_of(second)
     assert list(found) == list(again)
     for name, array in found.items():
@@ -99,11 +105,11 @@ def with_other_label(known, planet):
     return LabelledSpectra(Spectra(known.labels.planet_ids, depth), scale)
 
 
-def test_as_held_out_has_the_member_and_the_priors_without_the_planet(make_checkpoint):
-    checkpoint, known = make_checkpoint(members=3)
+def test_as_held_out_has_the_member_the_priors_and_the_bias_without_the_planet(make_checkpoint):
+    checkpoint, known = make_checkpoint(members=3, corel=True)
     found = checkpoint.as_held_out(known)
     assert sorted(found) == sorted(sum(checkpoint.held_out, ()))
-    for member, planets in zip(checkpoint.network.members, checkpoint.held_out):
+    for member, planets, bias in zip(checkpoint.network.members, checkpoint.held_out, checkpoint.held_out_biases):
         for planet in planets:
             alone = found[planet]
             assert list(alone.network.members) == [member] and alone.held_out == (planets,)
@@ -116,7 +122,10 @@ def test_as_held_out_has_the_member_and_the_priors_without_the_planet(make_check
                 assert_same(getattr(alone, name), getattr(changed, name))
                 other = checkpoint.as_held_out(with_other_label(known, "p15"))[planet]
                 assert not np.array_equal(getattr(alone, name).covariance, getattr(other, name).covariance)
-            for field in set(f.name for f in fields(Checkpoint)) - {"network", "prior", "initial_prior", "held_out"}:
+            assert alone.corrections.bias is bias and alone.held_out_biases == (bias,)
+            assert alone.corrections.nuisance_prior is checkpoint.corrections.nuisance_prior
+            assert alone.temperature == Temperature() and alone.corel is None  # both are fitted to the planet's label
+            for field in ("wavelength", "fallback_mean", "fallback_sigma", "config"):
                 assert getattr(alone, field) is getattr(checkpoint, field)
 
 

@@ -25,6 +25,8 @@ from ariel_lib.priors.scale_height import LabelledSpectra
 from ariel_lib.training import examples, loop
 from ariel_lib.training.examples import training_set
 from ariel_lib.training.resolution import resolve
+from ariel_lib.training.split import split_planets
+from ariel_lib.transit.population.multiplicative_bias import fit_multiplicative_bias
 
 SMALL = ["model.d_model=16", "model.d_state=4", "model.hidden=8", "model.gnn_layers=1", "model.ssm_depth=1", "calibration.workers=1"]
 
@@ -99,26 +101,36 @@ def with_other_labels(known, planets):
     return LabelledSpectra(Spectra(known.labels.planet_ids, depth), known.scale)
 
 
-def test_held_out_labels_do_not_enter_any_spectral_library(data, planet_fits):
-    archive = Archive(data)
-    known, wavelength = LabelledSpectra.read(Dataset(data, "train")), archive.wavelengths()
-    held_out = list(planet_fits.fits)[:2]
-    before, after = (
-        examples.make_examples(planet_fits, labels, wavelength, list(planet_fits.fits), held_out, np.random.default_rng(0))
-        for labels in (known, with_other_labels(known, held_out))
-    )
-    assert {e.planet_fit.estimate.planet_id for e in before[1]} == set(held_out)
-    for old, new in zip(before[0] + before[1], after[0] + after[1]):
-        np.testing.assert_array_equal(old.conditioned_prior.log_weights, new.conditioned_prior.log_weights)
+def test_labels_enter_no_prior_and_no_bias_that_they_must_not(data, planet_fits):
+    """Every depth is 8 % too large, so that a bias is found. Held-out labels change no input, choosing labels those of held-out
+    planets alone, and a fitting planet's label none of its own fold."""
+    known, wavelength, split = LabelledSpectra.read(Dataset(data, "train")), Archive(data).wavelengths(), split_of(planet_fits)
+    known = LabelledSpectra(Spectra(known.labels.planet_ids, known.labels.depth / 1.08), known.scale)
+
+    def make(labels):
+        return examples.make_examples(planet_fits, labels, wavelength, split, np.random.default_rng(0))
+
+    before, *others = (make(labels) for labels in (known, *(with_other_labels(known, out) for out in (split.held_out, split.choosing))))
+    for part in ("fitting", "choosing", "held_out"):
+        assert {e.planet_fit.estimate.planet_id for e in getattr(before, part)} == set(getattr(split, part))
+        for old, by_held_out, by_choosing in zip(*(getattr(found, part) for found in (before, *others))):
+            assert_same_inputs(old, by_held_out)
+            if part != "held_out":
+                assert_same_inputs(old, by_choosing)
+    assert before.bias.mean.mean() == pytest.approx(0.08, abs=0.03)
+    seen = [*split.fitting, *split.choosing]
+    fitted = fit_multiplicative_bias([planet_fits.fits[planet].estimate for planet in seen], known.labels.of(seen), wavelength)
+    np.testing.assert_allclose(before.bias.mean, fitted.mean, rtol=1e-9)
+    assert_same_inputs(before.fitting[0], make(with_other_labels(known, [before.fitting[0].planet_fit.estimate.planet_id])).fitting[0])
 
 
-def test_several_networks_hold_out_every_planet_once():
-    planets = [str(n) for n in range(11)]
-    sets = examples.held_out_sets(planets, 3, 0.2, np.random.default_rng(0))
-    assert sorted(planet for held_out in sets for planet in held_out) == sorted(planets) and sorted(map(len, sets)) == [3, 4, 4]
-    assert len(examples.held_out_sets(planets, 1, 0.2, np.random.default_rng(0))[0]) == 2
-    with pytest.raises(ConfigError, match="at most 5 for 11 planets, found 6"):
-        examples.held_out_sets(planets, 6, 0.2, np.random.default_rng(0))
+def assert_same_inputs(one, other):
+    np.testing.assert_array_equal(one.conditioned_prior.log_weights, other.conditioned_prior.log_weights)
+    np.testing.assert_array_equal(one.planet_fit.estimate.depth, other.planet_fit.estimate.depth)
+
+
+def split_of(planet_fits):
+    return split_planets(list(planet_fits.fits), 1, 0.5, np.random.default_rng(0))[0]
 
 
 @pytest.mark.parametrize("folds", [1, 3])
@@ -127,6 +139,7 @@ def test_as_held_out_leaves_out_the_labels_of_the_held_out_planets(data, tmp_pat
     checkpoint, known = Checkpoint.load(result["weights"]), LabelledSpectra.read(Dataset(data, "train"))
     assert len(checkpoint.network.members) == len(checkpoint.held_out) == folds
     assert result["held_out"] == len(sum(checkpoint.held_out, ())) == len(checkpoint.as_held_out(known))
+    assert result["held_out"] + result["choosing"] == (2 if folds == 1 else result["planets"])
     for n, planets in enumerate(checkpoint.held_out):
         for planet in planets:
             one, other = (checkpoint.as_held_out(labels)[planet] for labels in (known, with_other_labels(known, planets)))
@@ -140,9 +153,8 @@ def test_as_held_out_leaves_out_the_labels_of_the_held_out_planets(data, tmp_pat
 def test_an_untrained_network_equals_the_library_posterior(data, planet_fits):
     archive = Archive(data)
     config = load_config(None, SMALL)
-    known, held_out = LabelledSpectra.read(Dataset(data, "train")), list(planet_fits.fits)[:2]
-    planets = list(planet_fits.fits)
-    found, _ = examples.make_examples(planet_fits, known, archive.wavelengths(), planets, held_out, np.random.default_rng(0))
+    known, split = LabelledSpectra.read(Dataset(data, "train")), split_of(planet_fits)
+    found = examples.make_examples(planet_fits, known, archive.wavelengths(), split, np.random.default_rng(0)).fitting
     network = loop.make_network(resolve(config, max(len(example.fgs1) for example in found)), archive.wavelengths())
     inputs = found[0].inputs(found[0].planet_fit.estimate.depth)
     mean, sigma = predict_inputs(network, inputs)

@@ -10,7 +10,7 @@ in the sense of Kennedy & O'Hagan 2001, J. R. Stat. Soc. B 63, 425). τ maximise
 415); r is zero where the evidence does not clearly favour a bias.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +54,31 @@ class MultiplicativeBias(Stored):
         )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class BiasInformation:
+    """What labelled planets tell about r: precision (wavelength, wavelength) and right-hand side (wavelength,) of its normal equations.
+
+    That of several groups of planets is the sum of theirs.
+    """
+
+    precision: np.ndarray
+    right: np.ndarray
+
+    def posterior(self, wavelength: np.ndarray) -> MultiplicativeBias:
+        """Posterior of r at the τ of the largest evidence; zero if the evidence is not clear."""
+        kernel = gaussian_process(wavelength)
+        kernel[0, 0] = 1.0
+        root = np.linalg.cholesky(1 + kernel)  # r = τ root x, x ~ N(0, 1)
+        values, modes = np.linalg.eigh(root.T @ (0.5 * (self.precision + self.precision.T)) @ root)
+        values, along = np.maximum(values, 0.0), modes.T @ (root.T @ self.right)
+        evidence = [0.5 * np.sum(s**2 * along**2 / (1 + s**2 * values) - np.log1p(s**2 * values)) for s in SIZES]
+        if max(evidence) < CLEAR:
+            return MultiplicativeBias.none(len(wavelength))
+        variance = 1 / (SIZES[int(np.argmax(evidence))] ** -2 + values)
+        back = root @ modes
+        return MultiplicativeBias(back @ (variance * along), (back * variance) @ back.T)
+
+
 def fit_multiplicative_bias(estimates: Sequence[DepthEstimate], truth: np.ndarray, wavelength: np.ndarray) -> MultiplicativeBias:
     """Posterior of the relative bias from transit fits of labelled planets; zero if the evidence is not clear.
 
@@ -62,23 +87,23 @@ def fit_multiplicative_bias(estimates: Sequence[DepthEstimate], truth: np.ndarra
 
     Raises SpectraMindError for estimates that were corrected for a multiplicative bias already.
     """
-    n = len(wavelength)
-    precision, right = np.zeros((n, n)), np.zeros(n)
+    return bias_information(estimates, truth, len(wavelength)).posterior(wavelength)
+
+
+def bias_information(estimates: Sequence[DepthEstimate], truth: np.ndarray, n_wavelengths: int) -> BiasInformation:
+    """Information of transit fits and labels (planet, wavelength) about the bias; arguments and errors as of fit_multiplicative_bias."""
+    precision, right = np.zeros((n_wavelengths, n_wavelengths)), np.zeros(n_wavelengths)
     for estimate, label in zip(estimates, truth):
         estimate.require_before(CorrectionKind.MULTIPLICATIVE_BIAS)
         if EXCLUDED_FLAGS & set(estimate.flags) or not np.isfinite(estimate.covariance).all():
             continue
         weighted = np.linalg.solve(estimate.covariance, np.column_stack([np.diag(label), estimate.depth - label]))
-        precision += label[:, None] * weighted[:, :n]
-        right += label * weighted[:, n]
-    kernel = gaussian_process(wavelength)
-    kernel[0, 0] = 1.0
-    root = np.linalg.cholesky(1 + kernel)  # r = τ root x, x ~ N(0, 1)
-    values, modes = np.linalg.eigh(root.T @ (0.5 * (precision + precision.T)) @ root)
-    values, along = np.maximum(values, 0.0), modes.T @ (root.T @ right)
-    evidence = [0.5 * np.sum(s**2 * along**2 / (1 + s**2 * values) - np.log1p(s**2 * values)) for s in SIZES]
-    if max(evidence) < CLEAR:
-        return MultiplicativeBias.none(n)
-    variance = 1 / (SIZES[int(np.argmax(evidence))] ** -2 + values)
-    back = root @ modes
-    return MultiplicativeBias(back @ (variance * along), (back * variance) @ back.T)
+        precision += label[:, None] * weighted[:, :n_wavelengths]
+        right += label * weighted[:, n_wavelengths]
+    return BiasInformation(precision, right)
+
+
+def sum_information(groups: Iterable[BiasInformation]) -> BiasInformation:
+    """The information of groups of planets, at least one, taken together."""
+    precision, right = zip(*((group.precision, group.right) for group in groups))
+    return BiasInformation(sum(precision), sum(right))

@@ -46,8 +46,8 @@ class NuisancePrior:
         gain = np.linalg.solve(estimate.nuisance_covariance[np.ix_(known, known)] + np.diag(extra[known]), coupling.T).T
         covariance = estimate.covariance - gain @ coupling.T
         return estimate.corrected(
-            CorrectionKind.NUISANCE_PRIOR, depth=estimate.depth - gain @ estimate.nuisance[known], covariance=0.5 * (covariance + covariance.T),
-            physical_covariance=NOT_KNOWN, physical_coupling=NOT_KNOWN,
+            CorrectionKind.NUISANCE_PRIOR, depth=estimate.depth - gain @ estimate.nuisance[known],
+            covariance=0.5 * (covariance + covariance.T), physical_covariance=NOT_KNOWN, physical_coupling=NOT_KNOWN,
         )  # fmt: skip
 
 

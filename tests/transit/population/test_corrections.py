@@ -32,7 +32,7 @@ def estimate():
 )  # fmt: skip
 def test_a_correction_is_applied_once_and_the_nuisance_prior_first(estimate, first, second):
     once = first.condition(estimate)
-    with pytest.raises(SpectraMindError, match="planet 7, .*: expected an estimate without this population correction or a later one"):
+    with pytest.raises(SpectraMindError, match=r"planet 7, .*: expected an estimate without this population correction or a later one"):
         second.condition(once)
 
 
