@@ -34,6 +34,8 @@ DATA_TABLES = ("axis_info.parquet", "wavelengths.csv", "adc_info.csv", "train_ad
 MOST_FOLDERS = 20
 
 MAPS = ("dark", "flat", "read", "dead", "linear_corr")  # names of the calibration files of one instrument in one visit
+POSITIVE = ("Rs", "Ts", "P", "sma")  # of a star
+MISSING_COLUMN = pd.Series([np.nan])
 
 
 class Archive:
@@ -104,25 +106,21 @@ class Archive:
     # Tables
 
     def star(self, split: str, planet_id: str) -> Star | None:
-        """The planet's row of {split}_star_info.csv; None for a data set without that table (2024). Raises ArchiveError."""
+        """The planet's row of {split}_star_info.csv; None for a data set without that table (2024).
+
+        What the table lacks is NaN: a column that is not there, an entry that is no finite number, an Rs, Ts, P or sma that is not
+        positive. Raises ArchiveError unless the planet has one row.
+        """
         path = self.root / f"{split}_star_info.csv"
         if not path.is_file():
             return None
         table = self._table(path)
-        missing = [name for name in STAR_COLUMNS if name not in table]
-        if missing:
-            raise ArchiveError(path, f"columns {', '.join(STAR_COLUMNS)}", f"no column {', '.join(missing)}")
-        row = table[table["planet_id"] == planet_id]
+        row = table[np.array(planet_ids_of(table, path)) == planet_id]
         if len(row) != 1:
             raise ArchiveError(path, f"one row of planet {planet_id}", f"{len(row)} rows")
-        values = {name: as_number(row[name].iloc[0]) for name in STAR_COLUMNS[1:]}
-        bad = [name for name, value in values.items() if not np.isfinite(value)]
-        if bad:
-            raise ArchiveError(path, f"finite numbers for planet {planet_id}", f"NaN or text in {', '.join(bad)}")
-        impossible = [name for name in ("Rs", "Ts", "P", "sma") if values[name] <= 0]
-        if impossible:
-            raise ArchiveError(path, f"positive Rs, Ts, P, sma for planet {planet_id}", f"not positive: {', '.join(impossible)}")
-        return Star(planet_id, **{name: float(value) for name, value in values.items()})
+        values = {name: float(as_number(row.get(name, MISSING_COLUMN).iloc[0])) for name in STAR_COLUMNS[1:]}
+        usable = {name: np.isfinite(value) and (value > 0 or name not in POSITIVE) for name, value in values.items()}
+        return Star(planet_id, **{name: value if usable[name] else float("nan") for name, value in values.items()})
 
     def labels(self, split: str = "train") -> Spectra:
         """Labels from {split}.csv (2025) or {split}_labels.csv (2024). Only the simulator writes those of the test split."""
@@ -132,10 +130,8 @@ class Archive:
         stars = self.root / f"{split}_star_info.csv"
         if stars.is_file():
             known = set(planet_ids_of(self._table(stars), stars))
-            unknown = [planet for planet in spectra.planet_ids if planet not in known]
-            if unknown:
-                raise ArchiveError(path, f"only planets that {stars.name} lists", f"unknown planet {', '.join(unknown[:5])}"
-                                   + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""),
+            if spectra.planet_ids and known.isdisjoint(spectra.planet_ids):
+                raise ArchiveError(path, f"planets that {stars.name} lists", f"none of them, such as {', '.join(spectra.planet_ids[:5])}",
                                    "Check that both files belong to the same data set.")
         if (self.root / "wavelengths.csv").is_file() and spectra.depth.shape[1] != (expected := len(self.wavelengths())):
             raise ArchiveError(path, f"wl_1 … wl_{expected} as in wavelengths.csv", f"{spectra.depth.shape[1]} wavelengths")

@@ -125,15 +125,19 @@ class Dataset:
         return self.archive.planets(self.split) or tuple(self.light_curve_visits)
 
     def star(self, planet: str) -> Star | None:
-        """The planet's row of {split}_star_info.csv; None where there is no such table (2024). Raises ArchiveError."""
+        """The planet's row of {split}_star_info.csv; None where there is no such table (2024).
+
+        What the table lacks is NaN, see Star.missing. Raises ArchiveError unless the planet has one row.
+        """
         return self.archive.star(self.split, planet)
 
     def find_star(self, planet: str) -> tuple[Star | None, str | None]:
-        """The planet's star, or None and what is wrong with its row."""
+        """The planet's star, or None, and what is wrong with its row or which of its values are missing."""
         try:
-            return self.star(planet), None
+            star = self.star(planet)
         except ArchiveError as error:
-            return None, str(error)
+            return None, f"no star is used: {error}"
+        return star, f"the star table has no usable {', '.join(star.missing)}" if star and star.missing else None
 
     def labels(self) -> Spectra:
         """The labelled spectra of the split: (Rp/Rs)², all planets of the file. Raises ArchiveError."""

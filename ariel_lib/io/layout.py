@@ -17,7 +17,7 @@ STAR_COLUMNS = ("planet_id", "Rs", "Ms", "Ts", "Mp", "e", "P", "sma", "i")
 
 @dataclass(frozen=True)
 class Star:
-    """A row of {split}_star_info.csv, a star and the orbit of its planet, as `Dataset.star` reads it.
+    """A row of {split}_star_info.csv, a star and the orbit of its planet, as `Dataset.star` reads it. NaN: the table has no usable value.
 
     planet_id
     Rs, Ms  radius and mass of the star, solar units
@@ -45,6 +45,11 @@ class Star:
     P: float
     sma: float
     i: float
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Names of the parameters that the table lacks."""
+        return tuple(name for name in STAR_COLUMNS[1:] if not np.isfinite(getattr(self, name)))
 
 
 @dataclass(frozen=True)

@@ -98,22 +98,15 @@ def node_features(depth: np.ndarray, estimate: DepthEstimate, mean: np.ndarray, 
 def star_features(star: Star | None, estimate: DepthEstimate, amplitude: float) -> np.ndarray:
     """Features of star and planet, (star_feature,).
 
-    Stellar parameters with a flag (all 0 without a star), white depth, expected amplitude, impact parameter, noise, excess noise
+    Stellar parameters with a flag (all 0 without a star, each 0 where the star table lacks it), white depth, expected amplitude, impact parameter, noise, excess noise
     and depth of one scale height.
     """
     scale = scale_of(star, estimate)
     catalogue = np.zeros(6)
     if star is not None:
-        catalogue = np.array(
-            [
-                (star.Ts - 5500) / 700,
-                np.log(star.Rs),
-                np.log10(star.P / 4.5),
-                np.log(star.sma / 10),
-                np.log10(max(star.Mp, 1e-3)),
-                1.0,
-            ]
-        )
+        mass = np.maximum(star.Mp, 1e-3)  # keeps NaN
+        known = [(star.Ts - 5500) / 700, np.log(star.Rs), np.log10(star.P / 4.5), np.log(star.sma / 10), np.log10(mass), 1.0]
+        catalogue = np.nan_to_num(known)  # 0, near a median star, where the table has no value
     fit = [
         np.log10(_white_depth(estimate) / 0.0147),
         np.log10(amplitude / TYPICAL_AMPLITUDE),

@@ -192,7 +192,7 @@ def _list_tasks(dataset: Dataset, most_visits: int | None, report: CalibrationRe
             remarks.add(planet, f"no light curves under {dataset.light_curve_folder / dataset.split}")
         if paths:
             star, wrong = dataset.find_star(planet)
-            remarks.add(planet, wrong and f"fitted without its star: {wrong}")
+            remarks.add(planet, wrong)
             tasks.append(Task(planet, star, paths[:most_visits], wavelength, dataset.fit_path(planet)))
     return tasks
 

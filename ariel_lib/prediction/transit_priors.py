@@ -125,8 +125,8 @@ def physical_priors(
 
 
 def _orbit_prior(star: Star | None, orbit: Orbit, catalogue: OrbitPrior) -> OrbitPrior:
-    if star is None and orbit.period is None:
-        raise SpectraMindError("orbit: expected a period in days where there is no star, found None. Give Orbit(..., period=DAYS).")
+    if orbit.period is None and (star is None or not math.isfinite(star.P)):
+        raise SpectraMindError("orbit: expected a period in days where the catalogue has none, found None. Give Orbit(..., period=DAYS).")
     found = catalogue if orbit.period is None else replace(catalogue, period=HOURS_A_DAY * orbit.period)
     if orbit.a_over_rs is not None:
         a, sigma = read_prior("a_over_rs", orbit.a_over_rs)

@@ -199,7 +199,13 @@ def read_labels(path: Path) -> Labels:
     if not (spectra.depth > 0).all():
         raise ArchiveError(path, "positive depths", f"a depth of {spectra.depth.min()}")
     folder, split = Archive(path.parent), path.stem.removesuffix("_labels")
-    return Labels(spectra, tuple(folder.star(split, planet) for planet in spectra.planet_ids))
+    stars = tuple(folder.star(split, planet) for planet in spectra.planet_ids)
+    for star in stars:
+        if star is not None and star.missing:
+            raise ArchiveError(
+                path.with_name(f"{split}_star_info.csv"), f"all parameters of planet {star.planet_id}", f"no usable {', '.join(star.missing)}"
+            )
+    return Labels(spectra, stars)
 
 
 def draw_maps(rng: np.random.Generator) -> dict[str, CalibrationMaps]:

@@ -28,9 +28,9 @@ from ariel_lib.transit.fit import (
 )
 from ariel_lib.transit.noise import SURE, CommonNoise, fit_common_noise, reweight, white_light
 from ariel_lib.transit.orbit import transit_duration
-from ariel_lib.transit.physical_priors import PhysicalPriors, catalogue_priors, is_eccentric
+from ariel_lib.transit.physical_priors import PhysicalPriors, catalogue_priors, is_eccentric, lacks_orbit
 from ariel_lib.transit.result import B_SQUARED_KIND, LOG_A_KIND, DepthEstimate, Flag, WhiteCurve, drift_kinds
-from ariel_lib.transit.search import TEMPLATE_K, Candidate, allowed_stretches, find_transit
+from ariel_lib.transit.search import LARGEST_START, TEMPLATE_K, Candidate, allowed_stretches, find_transit
 from ariel_lib.transit.segments import Segment, make_segments, merge_channels
 
 N_BANDS = 8
@@ -67,23 +67,29 @@ def estimate_depths(
     problem = replace(problem, segments=tuple(reweight(s, r) for s, r in zip(problem.segments, fit.residual)))
     point, depth, shared = solve_channels(problem, spectrum, fit.shared)
     flags = (*events, Flag.ECCENTRIC) if is_eccentric(star) else events
+    if lacks_orbit(star) and priors.orbit == catalogue_priors(star).orbit:
+        flags = (*flags, Flag.ORBIT_UNKNOWN)
     result = replace(fit, depth=depth, shared=shared)
     return _summarise(visits[0].planet_id, segments, problem, point, result, flags, listed=priors.is_catalogue)
 
 
 def make_problem(segments: list[Segment], n_channels: int, priors: PhysicalPriors, candidate: Candidate) -> Problem:
-    """Set up a fit: priors of the shared parameters, mid-transit times without a prior from the transit candidate.
-
-    The prior mean is also the starting point.
-    """
+    """Set up a fit: priors of the shared parameters, mid-transit times without a prior from the transit candidate."""
     prior, (u_mean, u_sigma) = priors.orbit, priors.limb_darkening
     window = max(s.time[-1] - s.time[0] for s in segments)
     t0 = np.array([priors.t0.get(s.visit, (candidate.t0[s.visit], window)) for s in segments])
     n_drift = sum(TREND_ORDER * drift_orders(s) for s in segments)
     mean = np.concatenate([[prior.log_a[0], prior.b_squared[0]], u_mean, t0[:, 0], np.zeros(n_drift)])
     sigma = np.concatenate([[prior.log_a[1], prior.b_squared[1]], u_sigma, t0[:, 1], np.full(n_drift, DRIFT_PRIOR)])
-    duration = transit_duration(prior.period, candidate.log_a, min(prior.b_squared[0], 0.9), TEMPLATE_K)
+    duration = transit_duration(prior.period, candidate.log_a, min(prior.b_squared[0], LARGEST_START), TEMPLATE_K)
     return Problem(tuple(segments), n_channels, prior.period, duration, mean, sigma)
+
+
+def starting_point(problem: Problem, candidate: Candidate) -> np.ndarray:
+    """Shared parameters (parameter,) that a fit starts from: the prior mean, with the candidate's a/Rs, on an orbit that transits."""
+    start = problem.prior_mean.copy()
+    start[LOG_A], start[B_SQUARED] = candidate.log_a, min(start[B_SQUARED], LARGEST_START)
+    return start
 
 
 def _solve_bands(
@@ -97,9 +103,7 @@ def _solve_bands(
     for left in reversed(range(1 + MOST_EVENTS)):
         bands = [merge_channels(segment, N_BANDS) for segment in segments]
         problem = make_problem(bands, 1 + N_BANDS, priors, candidate)
-        start = problem.prior_mean.copy()
-        start[LOG_A] = candidate.log_a
-        solution = solve(problem, np.full(1 + N_BANDS, candidate.depth), start, steps=20)
+        solution = solve(problem, np.full(1 + N_BANDS, candidate.depth), starting_point(problem, candidate), steps=20)
         if not left:
             break
         found = [
@@ -168,9 +172,9 @@ def _summarise(
 
 
 def _duration(problem: Problem, solution: Solution) -> float:
-    """Transit duration of a solution, h."""
+    """Transit duration of a solution, h; the expected one where its discs never overlap."""
     k = float(np.sqrt(max(np.average(solution.depth, weights=solution.depth_precision), 0.0)))
-    return transit_duration(problem.period, solution.shared[LOG_A], solution.shared[B_SQUARED], k)
+    return transit_duration(problem.period, solution.shared[LOG_A], solution.shared[B_SQUARED], k) or problem.duration
 
 
 def _white_curve(problem: Problem, solution: Solution, index: int, noise: CommonNoise) -> WhiteCurve:

@@ -17,6 +17,7 @@ from ariel_lib.transit.segments import Segment
 TEMPLATE_K = 0.12  # radius ratio of a median planet of the 2025 labels
 STRETCHES = (0.7, 1.0, 1.4)  # trial factors on the catalogue's a/Rs; the duration scales with its inverse
 STEPS_PER_DURATION = 30
+LARGEST_START = 0.9  # b² of templates and of a fit's starting point, at most: where the discs do not overlap nothing depends on b
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,13 @@ def _scan_visit(
     segments: list[Segment], period: float, log_a: float, b_squared: float, t0: float | None
 ) -> tuple[float, float, float]:
     """Best mid-transit time (h) of one visit, its decrease in χ² and its depth; t0: that time where it is known."""
-    duration = transit_duration(period, log_a, min(b_squared, 0.9), TEMPLATE_K)
+    duration = transit_duration(period, log_a, min(b_squared, LARGEST_START), TEMPLATE_K)
     first, last = min(s.time[0] for s in segments), max(s.time[-1] for s in segments)
     grid = np.arange(first - 0.3 * duration, last + 0.3 * duration, duration / STEPS_PER_DURATION)
     grid = grid if t0 is None else np.array([t0])
     overlap, power = np.zeros(len(grid)), np.zeros(len(grid))
     for segment in segments:
-        data, templates, weight = _projected(segment, grid, period, log_a, min(b_squared, 0.9))
+        data, templates, weight = _projected(segment, grid, period, log_a, min(b_squared, LARGEST_START))
         overlap += (templates * weight) @ data
         power += (templates**2) @ weight
     amplitude = np.divide(overlap, power, out=np.zeros_like(overlap), where=power > 1e-3 * power.max())

@@ -2,6 +2,8 @@
 
 import pickle
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -92,6 +94,9 @@ def test_find_star_gives_the_star_or_the_reason(root):
     assert dataset.star("12") == STAR == dataset.find_star("12")[0]
     star, wrong = dataset.find_star("7")
     assert star is None and "one row of planet 7" in wrong
+    write_stars(root, "test", [replace(STAR, Mp=float("nan"), e=float("nan"))])
+    star, wrong = Dataset(root).find_star("12")
+    assert (star.P, star.missing) == (STAR.P, ("Mp", "e")) and wrong == "the star table has no usable Mp, e"
     assert Dataset(root, "train").find_star("12") == (None, None), "no star table, as in 2024"
 
 

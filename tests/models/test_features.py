@@ -169,6 +169,15 @@ def library_posterior(estimate, rng):
     return fit_spectral_library(labels, wavelength).conditioned_on(estimate.covariance), wavelength
 
 
+@pytest.mark.parametrize(("name", "index"), [("Ts", 0), ("Rs", 1), ("P", 2), ("sma", 3), ("Mp", 4)])
+def test_a_parameter_that_the_star_table_lacks_is_zero_and_the_others_are_as_before(name, index):
+    known, lacking = features_of(), features_of(replace(STAR, **{name: np.nan}))
+    assert lacking[index] == 0 and np.isfinite(lacking).all()
+    rest = np.delete(np.arange(11), index)  # the last one is the scale height, which needs all but the period
+    np.testing.assert_array_equal(lacking[rest], known[rest])
+    np.testing.assert_array_equal(features_of(replace(STAR, e=np.nan)), known)
+
+
 def test_the_network_starts_from_the_estimate_that_is_named():
     estimate = make_estimate()
     known, wavelength = library_posterior(estimate, np.random.default_rng(0))

@@ -165,11 +165,19 @@ def test_a_damaged_stored_estimate_is_made_again(dataset):
     assert not again.failures and same(again.fits["8"].estimate, whole.fits["8"].estimate) and kept.read_bytes() == content
 
 
-def test_a_planet_without_a_star_row_is_fitted_and_noted(dataset):
-    write_stars(dataset.root, "test", [replace(STAR, planet_id=planet) for planet in ("7", "9")])
-    found = fit_planets(Dataset(dataset.root, planets=dataset.planets, scratch=dataset.scratch))
-    assert list(found.fits) == ["7", "8", "9"] and found.fits["8"].star is None
-    assert list(found.notes) == ["8"] and "fitted without its star" in found.notes["8"] and "0 rows" in found.notes["8"]
+@pytest.mark.parametrize("lacking", ["row", "Mp", "P"])
+def test_what_the_star_table_lacks_of_one_planet_is_noted_and_the_other_planets_stay_the_same(dataset, tmp_path, lacking):
+    whole = fit_planets(dataset)
+    star = replace(STAR, planet_id="8", **({} if lacking == "row" else {lacking: np.nan}))
+    write_stars(dataset.root, "test", [replace(STAR, planet_id="7"), *([] if lacking == "row" else [star]), replace(STAR, planet_id="9")])
+    found = fit_planets(Dataset(dataset.root, planets=dataset.planets, scratch=tmp_path / "again"))
+    assert list(found.fits) == ["7", "8", "9"] and list(found.notes) == ["8"] and not found.failures
+    if lacking == "row":
+        assert found.fits["8"].star is None and "found 0 rows" in found.notes["8"]
+    else:
+        assert found.fits["8"].star.missing == (lacking,) and found.notes["8"] == f"the star table has no usable {lacking}"
+    assert same(found.fits["8"].estimate, whole.fits["8"].estimate) is (lacking == "Mp")
+    assert all(same(found.fits[planet].estimate, whole.fits[planet].estimate) for planet in ("7", "9"))
 
 
 def test_the_failures_of_calibration_are_reported_with_every_visit_and_traceback(dataset, monkeypatch):

@@ -9,7 +9,7 @@ from ariel_lib.transit.estimate import estimate_depths
 from ariel_lib.transit.fit import B_SQUARED, LOG_A, N_PHYSICAL
 from ariel_lib.transit.limb_darkening import limb_darkening_prior
 from ariel_lib.transit.orbit import orbit_prior
-from ariel_lib.transit.physical_priors import FIXED, LARGEST_CIRCULAR, UNKNOWN_ORBIT, catalogue_priors
+from ariel_lib.transit.physical_priors import FIXED, LARGEST_CIRCULAR, UNKNOWN_ORBIT, UNKNOWN_TEMPERATURE, catalogue_priors
 from ariel_lib.transit.result import NOT_KNOWN, Flag, load_estimate, save_estimate
 from ariel_lib.transit.search import STRETCHES, allowed_stretches
 
@@ -31,6 +31,29 @@ def test_the_star_table_gives_the_priors_and_no_star_gives_wide_ones(scene):
     assert known.orbit == orbit_prior(scene.star.P, scene.star.sma, scene.star.i) and known.is_catalogue
     np.testing.assert_array_equal(known.limb_darkening, limb_darkening_prior(scene.star.Ts))
     assert unknown.orbit == UNKNOWN_ORBIT and not unknown.is_catalogue
+
+
+def test_what_the_star_table_lacks_is_unknown_and_the_rest_is_used(scene):
+    star, known = scene.star, catalogue_priors(scene.star)
+    for name in ("e", "Mp", "Ms", "Rs"):
+        assert catalogue_priors(replace(star, **{name: np.nan})).orbit == known.orbit
+    assert catalogue_priors(replace(star, e=np.nan)).is_catalogue
+    np.testing.assert_array_equal(catalogue_priors(replace(star, Ts=np.nan)).limb_darkening, limb_darkening_prior(UNKNOWN_TEMPERATURE))
+    without = {name: catalogue_priors(replace(star, **{name: np.nan})) for name in ("P", "sma", "i")}
+    assert without["P"].orbit == replace(UNKNOWN_ORBIT, b_squared=known.orbit.b_squared)
+    assert without["sma"].orbit == replace(UNKNOWN_ORBIT, period=known.orbit.period)
+    assert without["i"].orbit == replace(known.orbit, b_squared=UNKNOWN_ORBIT.b_squared)
+    assert not any(priors.is_catalogue for priors in without.values())
+
+
+@pytest.mark.parametrize("impact", [0.97, 1.05, 1.1, 1.15, 2.0, 5.0])
+def test_a_catalogue_orbit_that_hardly_or_never_transits_still_gives_the_depth(scene, impact):
+    """The planet's own impact parameter is 0.31."""
+    star = replace(scene.star, i=float(np.degrees(np.arccos(impact / scene.star.sma))))
+    estimate = estimate_depths([scene.observe(np.random.default_rng(1))], star, scene.wavelength)
+    miss = np.average(estimate.depth - scene.depth, weights=estimate.sigma_uncorrelated**-2)
+    assert abs(miss) < 3 * np.sqrt(estimate.covariance.mean()) and estimate.covariance.mean() < 4e-4**2
+    assert estimate.flags == ((Flag.ORBIT_UNKNOWN,) if impact > 1.12 else ())
 
 
 def test_shared_parameters_scatter_as_their_covariance_says(scene, repeats):

@@ -14,7 +14,7 @@ from ariel_lib.io.light_curves import LightCurves
 from ariel_lib.io.storage import StorageError
 from ariel_lib.transit.bumps.bump import Bump, bump_shape, find_bump
 from ariel_lib.transit.bumps.search import Band
-from ariel_lib.transit.estimate import make_problem
+from ariel_lib.transit.estimate import make_problem, starting_point
 from ariel_lib.transit.fit import DEPTH_PRIOR, LOG_A, Problem, Solution, common_response, solve, tangent
 from ariel_lib.transit.physical_priors import catalogue_priors
 from ariel_lib.transit.result import DepthEstimate, load_estimate
@@ -89,9 +89,7 @@ def fit_bands(
             white, priors.orbit.period, priors.orbit.log_a[0], priors.orbit.b_squared[0], t0={} if candidate is None else candidate.t0
         )
     problem = make_problem(bands, 1 + AIRS_BANDS, priors, candidate)
-    start = problem.prior_mean.copy()
-    start[LOG_A] = candidate.log_a
-    return problem, solve(problem, np.full(1 + AIRS_BANDS, candidate.depth), start, steps=20)
+    return problem, solve(problem, np.full(1 + AIRS_BANDS, candidate.depth), starting_point(problem, candidate), steps=20)
 
 
 def coarsen(segment: Segment, width: int) -> Segment:
