@@ -98,7 +98,8 @@ def node_features(depth: np.ndarray, estimate: DepthEstimate, mean: np.ndarray, 
 def star_features(star: Star | None, estimate: DepthEstimate, amplitude: float) -> np.ndarray:
     """Features of star and planet, (star_feature,).
 
-    Stellar parameters with a flag (all 0 without a star, each 0 where the star table lacks it), white depth, expected amplitude, impact parameter, noise, excess noise
+    Stellar parameters with a flag (all 0 without a star, each 0 where the table lacks it), white depth, expected amplitude, impact
+    parameter, noise, excess noise
     and depth of one scale height.
     """
     scale = scale_of(star, estimate)

@@ -202,9 +202,8 @@ def read_labels(path: Path) -> Labels:
     stars = tuple(folder.star(split, planet) for planet in spectra.planet_ids)
     for star in stars:
         if star is not None and star.missing:
-            raise ArchiveError(
-                path.with_name(f"{split}_star_info.csv"), f"all parameters of planet {star.planet_id}", f"no usable {', '.join(star.missing)}"
-            )
+            table, found = path.with_name(f"{split}_star_info.csv"), f"no usable {', '.join(star.missing)}"
+            raise ArchiveError(table, f"all parameters of planet {star.planet_id}", found)
     return Labels(spectra, stars)
 
 

@@ -272,7 +272,7 @@ def test_labels_of_another_data_set_raise_and_one_missing_star_row_does_not(tabl
     assert Archive(tables).labels("train").planet_ids == ("12", "77")
     table = pd.read_csv(stars)
     table.assign(planet_id=[99] * len(table)).to_csv(stars, index=False)
-    with pytest.raises(ArchiveError, match=r"train.csv.*expected planets that train_star_info.csv lists, found none of them, such as 12, 77"):
+    with pytest.raises(ArchiveError, match=r"train.csv.*planets that train_star_info.csv lists, found none of them, such as 12, 77"):
         Archive(tables).labels("train")
 
 

@@ -1,7 +1,6 @@
 """io.dataset: planets, the rule for the light-curve folder, immutability and errors."""
 
 import pickle
-
 from dataclasses import replace
 
 import numpy as np

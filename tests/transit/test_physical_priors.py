@@ -9,7 +9,13 @@ from ariel_lib.transit.estimate import estimate_depths
 from ariel_lib.transit.fit import B_SQUARED, LOG_A, N_PHYSICAL
 from ariel_lib.transit.limb_darkening import limb_darkening_prior
 from ariel_lib.transit.orbit import orbit_prior
-from ariel_lib.transit.physical_priors import FIXED, LARGEST_CIRCULAR, UNKNOWN_ORBIT, UNKNOWN_TEMPERATURE, catalogue_priors
+from ariel_lib.transit.physical_priors import (
+    FIXED,
+    LARGEST_CIRCULAR,
+    UNKNOWN_ORBIT,
+    UNKNOWN_TEMPERATURE,
+    catalogue_priors,
+)
 from ariel_lib.transit.result import NOT_KNOWN, Flag, load_estimate, save_estimate
 from ariel_lib.transit.search import STRETCHES, allowed_stretches
 
