@@ -26,7 +26,8 @@ from ariel_lib.instrument import AIRS, FGS1, Instrument
 from ariel_lib.io.archive import Archive
 from ariel_lib.io.light_curves import LightCurve, LightCurves
 
-FRAME_STEPS: tuple[str, ...] = ()  # modules of this package; their `apply(frames, detector)` follows the flat field, in this order
+# Modules of this package whose `apply(frames, detector)` follows the flat field, in this order: ("NAME",), ("NAME", "OTHER").
+FRAME_STEPS: tuple[str, ...] = ()
 BLOCK = 256  # reads per block
 
 

@@ -6,7 +6,9 @@ A prior is a module of this package whose `PRIOR` is a dataclass of arrays (io.s
     conditioned_on(noise (wavelength, wavelength), scale) → an object with amplitudes (amplitude,) and
         moments(depth (draw, wavelength)) → mean and sigma (draw, wavelength), weights (draw, amplitude)
 
-where scale is the depth that one scale height adds, NaN where unknown. config.PRIORS lists them.
+where scale is the depth that one scale height adds, NaN where unknown: (planet,) in fit, one number in conditioned_on. The
+amplitudes are positive expected sizes of a planet's features in (Rp/Rs)², depths and their sigmas are in (Rp/Rs)², and wavelengths in
+micron with FGS1 first. A prior with one amplitude has weights of 1. config.PRIORS lists the priors.
 """
 
 from importlib import import_module

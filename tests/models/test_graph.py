@@ -9,11 +9,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from ariel_lib.config import RELATIONS
+from ariel_lib.instrument import spectrum_wavelengths
 from ariel_lib.models.graph import WavelengthGraph, wavelength_graph
 from ariel_lib.models.relations.molecule import BANDS
 from ariel_lib.models.relations.node_pairs import band_nodes, spread_pairs
 
-GRID = [0.7, *torch.linspace(1.95, 3.9, 282).tolist()]
+GRID = spectrum_wavelengths().tolist()
 SUBSETS = [subset for size in range(len(RELATIONS) + 1) for subset in combinations(RELATIONS, size)]
 
 
@@ -31,6 +32,11 @@ def test_every_relation_is_symmetric_without_loops_or_duplicates(nodes):
         assert all(source != target and (target, source) in set(pairs) for source, target in pairs)
     assert graph.edge_index.shape == (2, len(graph.edge_type))
     assert graph.edge_index.dtype == graph.edge_type.dtype == torch.int64
+
+
+@pytest.mark.parametrize("relation", RELATIONS)
+def test_every_relation_has_edges_between_the_bins_of_the_challenge(relation):
+    assert len(edges(wavelength_graph(GRID), relation)) >= 10
 
 
 @pytest.mark.parametrize("relations", SUBSETS, ids="+".join)
