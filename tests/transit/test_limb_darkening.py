@@ -81,3 +81,31 @@ def test_airs_coefficients_are_lines_through_their_pivot():
     np.testing.assert_allclose(u1, [0.12, 0.1, 0.06])
     np.testing.assert_allclose(u2, [0.17, 0.2, 0.26])
     assert AIRS.min() < AIRS_PIVOT < AIRS.max()
+
+
+# Rounded to four digits by hand from the tables: FGS1 the mean of R and I, AIRS the line through K (2.19) and IRAC 3.6 (3.55 micron).
+NODES = {
+    4000.0: (0.4500, 0.2437, 0.0701, -0.0226, 0.2610, -0.0613),
+    5000.0: (0.4682, 0.1930, 0.0795, 0.0034, 0.2491, -0.0866),
+    5750.0: (0.3313, 0.2758, 0.0626, 0.0110, 0.2231, -0.0823),
+    7000.0: (0.1973, 0.3274, 0.0390, 0.0118, 0.1920, -0.0643),
+}
+
+
+@pytest.mark.parametrize("temperature", NODES)
+def test_at_a_node_of_the_tables_the_means_are_theirs(temperature):
+    np.testing.assert_allclose(means(temperature), NODES[temperature], atol=6e-5)
+    u1, u2, _ = airs_coefficients(means(5750.0)[PIVOT_U1:], np.array([2.19, 3.55]))
+    np.testing.assert_allclose(u1, [0.0548, 0.0698])  # K and IRAC 3.6 at 5750 K
+    np.testing.assert_allclose(u2, [0.2815, 0.1696])
+
+
+def test_between_two_nodes_the_means_are_linear_in_the_temperature():
+    for cool in np.arange(4000.0, 7000.0, 250.0):
+        np.testing.assert_allclose(means(cool + 100), 0.6 * means(cool) + 0.4 * means(cool + 250), rtol=1e-12)
+
+
+def test_the_light_lost_at_the_limb_falls_from_band_to_band_at_every_temperature():
+    for temperature in np.arange(4000.0, 7001.0, 250.0):
+        assert (np.diff(loss(*airs_of(temperature))) < 0).all()
+        assert loss(*means(temperature)[:PIVOT_U1]) > 1.5 * loss(*airs_of(temperature)).max()
