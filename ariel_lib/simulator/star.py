@@ -5,6 +5,7 @@ from scipy.interpolate import PchipInterpolator
 
 from ariel_lib.instrument import FGS1_WAVELENGTH
 from ariel_lib.io.layout import Star
+from ariel_lib.transit.limb_darkening import airs_coefficients, limb_darkening_prior
 
 REFERENCE_TEMPERATURE = 4798.0  # K, star of planet 342072318
 REFERENCE_MAGNITUDE = 6.0  # K band, to which the rates below refer
@@ -56,17 +57,15 @@ def draw_limb_darkening(
 ) -> np.ndarray:
     """Draw quadratic limb darkening coefficients u1, u2 (wavelength, 2), smooth in wavelength, scattered between stars.
 
-    Linear relations after Claret & Bloemen 2011 (A&A 529, A75; log g 4.5, solar): mean of the R and I bands for FGS1 (0.7
-    micron), K and Spitzer 3.6 for AIRS. Coefficients are clipped so that the intensity is positive and decreases to the limb:
-    u1 >= 0, u1 + u2 <= 1, u1 + 2 u2 >= 0.
+    Mean: the coefficients of transit.limb_darkening (Claret & Bloemen 2011), so that the prior of the fit is right on average for
+    these stars. They are clipped so that the intensity is positive and decreases to the limb: u1 >= 0, u1 + u2 <= 1, u1 + 2 u2 >= 0.
 
     wavelength (wavelength,) micron; temperature K; shift: added to u1; scatter: of both coefficients between stars.
     """
-    hot = (np.clip(temperature, 4000, 7000) - 5750) / 1000
-    scaled = (wavelength - 2.0) / 1.9
-    visible = wavelength < 1.0
-    u1 = np.where(visible, 0.42 - 0.13 * hot, 0.12 - 0.05 * hot + (-0.05 + 0.02 * hot) * scaled)
-    u2 = np.where(visible, 0.25 + 0.05 * hot, 0.22 - 0.06 * scaled)
+    mean, _ = limb_darkening_prior(temperature)
+    airs_u1, airs_u2, _ = airs_coefficients(mean[2:], wavelength)
+    visible, scaled = wavelength < 1.0, (wavelength - 2.0) / 1.9
+    u1, u2 = np.where(visible, mean[0], airs_u1), np.where(visible, mean[1], airs_u2)
     level, tilt = rng.normal(0, scatter, (2, 2)), rng.normal(0, 0.01, 2)  # (instrument, coefficient), (coefficient,)
     offset = np.where(visible[:, None], level[0], level[1] + tilt * scaled[:, None])
     u1 = np.clip(u1 + shift + offset[:, 0], 0.0, 0.9)
