@@ -37,13 +37,14 @@ def predict(
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example: spectramind score --truth build/sim/test.csv --submission submission.csv")
+@app.command(epilog="Example: spectramind score --truth build/sim/test.csv --train-labels build/sim/train.csv --submission submission.csv")
 def score(
     truth: Annotated[Path, typer.Option(help="True spectra, in the format of train.csv. Planets not submitted are left out.")],
     submission: Annotated[Path, typer.Option(help="The submission.")],
     year: Annotated[int, typer.Option(min=2024, max=2025, help="Scoring rule of this year.")] = 2025,
     train_labels: Annotated[
-        Path | None, typer.Option(help="Labels whose mean and standard deviation are the naive answer; default: the truth.")
+        Path | None,
+        typer.Option(help="train.csv, which sets the naive answer. Default: the truth, which does not give the challenge's score."),
     ] = None,
 ) -> None:
     """Print the challenge's score, 0 for the naive answer, 1 for a perfect one, and further statistics.

@@ -15,6 +15,7 @@ from ariel_lib.diagnostics.calibration_quality import summarise_visits
 from ariel_lib.diagnostics.dashboard import DashboardData, draw_dashboard
 from ariel_lib.errors import SpectraMindError
 from ariel_lib.evaluation.physics_check import detect_bumps_in_planets, make_rule_context
+from ariel_lib.evaluation.score import NOT_THE_CHALLENGES
 from ariel_lib.execution.workers import Failure
 from ariel_lib.io.checksums import sha256
 from ariel_lib.io.dataset import Dataset
@@ -72,9 +73,9 @@ def diagnose(
     page, started = Path(html) if html else outdir / "v50_report_v1.html", time.monotonic()
     planets, mean, sigma = read_submission(submission.path)
     dataset = dataset.select(planets)
-    truth, naive = _labels(dataset, submission)
     folders = (dataset.root, submission.weights_path.parent, submission.path.parent)
     gathered = Gathered(read_seconds([folder / SUMMARY for folder in folders]))
+    truth, naive = _labels(dataset, submission, gathered)
     explanation, explained = _explanation(submission, dataset, outdir, attribution, gathered, workers, progress)
     detections = _detections(dataset, gathered, workers)
     deviations, limits, gradients = _rules(mean, sigma, dataset.wavelengths, detections)
@@ -95,11 +96,13 @@ def diagnose(
     }  # fmt: skip
 
 
-def _labels(dataset: Dataset, submission: SubmissionRecord):
-    """True spectra or None, and the naive answer from the training labels, else from the truth."""
+def _labels(dataset: Dataset, submission: SubmissionRecord, gathered: Gathered):
+    """True spectra or None, and the naive answer from the training labels, else from the truth, which is noted."""
     truth = submission.truth or dataset.root / f"{dataset.split}.csv"
     labels = read_spectra(truth) if submission.truth or truth.is_file() else None  # one that was named has to be there
     train = dataset.root / "train.csv"
+    if labels is not None and not train.is_file():
+        gathered.missing["training labels"] = f"{train}: no such file; the score is {NOT_THE_CHALLENGES}"
     known = read_spectra(train) if train.is_file() else labels
     return labels, {} if known is None else naive_answer(known.depth)
 

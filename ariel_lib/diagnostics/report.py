@@ -8,6 +8,7 @@ import pandas as pd
 
 from ariel_lib import metrics as scoring
 from ariel_lib.errors import SpectraMindError
+from ariel_lib.evaluation.score import NOT_THE_CHALLENGES
 from ariel_lib.io.layout import Spectra
 from ariel_lib.io.submission import read_submission
 from ariel_lib.io.submission_record import SubmissionRecord
@@ -56,7 +57,7 @@ def report_from_artifacts(
     rows = _match_labels(planet_ids, mean.shape[1], labels, labels_csv)
     notes.append(f"{len(rows)} of them have labels in {Path(labels_csv).name}; metrics and figures refer to these.")
     if train_labels_csv is None:
-        notes.append("The naive answer is computed from these labels: no training labels were given.")
+        notes.append(f"The score is {NOT_THE_CHALLENGES}: no training labels were given.")
     train = labels if train_labels_csv is None else read_spectra(train_labels_csv)
     naive = scoring.naive_answer(train.depth)
     known = [planet_ids[row] for row in rows]

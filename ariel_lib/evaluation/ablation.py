@@ -26,6 +26,7 @@ from ariel_lib import __version__
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.config import Config, ConfigError, config_hash, find_config, load_config
 from ariel_lib.evaluation.leaderboard import ranked, weights_sentence
+from ariel_lib.evaluation.score import read_true_spectra
 from ariel_lib.execution.workers import WorkerPool, local_pool, run_tasks
 from ariel_lib.io.checksums import sha256
 from ariel_lib.io.dataset import Dataset
@@ -129,11 +130,13 @@ def ablate(
     workers  number of points run in parallel, or the pool of a cluster
 
     Returns winner, its composite, counts, failed points with reasons, and the files written, JSON-able.
-    Raises ConfigError where every point failed.
+    Raises ConfigError where every point failed, and ArchiveError, before any training, for a truth that does not match.
     """
     points, out, public = load_grid(path, overrides)
     out.mkdir(parents=True, exist_ok=True)
     points = _with_data(points, truth and Path(truth))
+    for point in {p.config.data.root: p for p in points}.values() if truth is not None else ():
+        read_true_spectra(truth, point.dataset.with_split("test"))  # raises before anything is trained
     waiting = [point for point in points if finished(point) is None]
     log(f"{len(points)} points, {len(points) - len(waiting)} of them already finished")
     failed, tracebacks, kept = {}, {}, len(points) - len(waiting)
@@ -151,8 +154,8 @@ def ablate(
         raise ConfigError(f"{path}: expected a point that can be run, found none of {len(points)}: {failed}")
     figures = [{"point": point.name, "public": public.get(point.name), **finished(point)} for point in good]
     if truth is not None:
-        figures = with_differences(figures)
-        write_atomically(out / DIFFERENCES, differences_table(figures).encode())
+        figures = with_differences(figures, points[0].name)
+        write_atomically(out / DIFFERENCES, differences_table(figures, points[0].name, failed).encode())
     order = write_leaderboard(out, figures, failed)
     winner = good[order[0][0]]
     bundle = write_bundle(out / "winner.zip", winner, out, Path(path))
@@ -250,26 +253,29 @@ def shares_on_test(point: Point) -> dict[str, float]:
     return dict(zip(fits, shares.tolist()))
 
 
-def with_differences(figures: list[dict]) -> list[dict]:
-    """The figures with `shares` replaced by their mean `test`, and by `difference` to the first point and its error.
+def with_differences(figures: list[dict], first: str) -> list[dict]:
+    """The figures with `shares` replaced by their mean `test`, and by `difference` to the point `first` and its error.
 
-    The difference and its bootstrap error are paired, over the test planets that both points predict.
+    The difference and its bootstrap error are paired, over the test planets that both points predict. Both are NaN where `first`
+    is not among the figures, since it failed, or shares no planet with the point.
     """
-    first, found = figures[0]["shares"], []
+    reference, found = next((point["shares"] for point in figures if point["point"] == first), {}), []
     for point in figures:
         shares = point["shares"]
-        paired = np.array([shares[planet] - first[planet] for planet in shares if planet in first])
-        figure = {"test": float(np.mean([*shares.values()])), "difference": float(paired.mean())}
+        paired = np.array([shares[planet] - reference[planet] for planet in shares if planet in reference])
+        difference, error = (float(paired.mean()), bootstrap_error(paired)) if len(paired) else (np.nan, np.nan)
         kept = {name: value for name, value in point.items() if name != "shares"}
-        found.append(kept | figure | {"difference_error": bootstrap_error(paired)})
+        found.append(kept | {"test": float(np.mean([*shares.values()])), "difference": difference, "difference_error": error})
     return found
 
 
-def differences_table(figures: list[dict]) -> str:
-    """Markdown table of the test scores and differences, in the order of the grid."""
-    lines = ["| point | score of the test planets | difference to the first |", "|---|---|---|"]
-    for n, row in enumerate(figures):
-        apart = f"{row['difference']:+.4f} ± {row['difference_error']:.4f}" if n else ""
+def differences_table(figures: list[dict], first: str, failed: Mapping[str, str]) -> str:
+    """Markdown table of the test scores and differences to the point `first`, in the order of the grid; a note if it failed."""
+    lines = [f"The first point, {first}, failed ({failed[first]}): there are no differences.", ""] if first in failed else []
+    lines += ["| point | score of the test planets | difference to the first |", "|---|---|---|"]
+    for row in figures:
+        known = row["point"] != first and np.isfinite(row["difference"])
+        apart = f"{row['difference']:+.4f} ± {row['difference_error']:.4f}" if known else ""
         lines.append(f"| {row['point']} | {row['test']:.4f} | {apart} |")
     return "\n".join(lines) + "\n"
 
@@ -280,7 +286,7 @@ def write_leaderboard(out: Path, figures: list[dict], failed: Mapping[str, str])
     notes = [weights_sentence(figures), CHOSEN, *(f"Failed: {name}: {reason}" for name, reason in failed.items())]
     rows = [{"rank": rank, "composite": score, **figures[n]} for rank, (n, score) in enumerate(order, 1)]
     table = pd.DataFrame(rows)
-    shown = table.fillna("–")
+    shown = table.astype(object).where(table.notna(), "–")
     write_atomically(out / "leaderboard.csv", table.to_csv(index=False).encode())
     cells = [[f"{v:.4g}" if isinstance(v, float) else str(v).replace("|", "\\|") for v in row] for row in shown.to_numpy().tolist()]
     lines = ["| " + " | ".join(row) + " |" for row in [list(table), ["---"] * table.shape[1], *cells]]

@@ -18,20 +18,22 @@ from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.config import Config, ConfigError
 from ariel_lib.errors import SpectraMindError
 from ariel_lib.evaluation.oracle import ORACLES, oracle_answers, read_truth
+from ariel_lib.evaluation.score import read_true_spectra
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.storage import load_arrays, write_atomically
 from ariel_lib.io.submission import read_submission
-from ariel_lib.io.tables import read_spectra
 from ariel_lib.metrics import bootstrap_error, naive_answer, planet_scores, summary
 from ariel_lib.models.baselines import BASELINES, ConstantSpectrum, answer_of, white_depth
 from ariel_lib.models.features import star_features
 from ariel_lib.pipeline.checkpoint import Checkpoint
-from ariel_lib.pipeline.planet_fits import PlanetFit, fit_planets
+from ariel_lib.pipeline.planet_fits import PlanetFit, PlanetFits, fit_planets
 from ariel_lib.plots.figures import draw_comparison, render_png
 from ariel_lib.prediction.predict import predict
 from ariel_lib.priors.registry import INITIAL_NAMES
 from ariel_lib.priors.scale_height import LabelledSpectra
+from ariel_lib.simulator.dataset import TRUTH_FILE
 from ariel_lib.training.loop import train
+from ariel_lib.transit.quality import rejection_reason
 from ariel_lib.uncertainty.temperature import PRIOR_STRENGTH, Temperature, fit_temperature
 
 COLUMNS = ("score", "score_error", "v50_lead", "v50_lead_error", "nll", "mae", "rmse_ppm", "coverage_80", "z_rms")
@@ -52,9 +54,10 @@ def compare(
     Writes comparison.csv, .md, .json and .png under config.training.out; returns {"planets", "table": {method: figures}},
     JSON-able. `v50_lead` is V50's score minus the method's, with its paired error; `temperature` the overall factor on the method's
     sigmas, all 1 with calibration.temperature=false. The test planets, which chose and calibrated nothing, give the figures. V50's
-    times include its closed forms, not calibration and fits. For a simulated data set the table also holds evaluation.oracle's answers.
-    Raises ConfigError without scikit-learn, ArchiveError where truth lacks a planet, and SpectraMindError where a test planet
-    has no fit: the methods would then be compared on different planets.
+    times include its closed forms, not calibration and fits. For a simulated data set the table also holds evaluation.oracle's answers;
+    where truth.json does not list every test planet they are left out, which "note" says.
+    Raises, before the training, ConfigError without scikit-learn, ArchiveError where truth lacks a planet, and SpectraMindError
+    where a test planet has no fit: the methods would then be compared on different planets.
     """
     if importlib.util.find_spec("sklearn") is None:
         raise ConfigError("compare: expected scikit-learn, found none. pip install 'spectramind[diagnostics]'")
@@ -63,12 +66,13 @@ def compare(
     training_fits, test_fits = (  # not timed
         fit_planets(part, settings=settings, workers=workers, progress=progress) for part in (dataset, test)
     )
-    trained, planets, answers, cost = _v50_answers(dataset, test, config, workers, progress, log)
+    _require_fits(test_fits)
+    planets, labels = test.planets, dataset.labels()
+    expected, naive = read_true_spectra(truth, test), naive_answer(labels.depth)
+    oracles, note = _oracles(test, labels.depth, log)
+    trained, answers, cost = _v50_answers(dataset, test, config, workers, progress, log)
     temperatures = {name: Temperature.from_dict(values) for name, values in trained["temperatures"].items()}
-    expected, labels = read_spectra(truth).of(planets), dataset.labels()
-    naive = naive_answer(labels.depth)
-    if read_truth(dataset.root, "test"):
-        answers |= oracle_answers(test.select(planets), labels.depth)
+    answers |= oracles
     checkpoint = Checkpoint.load(out / "weights.safetensors")
     held_out, new = checkpoint.as_held_out(LabelledSpectra.read(dataset)), test_fits.conditioned_on(checkpoint).fits
     known = training_fits.conditioned_on({planet: held_out.get(planet, checkpoint) for planet in training_fits.fits}).fits
@@ -83,7 +87,7 @@ def compare(
         table[name] |= figures
     for name in table.keys() & temperatures.keys():
         table[name]["temperature"] = temperatures[name].overall
-    result = {"planets": {"training": len(known), "test": len(planets)}, "table": table}
+    result = {"planets": {"training": len(known), "test": len(planets)}, "table": table, **note}
     write_atomically(out / "comparison.json", json.dumps(result, indent=1).encode())
     write_atomically(out / "comparison.csv", as_csv(table).encode())
     write_atomically(out / "comparison.md", as_markdown(table).encode())
@@ -99,11 +103,31 @@ def _calibrated(answers: Answers, temperatures: Mapping[str, Temperature]) -> An
     } | unchanged
 
 
-def _v50_answers(
-    dataset: Dataset, test: Dataset, config: Config, workers: int, progress, log
-) -> tuple[dict, tuple[str, ...], Answers, dict]:
-    """Train V50 and predict the test split. Returns the result of `train`, the planets, V50's answers, with its temperature, and those
-    of its closed forms, without, and V50's cost."""
+def _require_fits(fits: PlanetFits) -> None:
+    """Raise SpectraMindError where a test planet has no fit, or one that prediction would reject."""
+    reasons = {planet: rejection_reason(planet_fit.estimate) for planet, planet_fit in fits.fits.items()}
+    without = fits.failures | {planet: reason for planet, reason in reasons.items() if reason}
+    if without:
+        planet, reason = next(iter(without.items()))
+        raise SpectraMindError(f"compare: expected a fit of every test planet, found none for {len(without)}, such as {planet}: {reason}")
+
+
+def _oracles(test: Dataset, labels: np.ndarray, log: Callable[[str], None]) -> tuple[Answers, dict[str, str]]:
+    """The oracles' answers for the test planets and, where a simulation's truth.json does not list them all, a note instead."""
+    simulated = read_truth(test.root, test.split)
+    unknown = [planet for planet in test.planets if planet not in simulated]
+    if simulated and not unknown:
+        return oracle_answers(test, labels), {}
+    if not simulated:
+        return {}, {}
+    note = f"no oracles: {test.root / TRUTH_FILE} does not list {len(unknown)} test planets, such as {unknown[0]}"
+    log(note)
+    return {}, {"note": note}
+
+
+def _v50_answers(dataset: Dataset, test: Dataset, config: Config, workers: int, progress, log) -> tuple[dict, Answers, dict]:
+    """Train V50 and predict the test split. Returns the result of `train`, V50's answers, with its temperature, and those of its
+    closed forms, without, all in the order of test.planets, and V50's cost."""
     clock, submission = time.monotonic(), Path(config.training.out) / "submission.csv"
     trained = train(dataset, config, progress=progress, log=log)
     answering = time.monotonic()
@@ -113,7 +137,7 @@ def _v50_answers(
     }  # fmt: skip
     if predicted["fallbacks"]:
         raise SpectraMindError(f"compare: expected a fit of every test planet, found none for {sorted(predicted['fallbacks'])[:5]}")
-    planets, mean, sigma = read_submission(submission)
+    _, mean, sigma = read_submission(submission)
     extras, _ = load_arrays(submission.with_suffix(".safetensors"))
     initial = INITIAL_NAMES[config.model.initial_estimate]
     answers = {
@@ -121,7 +145,7 @@ def _v50_answers(
         initial: (np.maximum(extras["initial_mean"], 0.0), extras["initial_sigma"]),
         "v50": (mean, sigma),
     }
-    return trained, planets, answers, cost
+    return trained, answers, cost
 
 
 def answer_baselines(

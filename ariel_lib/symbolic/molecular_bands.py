@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ariel_lib.molecules import BANDS, RAYLEIGH_H2, cross_section
+from ariel_lib.molecules import MOLECULES, RAYLEIGH_H2, cross_section
 from ariel_lib.symbolic.context import Context, low_pass, spread_of
 
 REFERENCE = "Lecavelier des Etangs et al. 2008, A&A 481, L83"
@@ -29,7 +29,7 @@ def templates(wavelength: tuple[float, ...]) -> tuple[tuple[str, ...], Tensor]:
     """
     grid = np.array(wavelength)
     names, columns = ["grey", "haze"], [np.ones(len(grid)), np.log(RAYLEIGH_H2[0] * (grid / RAYLEIGH_H2[1]) ** -4)]
-    for molecule in BANDS:
+    for molecule in MOLECULES:
         opacity = cross_section(molecule, grid)
         floor = np.sqrt(opacity.min() * opacity.max())
         names += [molecule, molecule]

@@ -77,7 +77,13 @@ def test_missing_parts_are_listed(diagnosed):
     submission.with_name("explanation.safetensors").unlink()
     data = run(truth="nowhere.csv")
     assert data.truth is None and not data.explanation and data.calibration_quality is None
-    assert {"explanation", "calibration_quality", "lensing_bump"} <= set(data.missing)
+    assert {"explanation", "calibration_quality", "lensing_bump"} <= set(data.missing) and "training labels" not in data.missing
+
+
+def test_a_naive_answer_that_is_not_of_the_training_labels_is_noted(diagnosed):
+    submission, run = diagnosed
+    (submission.parents[1] / "data" / "train.csv").unlink()
+    assert "not the challenge's score" in run().missing["training labels"]
 
 
 def test_rules_flag_a_spike_and_not_a_flat_spectrum(diagnosed):

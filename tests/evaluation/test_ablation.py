@@ -37,7 +37,13 @@ grid:
 @pytest.fixture
 def grid(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
+<<<<<<< HEAD
     (tmp_path / "data" / "train.csv").write_text("planet_id,wl_1,wl_2\n1,0.01,0.01\n")
+=======
+    (tmp_path / "data" / "train.csv").write_text("planet_id,wl_1\n1,0.01\n")
+    (tmp_path / "data" / "wavelengths.csv").write_text("wl_1\n0.7\n")
+    (tmp_path / "data" / "sample_submission.csv").write_text("planet_id,wl_1,sigma_1\n7,0.01,0.01\n")
+>>>>>>> 1a4796f (The score says when its naive answer is not of the training labels; compare and ablate judge truth, fits and oracles before the training; without the first point of a grid there are no differences; one table of molecular bands; epochs counts trainings)
     (tmp_path / "grid.yaml").write_text(GRID.format(out=tmp_path / "out", data=tmp_path / "data"))
     monkeypatch.setattr(ablation, "_fit", lambda *arguments: fits_of("light curves"))
     return tmp_path / "grid.yaml"
@@ -185,7 +191,11 @@ def test_with_truth_the_points_are_compared_with_the_first_on_the_same_planets(g
     truth = grid.parent / "test.csv"
     truth.write_text("planet_id,wl_1\n7,0.01\n")
 
+    broken = ""
+
     def run(point, train=None):
+        if point.name == broken:
+            raise ValueError("no")
         invent_figures(point)
         found = json.loads((point.folder / ablation.RESULT).read_text())
         extra = 0.02 if point.config.model.operator == "gatv2" else 0.0
@@ -204,7 +214,11 @@ def test_with_truth_the_points_are_compared_with_the_first_on_the_same_planets(g
     rows = (out / "differences.md").read_text().splitlines()[2:]
     assert rows[0] == "| training.batch_size=8 model.operator=rgcn | 0.6500 |  |" and "| 0.6700 | +0.0200 ± 0.00" in rows[1]
     truth.write_text("planet_id,wl_1\n7,0.02\n")
+    broken = "training.batch_size=8 model.operator=rgcn"  # without the first point there is nothing to compare with
     assert ablate(grid, truth=truth, log=str)["ran"] == 4  # another truth
+    table, text = pd.read_csv(out / "leaderboard.csv"), (out / "differences.md").read_text()
+    assert len(table) == 3 and table[["difference", "difference_error"]].isna().all(axis=None)
+    assert text.startswith(f"The first point, {broken}, failed (ValueError: no)") and "±" not in text
 
 
 @pytest.mark.slow

@@ -1,18 +1,29 @@
 """evaluation.comparison and models.baselines: baselines fit what their features determine; all are scored on the same planets."""
 
+<<<<<<< HEAD
 import json
+=======
+import shutil
+>>>>>>> 1a4796f (The score says when its naive answer is not of the training labels; compare and ablate judge truth, fits and oracles before the training; without the first point of a grid there are no differences; one table of molecular bands; epochs counts trainings)
 
 import numpy as np
 import pytest
 
 from ariel_lib.config import load_config
+from ariel_lib.errors import SpectraMindError
 from ariel_lib.evaluation import comparison
 from ariel_lib.evaluation.comparison import as_csv, as_markdown, tabulate
 from ariel_lib.evaluation.oracle import ORACLES
+<<<<<<< HEAD
 from ariel_lib.io.storage import load_arrays
 from ariel_lib.io.tables import read_spectra
 from ariel_lib.metrics import bootstrap_error, naive_answer, negative_log_likelihood, score
+=======
+from ariel_lib.io.dataset import Dataset
+from ariel_lib.metrics import bootstrap_error, naive_answer, score
+>>>>>>> 1a4796f (The score says when its naive answer is not of the training labels; compare and ablate judge truth, fits and oracles before the training; without the first point of a grid there are no differences; one table of molecular bands; epochs counts trainings)
 from ariel_lib.models.baselines import NetworkBaseline, RidgeBaseline, answer_of
+from ariel_lib.pipeline.planet_fits import fit_planets
 from ariel_lib.training import loop
 from ariel_lib.training.examples import training_set
 from ariel_lib.uncertainty.temperature import PRIOR_STRENGTH, Temperature, fit_temperature
@@ -98,6 +109,60 @@ def test_every_answer_but_v50_and_the_oracles_is_given_its_temperature():
 def test_bootstrap_error_equals_the_standard_error_of_a_mean():
     values = np.random.default_rng(3).standard_normal(400)
     assert bootstrap_error(values) == pytest.approx(values.std() / 20, rel=0.1)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A small simulated data set of light curves, and the fits of its planets."""
+    pytest.importorskip("sklearn")
+    dataset = pytest.importorskip("ariel_lib.simulator.dataset", reason="needs batman")
+    root = tmp_path_factory.mktemp("compared")
+    dataset.simulate_dataset(root / "data", n_planets=4, n_test=2, seed=5, size="toy", level="lightcurves")
+    for split in ("train", "test"):
+        fit_planets(Dataset(root / "data", split, scratch=root / "out"))
+    return root
+
+
+@pytest.fixture
+def simulated(made, tmp_path, monkeypatch):
+    """A copy of the data set, and `compare` on it with a training that must not begin."""
+    shutil.copytree(made, tmp_path / "copy")
+    settings = load_config(None, [f"data.root={tmp_path / 'copy' / 'data'}", f"training.out={tmp_path / 'copy' / 'out'}"])
+    monkeypatch.setattr(comparison, "train", lambda *arguments, **settings: pytest.fail("trained before the input was judged"))
+    data = training_set(settings)
+    return data, lambda: comparison.compare(data, settings, data.root / "test.csv", log=lambda line: None)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [(slice(2), r"test.csv: expected the 2 planets of .*, found none of 1, such as"), (slice(1, None), "wl_1")],
+    ids=["a planet less", "no header"],
+)
+def test_a_truth_that_does_not_match_raises_before_the_training(simulated, lines, message):
+    data, compare = simulated
+    path = data.root / "test.csv"
+    path.write_text("\n".join(path.read_text().splitlines()[lines]) + "\n")
+    with pytest.raises(SpectraMindError, match=message):
+        compare()
+
+
+def test_a_test_planet_without_a_fit_raises_before_the_training(simulated):
+    data, compare = simulated
+    data.with_split("test").light_curve_path(data.with_split("test").planets[1], 0).write_bytes(b"")
+    with pytest.raises(SpectraMindError, match=f"every test planet, found none for 1, such as {data.with_split('test').planets[1]}"):
+        compare()
+
+
+def test_the_oracles_are_answered_before_the_training_and_left_out_with_a_note_without_the_simulators_truth(simulated):
+    data, _ = simulated
+    test, labels, logged = data.with_split("test"), data.labels().depth, []
+    assert set(comparison._oracles(test, labels, logged.append)[0]) == set(ORACLES) and not logged
+    path = data.root / "truth.json"
+    path.write_text(path.read_text().replace(f'"{test.planets[0]}": {{', '"1": {'))
+    answers, note = comparison._oracles(test, labels, logged.append)
+    assert not answers and logged == [note["note"]] and f"such as {test.planets[0]}" in note["note"]
+    path.unlink()
+    assert comparison._oracles(test, labels, logged.append) == ({}, {}) and len(logged) == 1
 
 
 def test_compare_writes_the_table_of_a_small_simulated_set(tmp_path, monkeypatch):

@@ -43,6 +43,8 @@ def test_the_naive_answer_comes_from_the_training_labels(tmp_path):
     write_spectra(tmp_path / "train.csv", Spectra(("1", "2"), 3 * TRUTH[:2]))
     figures = evaluate_submission(submission, truth, train_labels=tmp_path / "train.csv")
     assert (figures["naive_mean"], figures["naive_sigma"]) == pytest.approx(naive_statistics(3 * TRUTH[:2]))
+    assert "note" not in figures
+    assert evaluate_submission(submission, truth)["note"].startswith("not the challenge's score")
 
 
 def test_a_planet_without_truth_raises_with_its_name(tmp_path):

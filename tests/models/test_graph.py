@@ -11,8 +11,8 @@ from scipy.sparse.csgraph import connected_components
 from ariel_lib.config import RELATIONS
 from ariel_lib.instrument import spectrum_wavelengths
 from ariel_lib.models.graph import WavelengthGraph, wavelength_graph
-from ariel_lib.models.relations.molecule import BANDS
 from ariel_lib.models.relations.node_pairs import band_nodes, spread_pairs
+from ariel_lib.molecules import MOLECULES
 
 GRID = spectrum_wavelengths().tolist()
 SUBSETS = [subset for size in range(len(RELATIONS) + 1) for subset in combinations(RELATIONS, size)]
@@ -59,14 +59,15 @@ def test_white_connects_fgs1_to_every_airs_bin():
 def test_molecule_connects_bins_of_one_molecule_only():
     graph = wavelength_graph(GRID)
     groups = [
-        {node for window in windows for node in band_nodes(graph.wavelength, *window)} for windows in BANDS.values()
+        {node for window in molecule.windows for node in band_nodes(graph.wavelength, *window)}
+        for molecule in MOLECULES.values()
     ]
     assert all(any({i, j} <= group for group in groups) for i, j in edges(graph, "molecule"))
 
 
 def test_molecule_connects_the_two_bands_of_methane():
     graph = wavelength_graph(GRID)
-    first, second = (set(band_nodes(graph.wavelength, *window)) for window in BANDS["CH4"])
+    first, second = (set(band_nodes(graph.wavelength, *window)) for window in MOLECULES["CH4"].windows)
     joined = {i for i, j in edges(graph, "molecule") if i in first and j in second}
     assert joined == first
 

@@ -138,6 +138,7 @@ def test_as_held_out_leaves_out_the_labels_of_the_held_out_planets(data, tmp_pat
     result = run(data, tmp_path / "model", "training.epochs=1", f"training.folds={folds}")
     checkpoint, known = Checkpoint.load(result["weights"]), LabelledSpectra.read(Dataset(data, "train"))
     assert len(checkpoint.network.members) == len(checkpoint.held_out) == folds
+    assert result["epochs"] == folds  # one of each network; the network before training, epoch 0, is in the history only
     assert result["held_out"] == len(sum(checkpoint.held_out, ())) == len(checkpoint.as_held_out(known))
     assert result["held_out"] + result["choosing"] == (2 if folds == 1 else result["planets"])
     for n, planets in enumerate(checkpoint.held_out):
