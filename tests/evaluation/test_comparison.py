@@ -24,6 +24,7 @@ from ariel_lib.metrics import bootstrap_error, naive_answer, score
 >>>>>>> 1a4796f (The score says when its naive answer is not of the training labels; compare and ablate judge truth, fits and oracles before the training; without the first point of a grid there are no differences; one table of molecular bands; epochs counts trainings)
 from ariel_lib.models.baselines import NetworkBaseline, RidgeBaseline, answer_of
 from ariel_lib.pipeline.planet_fits import fit_planets
+from ariel_lib.simulator.dataset import simulate_dataset
 from ariel_lib.training import loop
 from ariel_lib.training.examples import training_set
 from ariel_lib.uncertainty.temperature import PRIOR_STRENGTH, Temperature, fit_temperature
@@ -115,9 +116,8 @@ def test_bootstrap_error_equals_the_standard_error_of_a_mean():
 def made(tmp_path_factory):
     """A small simulated data set of light curves, and the fits of its planets."""
     pytest.importorskip("sklearn")
-    dataset = pytest.importorskip("ariel_lib.simulator.dataset", reason="needs batman")
     root = tmp_path_factory.mktemp("compared")
-    dataset.simulate_dataset(root / "data", n_planets=4, n_test=2, seed=5, size="toy", level="lightcurves")
+    simulate_dataset(root / "data", n_planets=4, n_test=2, seed=5, size="toy", level="lightcurves")
     for split in ("train", "test"):
         fit_planets(Dataset(root / "data", split, scratch=root / "out"))
     return root
@@ -167,8 +167,7 @@ def test_the_oracles_are_answered_before_the_training_and_left_out_with_a_note_w
 
 def test_compare_writes_the_table_of_a_small_simulated_set(tmp_path, monkeypatch):
     pytest.importorskip("sklearn")
-    from ariel_lib.simulator import dataset
-    dataset.simulate_dataset(tmp_path / "data", n_planets=12, n_test=3, seed=5, size="toy", level="lightcurves")
+    simulate_dataset(tmp_path / "data", n_planets=12, n_test=3, seed=5, size="toy", level="lightcurves")
     monkeypatch.setattr(comparison, "BASELINES", {"ridge": RidgeBaseline()})
     monkeypatch.setattr(loop, "DRAWS_AN_EPOCH", 8)
     small = ["model.d_model=16", "model.d_state=4", "model.hidden=8", "model.gnn_layers=1", "model.ssm_depth=1", "training.epochs=1"]
