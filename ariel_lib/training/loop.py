@@ -99,8 +99,8 @@ def _train(dataset: Dataset, config: Config, progress: Callable[[int, int], None
     weights, history = out / "weights.safetensors", [{"member": n} | epoch for n, m in enumerate(members) for epoch in m.history]
     result = {
         "weights": str(weights), "config_hash": config_hash(config), "epochs": sum(entry["epoch"] > 0 for entry in history),
-        "planets": len(planets), "choosing": sum(len(split.choosing) for split in splits), "held_out": len(truth), "left_out": planet_fits.failures,
-        "validation": scores, "temperature": temperatures["v50"].to_dict(),
+        "planets": len(planets), "choosing": sum(len(split.choosing) for split in splits), "held_out": len(truth),
+        "left_out": planet_fits.failures, "validation": scores, "temperature": temperatures["v50"].to_dict(),
         "temperatures": {name: temperature.to_dict() for name, temperature in temperatures.items()},
         "parameters": sum(p.numel() for p in checkpoint.network.parameters()), "history": history,
     }  # fmt: skip

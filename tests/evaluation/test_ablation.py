@@ -37,13 +37,9 @@ grid:
 @pytest.fixture
 def grid(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
-<<<<<<< HEAD
     (tmp_path / "data" / "train.csv").write_text("planet_id,wl_1,wl_2\n1,0.01,0.01\n")
-=======
-    (tmp_path / "data" / "train.csv").write_text("planet_id,wl_1\n1,0.01\n")
-    (tmp_path / "data" / "wavelengths.csv").write_text("wl_1\n0.7\n")
-    (tmp_path / "data" / "sample_submission.csv").write_text("planet_id,wl_1,sigma_1\n7,0.01,0.01\n")
->>>>>>> 1a4796f (The score says when its naive answer is not of the training labels; compare and ablate judge truth, fits and oracles before the training; without the first point of a grid there are no differences; one table of molecular bands; epochs counts trainings)
+    (tmp_path / "data" / "wavelengths.csv").write_text("wl_1,wl_2\n0.7,2.0\n")
+    (tmp_path / "data" / "sample_submission.csv").write_text("planet_id,wl_1,wl_2,sigma_1,sigma_2\n7,0.01,0.01,0.01,0.01\n")
     (tmp_path / "grid.yaml").write_text(GRID.format(out=tmp_path / "out", data=tmp_path / "data"))
     monkeypatch.setattr(ablation, "_fit", lambda *arguments: fits_of("light curves"))
     return tmp_path / "grid.yaml"
@@ -189,7 +185,7 @@ def test_the_leaderboard_ranks_the_points_and_the_bundle_holds_the_winner(grid, 
 
 def test_with_truth_the_points_are_compared_with_the_first_on_the_same_planets(grid, monkeypatch):
     truth = grid.parent / "test.csv"
-    truth.write_text("planet_id,wl_1\n7,0.01\n")
+    truth.write_text("planet_id,wl_1,wl_2\n7,0.01,0.01\n")
 
     broken = ""
 
@@ -213,7 +209,7 @@ def test_with_truth_the_points_are_compared_with_the_first_on_the_same_planets(g
     assert better["difference_error"] == pytest.approx(0.005, rel=0.1)
     rows = (out / "differences.md").read_text().splitlines()[2:]
     assert rows[0] == "| training.batch_size=8 model.operator=rgcn | 0.6500 |  |" and "| 0.6700 | +0.0200 ± 0.00" in rows[1]
-    truth.write_text("planet_id,wl_1\n7,0.02\n")
+    truth.write_text("planet_id,wl_1,wl_2\n7,0.02,0.01\n")
     broken = "training.batch_size=8 model.operator=rgcn"  # without the first point there is nothing to compare with
     assert ablate(grid, truth=truth, log=str)["ran"] == 4  # another truth
     table, text = pd.read_csv(out / "leaderboard.csv"), (out / "differences.md").read_text()

@@ -1,10 +1,7 @@
 """evaluation.comparison and models.baselines: baselines fit what their features determine; all are scored on the same planets."""
 
-<<<<<<< HEAD
 import json
-=======
 import shutil
->>>>>>> 1a4796f (The score says when its naive answer is not of the training labels; compare and ablate judge truth, fits and oracles before the training; without the first point of a grid there are no differences; one table of molecular bands; epochs counts trainings)
 
 import numpy as np
 import pytest
@@ -14,14 +11,10 @@ from ariel_lib.errors import SpectraMindError
 from ariel_lib.evaluation import comparison
 from ariel_lib.evaluation.comparison import as_csv, as_markdown, tabulate
 from ariel_lib.evaluation.oracle import ORACLES
-<<<<<<< HEAD
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.storage import load_arrays
 from ariel_lib.io.tables import read_spectra
 from ariel_lib.metrics import bootstrap_error, naive_answer, negative_log_likelihood, score
-=======
-from ariel_lib.io.dataset import Dataset
-from ariel_lib.metrics import bootstrap_error, naive_answer, score
->>>>>>> 1a4796f (The score says when its naive answer is not of the training labels; compare and ablate judge truth, fits and oracles before the training; without the first point of a grid there are no differences; one table of molecular bands; epochs counts trainings)
 from ariel_lib.models.baselines import NetworkBaseline, RidgeBaseline, answer_of
 from ariel_lib.pipeline.planet_fits import fit_planets
 from ariel_lib.simulator.dataset import simulate_dataset
