@@ -14,6 +14,7 @@ import pytest
 
 from ariel_lib.commands import run_ablation as ablate
 from ariel_lib.config import ConfigError
+from ariel_lib.errors import ArchiveError
 from ariel_lib.evaluation import ablation
 from ariel_lib.evaluation.ablation import load_grid
 from ariel_lib.evaluation.leaderboard import ranked
@@ -215,6 +216,14 @@ def test_with_truth_the_points_are_compared_with_the_first_on_the_same_planets(g
     table, text = pd.read_csv(out / "leaderboard.csv"), (out / "differences.md").read_text()
     assert len(table) == 3 and table[["difference", "difference_error"]].isna().all(axis=None)
     assert text.startswith(f"The first point, {broken}, failed (ValueError: no)") and "±" not in text
+
+
+def test_a_truth_without_a_test_planet_raises_before_anything_is_trained(grid, monkeypatch):
+    monkeypatch.setattr(ablation, "run_point", lambda *arguments, **settings: pytest.fail("trained"))
+    truth = grid.parent / "test.csv"
+    truth.write_text("planet_id,wl_1,wl_2\n8,0.01,0.01\n")
+    with pytest.raises(ArchiveError, match="expected the 1 planets of .*, found none of 1, such as 7"):
+        ablate(grid, truth=truth, log=str)
 
 
 @pytest.mark.slow
