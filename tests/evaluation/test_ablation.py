@@ -222,7 +222,7 @@ def test_a_truth_without_a_test_planet_raises_before_anything_is_trained(grid, m
     monkeypatch.setattr(ablation, "run_point", lambda *arguments, **settings: pytest.fail("trained"))
     truth = grid.parent / "test.csv"
     truth.write_text("planet_id,wl_1,wl_2\n8,0.01,0.01\n")
-    with pytest.raises(ArchiveError, match="expected the 1 planets of .*, found none of 1, such as 7"):
+    with pytest.raises(ArchiveError, match=r"expected the 1 planets of .*, found none of 1, such as 7"):
         ablate(grid, truth=truth, log=str)
 
 
