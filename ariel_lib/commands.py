@@ -56,7 +56,7 @@ def run_training(
         run.inputs = {"data": dataset.archive}
         if config.training.initial_weights:
             run.inputs["initial_weights"] = Path(config.training.initial_weights)
-        run.metrics = result["validation"]
+        run.metrics, run.remarks = result["validation"], result["left_out"] | result["notes"]
     return result
 
 

@@ -133,10 +133,10 @@ def fit_within_budget(
     workers: int | WorkerPool = 1,
     progress: Progress = None,
 ) -> PlanetFits:
-    """The fits of a data set's planets as far as the budget allows; planets not reached are among the failures."""
+    """The fits of a data set's planets that pass the quality checks, as far as the budget allows; all other planets are failures."""
     found = PlanetFits({}, {})
     for batch in fit_batches(dataset, budget, settings=settings, workers=workers, progress=progress):
-        later = batch.planet_fits
+        later = batch.planet_fits.accepted()
         fits = found.fits | later.fits
         failures = {planet: why for planet, why in (found.failures | later.failures).items() if planet not in fits}
         kept = {planet: f"{FIRST_VISIT_ONLY}: {why}" for planet, why in later.failures.items() if planet in found.fits}

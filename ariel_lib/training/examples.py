@@ -90,11 +90,13 @@ def training_set(config: Config) -> Dataset:
 
 
 def labelled_planets(planet_fits: PlanetFits, labels: Spectra) -> list[str]:
-    """Planets with a fit and a label. Raises ConfigError when they are fewer than MIN_PLANETS."""
+    """Planets with a fit and a label. Raises ConfigError when they are fewer than MIN_PLANETS, with a reason why one has no fit."""
     known = set(labels.planet_ids)
     planets = [planet for planet in planet_fits.fits if planet in known]
     if len(planets) < MIN_PLANETS:
-        raise ConfigError(f"training: expected at least {MIN_PLANETS} planets with light curves and labels, found {len(planets)}")
+        without = {planet: why for planet, why in planet_fits.failures.items() if planet in known}
+        example = "; {} have no fit to train on, such as {}: {}".format(len(without), *next(iter(without.items()))) if without else ""
+        raise ConfigError(f"training: expected at least {MIN_PLANETS} planets with light curves and labels, found {len(planets)}{example}")
     return planets
 
 

@@ -59,7 +59,8 @@ def train(
     Returns, JSON-able, paths and under "validation" the scores on held-out planets of V50, its initial estimate (default
     library_posterior), the gaussian_posterior, the transit fit alone (gls_fit) and a constant spectrum. The held-out planets chose
     neither weights nor epoch (other planets, counted as "choosing", did), and the temperature of each planet's sigmas is fitted to the
-    other held-out planets, for every method. An interrupted run of the same configuration and data is resumed. Under torchrun the
+    other held-out planets, for every method. Planets without a transit fit that passes the quality checks take no part: "left_out" has
+    the reason for each, "notes" remarks on the others. An interrupted run of the same configuration and data is resumed. Under torchrun the
     processes share each batch, and the first of them writes.
     Raises ArchiveError for malformed data, ConfigError for settings that do not fit the data.
 
@@ -83,9 +84,11 @@ def _train(dataset: Dataset, config: Config, progress: Callable[[int, int], None
             dataset, budget.share(FIT_SHARE), log=log, settings=CalibrationSettings(airs_samples=config.calibration.airs_samples),
             workers=config.calibration.workers, progress=progress,
         )  # fmt: skip
-    planets = labelled_planets(planet_fits, known.labels)
     for planet, reason in planet_fits.failures.items():
         log(f"planet {planet} left out of training: {reason}")
+    for planet, note in planet_fits.notes.items():
+        log(f"planet {planet}: {note}")
+    planets = labelled_planets(planet_fits, known.labels)
     nuisance_prior = fit_nuisance_prior([planet_fit.estimate for planet_fit in planet_fits.fits.values()])
     planet_fits = planet_fits.conditioned_on(nuisance_prior)
     splits = split_planets(planets, settings.folds, settings.validation_fraction, np.random.default_rng([settings.seed, 0]))
@@ -100,7 +103,7 @@ def _train(dataset: Dataset, config: Config, progress: Callable[[int, int], None
     result = {
         "weights": str(weights), "config_hash": config_hash(config), "epochs": sum(entry["epoch"] > 0 for entry in history),
         "planets": len(planets), "choosing": sum(len(split.choosing) for split in splits), "held_out": len(truth),
-        "left_out": planet_fits.failures, "validation": scores, "temperature": temperatures["v50"].to_dict(),
+        "left_out": planet_fits.failures, "notes": planet_fits.notes, "validation": scores, "temperature": temperatures["v50"].to_dict(),
         "temperatures": {name: temperature.to_dict() for name, temperature in temperatures.items()},
         "parameters": sum(p.numel() for p in checkpoint.network.parameters()), "history": history,
     }  # fmt: skip

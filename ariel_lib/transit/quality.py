@@ -16,8 +16,8 @@ def rejection_reason(estimate: DepthEstimate) -> str | None:
     weight = estimate.sigma_uncorrelated**-2
     if not (np.isfinite(estimate.depth).all() and np.isfinite(estimate.covariance).all() and np.isfinite(weight).all()):
         return "depths or covariance of the transit fit are not finite"
-    if (np.diag(estimate.covariance) <= 0).any():
-        return "a variance of the transit fit is not positive"
+    if not _is_positive_definite(estimate.covariance):
+        return "the covariance of the transit fit is not positive definite"
     if Flag.NO_TRANSIT in estimate.flags:
         return "no transit was found, although every planet of the data set transits"
     if not (estimate.level > 0).any():
@@ -29,3 +29,12 @@ def rejection_reason(estimate: DepthEstimate) -> str | None:
     if quiet:
         return f"the white residuals of {', '.join(sorted(set(quiet)))} are far below photon noise"
     return None
+
+
+def _is_positive_definite(covariance: np.ndarray) -> bool:
+    """Whether it has a Cholesky factor, which prediction and training need."""
+    try:
+        np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:
+        return False
+    return True

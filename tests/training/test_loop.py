@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from ariel_lib.commands import run_training
 from ariel_lib.config import ConfigError, load_config
 from ariel_lib.execution.time_budget import Budget
 from ariel_lib.io.archive import Archive
@@ -16,6 +18,7 @@ from ariel_lib.io.layout import Spectra
 from ariel_lib.io.storage import StorageError
 from ariel_lib.io.submission import read_submission, validate_submission
 from ariel_lib.models.ensemble import predict_inputs
+from ariel_lib.pipeline import batches
 from ariel_lib.pipeline.batches import VISIT
 from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.pipeline.planet_fits import fit_planets
@@ -197,6 +200,43 @@ def test_a_missing_data_folder_and_damaged_weights_raise_errors_that_name_them(d
     (tmp_path / "not.safetensors").write_bytes(b"no")
     with pytest.raises(StorageError, match="damaged"):
         predict(Dataset(data), weights=tmp_path / "not.safetensors", out=tmp_path / "s.csv")
+
+
+def with_doubtful(planet_fits, planet, **change):
+    """The same fits, the estimate of one planet changed, a remark on another, and a planet that could not be fitted."""
+    found = planet_fits.fits[planet]
+    fits = planet_fits.fits | {planet: replace(found, estimate=replace(found.estimate, **change))}
+    other = next(other for other in fits if other != planet)
+    return replace(planet_fits, fits=fits, failures={"no planet": "no frames"}, notes={other: "a damaged visit"})
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [({"depth": np.full(283, np.nan)}, "not finite"), ({"covariance": np.ones((283, 283))}, "not positive definite")],
+    ids=["not finite", "not definite"],
+)
+def test_planets_without_an_acceptable_fit_take_no_part_and_are_named(data, planet_fits, tmp_path, monkeypatch, change, reason):
+    doubtful = list(planet_fits.fits)[3]
+    monkeypatch.setattr(batches, "fit_planets", lambda *a, **s: with_doubtful(planet_fits, doubtful, **change))
+    monkeypatch.setattr(loop, "_epoch", lambda *arguments: 0.0)
+    lines, config = [], load_config(None, [f"data.root={data}", f"training.out={tmp_path}", "training.epochs=1", *SMALL])
+    result = run_training(config, log=lines.append)
+    metrics, manifest = (json.loads((tmp_path / name).read_text()) for name in ("metrics.json", "manifest_train.json"))
+    left_out, rest = result["left_out"], [planet for planet in planet_fits.fits if planet != doubtful]
+    assert set(left_out) == {doubtful, "no planet"} and reason in left_out[doubtful] and left_out["no planet"] == "no frames"
+    assert metrics["left_out"] == left_out and manifest["remarks"] == left_out | {rest[0]: "a damaged visit"}
+    assert f"planet {doubtful} left out of training: {left_out[doubtful]}" in lines and f"planet {rest[0]}: a damaged visit" in lines
+    assert result["planets"] == len(rest) and result["validation"]["v50"]["n_planets"] == result["held_out"]
+    assert all(np.isfinite(value) for figures in result["validation"].values() for value in figures.values())
+    assert set(sum(Checkpoint.load(tmp_path / "weights.safetensors").held_out, ())) < set(rest)
+
+
+def test_too_few_acceptable_fits_raise_with_the_reason_of_one(data, planet_fits):
+    labels, few = Dataset(data, "train").labels(), dict(list(planet_fits.fits.items())[:4])
+    doubtful = next(planet for planet in planet_fits.fits if planet not in few)
+    found = replace(planet_fits, fits=few, failures={"unlabelled": "why", doubtful: "no transit"})
+    with pytest.raises(ConfigError, match=f"found 4; 1 have no fit to train on, such as {doubtful}: no transit"):
+        examples.labelled_planets(found, labels)
 
 
 @pytest.mark.parametrize("initial_estimate", ["library", "fit", "white"])
