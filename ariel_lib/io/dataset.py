@@ -117,7 +117,7 @@ class Dataset:
     def submission_columns(self) -> tuple[str, ...] | None:
         """Columns of a submission of the test split in the order of sample_submission.csv; None without one."""
         sample = self.archive.sample() if self.split == "test" else None
-        return sample and sample.columns
+        return None if sample is None else sample.columns
 
     @cached_property
     def on_disk(self) -> tuple[str, ...]:

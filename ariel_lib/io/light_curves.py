@@ -87,8 +87,9 @@ def _fault(path: Path | str, shapes: Mapping[str, tuple[int, ...]], metadata: Ma
     """What is missing or inconsistent in a file with arrays of these shapes; None for a whole file."""
     missing = [name for name in ("planet_id", "visit", "provenance") if name not in metadata]
     for key in INSTRUMENT_KEYS:
-        found = {f.name: shapes.get(f"{key}.{f.name}") for f in fields(LightCurve)}
-        missing += [f"{key}.{name}" for name, shape in found.items() if shape is None]
+        names = {f.name: f"{key}.{f.name}" for f in fields(LightCurve)}
+        missing += [name for name in names.values() if name not in shapes]
+        found = {field: shapes[name] for field, name in names.items() if name in shapes}
         if not missing and _inconsistent(found):
             return f"{path}: expected arrays of one length in {key}, found shapes {found}. Calibrate this planet again."
     if missing:

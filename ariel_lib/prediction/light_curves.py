@@ -96,16 +96,16 @@ def calibrate(dataset: Dataset, planet: str, *, settings: CalibrationSettings | 
     settings, archive, split = settings or CalibrationSettings(), dataset.archive, dataset.split
     frames = archive.visits(split, planet) if planet in archive.planets(split) else ()
     if dataset.is_calibrated_on_demand and frames:
-        found = {visit: _kept(dataset, planet, visit, settings) for visit in frames}
+        kept = {visit: _kept(dataset, planet, visit, settings) for visit in frames}
+        found = {visit: curves for visit, curves in kept.items() if curves is not None}
+        wanted = frames
     else:
         found = {curves.visit: curves for curves in dataset.light_curves(planet)}
+        wanted = tuple(found) or archive.visits(split, planet)
         for visit in set(found) & set(frames):
             _require_same_frames(dataset, planet, found[visit])
-    if not found:
-        found = dict.fromkeys(archive.visits(split, planet))
-    for visit, curves in found.items():
-        if curves is None:
-            found[visit] = calibrate_visit(archive, split, planet, visit, settings)
+    for visit in set(wanted) - set(found):
+        found[visit] = calibrate_visit(archive, split, planet, visit, settings)
     return PlanetLightCurves(planet, tuple(found[visit] for visit in sorted(found)), dataset.wavelengths)
 
 

@@ -78,7 +78,7 @@ class Model:
             )
         with threads(self.checkpoint.config["training"]["threads"]):
             estimate = self.checkpoint.condition(fit.estimate)
-            found = answer(_FitInMemory(estimate, fit.star, (), fit.curves), self.checkpoint)
+            found = answer(_FitInMemory(estimate, fit.star, paths=(), curves=fit.curves), self.checkpoint)
             gaussian = self.checkpoint.prior.posterior(estimate.depth, estimate.covariance)
         answers = {
             "initial": self._spectrum(fit, found.initial_mean, found.initial_sigma, note=found.initial_estimate),
