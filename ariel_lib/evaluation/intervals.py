@@ -135,12 +135,12 @@ def _held_out(dataset: Dataset, checkpoint: Checkpoint, weights: Path, workers: 
     settings = checkpoint.calibration_settings
     planet_fits = fit_planets(dataset.select(planets), settings=settings, workers=workers, progress=progress)
     known = LabelledSpectra.read(dataset)
+    if not planet_fits.fits:
+        raise ConfigError(f"{weights}: expected light curves of its {len(planets)} held-out planets under {dataset.root}, found none.")
+    if len(planet_fits.fits) < MIN_HELD_OUT:
+        raise ConfigError(f"{weights}: expected at least {MIN_HELD_OUT} held-out planets, found {len(planet_fits.fits)}.")
     held_out_checkpoints = checkpoint.as_held_out(known)
     fits = planet_fits.conditioned_on(held_out_checkpoints).fits
-    if not fits:
-        raise ConfigError(f"{weights}: expected light curves of its {len(planets)} held-out planets under {dataset.root}, found none.")
-    if len(fits) < MIN_HELD_OUT:
-        raise ConfigError(f"{weights}: expected at least {MIN_HELD_OUT} held-out planets, found {len(fits)}.")
     answers = [answer(planet_fit, held_out_checkpoints[planet]) for planet, planet_fit in fits.items()]
     mean, sigma, depth, depth_sigma = (
         np.stack([getattr(found, name) for found in answers]) for name in ("mean", "sigma", "depth", "depth_sigma")
