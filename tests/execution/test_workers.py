@@ -196,20 +196,25 @@ def test_a_worker_imports_the_given_modules_before_its_first_task():
 
 
 @pytest.mark.parametrize(
-    "end",
-    ["list(tasks)", "next(tasks); raise SystemExit", "next(tasks); Budget(LEAST_RESERVE + 0.5).within(lambda: next(tasks))"],
+    ("end", "code", "said"),
+    [
+        ("print(sum(one.failure is None for one in tasks))", 0, ("1\n", "")),
+        ("next(tasks); raise SystemExit(7)", 7, ("", "")),
+        ("next(tasks); Budget(LEAST_RESERVE + 0.5).within(lambda: next(tasks))", 1, ("", "OutOfTimeError: stopped after")),
+    ],
     ids=["patience", "an error", "no time left"],
 )
-def test_a_hung_worker_does_not_keep_the_process_from_ending(end):
+def test_a_hung_worker_does_not_keep_the_process_from_ending(end, code, said):
     script = f"""
 from ariel_lib.execution.time_budget import LEAST_RESERVE, Budget
 from ariel_lib.execution.workers import local_pool, run_tasks
 with local_pool(2) as pool:
     list(run_tasks(["None", "None "], eval, pool))
-    pool.patience = {0.5 if end == "list(tasks)" else 900}
+    pool.patience = {0.5 if code == 0 else 900}
     tasks = run_tasks([{HANG!r}, "str(1)"], eval, pool)
     {end}
 """
     began = time.monotonic()
-    subprocess.run([sys.executable, "-c", script], timeout=60, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", script], timeout=60, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (code, said[0]) and said[1] in done.stderr, done.stderr
     assert time.monotonic() - began < 30
