@@ -39,9 +39,9 @@ class Temperature:
     def __post_init__(self):
         if np.shape(self.scales) != (2,):
             raise SpectraMindError(f"temperature scales: expected one for FGS1 and one for AIRS, found {self.scales!r}")
-        values = np.array([*self.scales, self.overall])
-        if not (np.isfinite(values) & (values > 0)).all():
-            raise SpectraMindError(f"temperature scales: expected finite and positive; found {values[~(values > 0)][:1]}")
+        for value in (*self.scales, self.overall):
+            if not (np.isfinite(value) and value > 0):
+                raise SpectraMindError(f"temperature scales: expected finite and positive; found {value}")
 
     def apply(self, sigma: Array) -> Array:
         """Calibrated standard deviations, same shape (..., wavelength)."""

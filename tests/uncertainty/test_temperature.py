@@ -104,10 +104,9 @@ def test_a_temperature_is_restored_from_json_and_is_immutable():
 
 
 def test_invalid_temperatures_raise_errors():
-    with pytest.raises(ValueError, match="positive; found"):
-        Temperature((0.0, 1.0))
-    with pytest.raises(ValueError, match="positive; found"):
-        Temperature(overall=float("nan"))
+    for wrong, found in [({"scales": (0.0, 1.0)}, "0.0"), ({"overall": np.nan}, "nan"), ({"scales": (1.0, np.inf)}, "inf")]:
+        with pytest.raises(ValueError, match=f"positive; found {found}$"):
+            Temperature(**wrong)
     with pytest.raises(ValueError, match="one for FGS1 and one for AIRS"):
         Temperature(((1.0, 1.0),))
     with pytest.raises(ValueError, match="keys"):
