@@ -13,16 +13,17 @@ QUIETEST = 0.1  # white residual variance over propagated variance: photon noise
 
 def rejection_reason(estimate: DepthEstimate) -> str | None:
     """Reason to reject a transit fit, as a phrase for a message, or None if it passes every check."""
-    weight = estimate.sigma_uncorrelated**-2
-    if not (np.isfinite(estimate.depth).all() and np.isfinite(estimate.covariance).all() and np.isfinite(weight).all()):
+    if not all(np.isfinite(x).all() for x in (estimate.depth, estimate.covariance, estimate.sigma_uncorrelated)):
         return "depths or covariance of the transit fit are not finite"
+    if not (estimate.sigma_uncorrelated > 0).all():
+        return "a standard deviation of the transit fit is not positive"
     if not _is_positive_definite(estimate.covariance):
         return "the covariance of the transit fit is not positive definite"
     if Flag.NO_TRANSIT in estimate.flags:
         return "no transit was found, although every planet of the data set transits"
     if not (estimate.level > 0).any():
         return "no signal at any wavelength"
-    depth = float(np.average(estimate.depth, weights=weight))
+    depth = float(np.average(estimate.depth, weights=estimate.sigma_uncorrelated**-2))
     if not 0 < depth < DEEPEST:
         return f"the mean depth {depth:.3g} is outside (0, {DEEPEST})"
     quiet = [curve.instrument for curve in estimate.white if curve.chi2 < QUIETEST]

@@ -27,6 +27,7 @@ def test_an_ordinary_planet_is_accepted():
         ({"depth": np.full(5, np.nan)}, "not finite"),
         ({"covariance": np.full((5, 5), np.inf)}, "not finite"),
         ({"sigma_uncorrelated": np.full(5, np.nan)}, "not finite"),
+        ({"sigma_uncorrelated": np.array([0, 1, 1, 1, 1]) * 1e-5}, "standard deviation of the transit fit is not positive"),
         ({"covariance": np.zeros((5, 5))}, "not positive"),
         ({"depth": np.full(5, 0.5)}, "mean depth 0.5"),
         ({"depth": np.full(5, -0.01)}, "mean depth -0.01"),
@@ -36,7 +37,8 @@ def test_an_ordinary_planet_is_accepted():
     ],
 )
 def test_each_sign_of_damage_has_its_rejection_reason(change, reason):
-    assert reason in rejection_reason(replace(make_estimate(), **change))
+    with np.errstate(all="raise"):
+        assert reason in rejection_reason(replace(make_estimate(), **change))
 
 
 @pytest.mark.parametrize(("share", "refused"), [(0.99, False), (1.01, True)])
