@@ -125,7 +125,8 @@ def run_intervals(*, weights: Path, outdir: Path, q: float, data: Path | None = 
             run.inputs["weights"] = weights
         result = train_intervals(dataset, weights=weights, outdir=outdir, q=q, **settings)
         run.artifacts = [outdir / name for name in ("intervals.csv", "coverage.json", "coverage_by_bin.csv", "corel.safetensors")]
-        run.metrics = {name: value for name, value in result.items() if name not in ("outdir", "checkpoint_updated")}
+        run.metrics = {name: value for name, value in result.items() if name not in ("outdir", "checkpoint_updated", "left_out")}
+        run.remarks = result["left_out"]
     return result
 
 
@@ -164,6 +165,7 @@ def run_ablation(path: Path, overrides: Sequence[str] = (), **settings) -> dict:
         run.artifacts = [Path(name) for name in result["files"]]
         run.inputs = {"grid": Path(path)}
         run.metrics = {name: result[name] for name in ("winner", "composite", "points")} | {"failed": len(result["failed"])}
+        run.remarks = result["left_out"]
     return result
 
 

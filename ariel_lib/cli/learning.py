@@ -19,7 +19,8 @@ def train(
 ) -> None:
     """Train V50; print the path of its weights and, under "validation", scores on held-out planets.
 
-    Held-out planets choose neither weights nor epoch, and the sigmas of each are calibrated on the others.
+    Held-out planets choose neither weights nor epoch, and the sigmas of each are calibrated on the others. Planets whose transit fit fails
+    its quality checks take no part, and are listed with reasons under "left_out".
 
     An interrupted run is resumed. Under `torchrun --nproc-per-node N --no-python` N processes share each batch, with a GPU each.
     """
@@ -45,6 +46,8 @@ def compare(
     """Train V50 and its baselines; print their scores on the test split, with errors.
 
     The sigmas of all are calibrated on the planets that training held out; the test split chooses and calibrates nothing.
+
+    Exit code 1: test planets that could not be answered were left out of every row, and are named.
     """
     from ariel_lib.config import load_config
 
@@ -54,6 +57,8 @@ def compare(
     with progress_bar("Training") as progress:
         result = run_comparison(settings, truth, workers=workers, progress=progress, log=print_line)
     print_json(result)
+    if result["left_out"]:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: spectramind ablate --config configs/ablation.yaml data.root=build/sim")
@@ -72,7 +77,7 @@ def ablate(
 
     Held-out planets rank the points: the winner's figures on them are optimistic, those on the planets of --truth are not.
 
-    Exit code 1: some points failed, the others are ranked.
+    Exit code 1: some points failed, the others are ranked; or test planets without an acceptable transit fit were left out.
     """
     from ariel_lib.commands import run_ablation
     from ariel_lib.execution.dask_cluster import open_pool
@@ -81,7 +86,7 @@ def ablate(
     with pool as workers, progress_bar("Points") as progress:
         result = run_ablation(config, overrides or (), truth=truth, workers=workers, progress=progress, log=print_line)
     print_json(result)
-    if result["failed"]:
+    if result["failed"] or result["left_out"]:
         raise typer.Exit(1)
 
 

@@ -4,7 +4,8 @@ Points run in this process, in worker processes or on a Dask cluster, and share 
 again only if its configuration, the content of its data, the version or the kind of device changed. An interrupted point starts
 from scratch, so that its runtime is comparable. A failed point is listed, and the others go on. The figures of held-out planets rank the
 points, and so are optimistic for the winner. With the labels of the test planets, which rank nothing, differences.md compares each point's
-score with the first point's, with paired bootstrap errors.
+score with the first point's, with paired bootstrap errors, on the same planets for all points: a test planet that one point lacks, since
+its transit fit fails the quality checks, is left out for every point and named.
 """
 
 import json
@@ -25,14 +26,14 @@ import yaml
 from ariel_lib import __version__
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.config import Config, ConfigError, config_hash, find_config, load_config
-from ariel_lib.evaluation.leaderboard import ranked, weights_sentence
+from ariel_lib.evaluation.leaderboard import differences_table, ranked, weights_sentence, with_differences
 from ariel_lib.evaluation.score import read_true_spectra
 from ariel_lib.execution.workers import WorkerPool, local_pool, run_tasks
 from ariel_lib.io.checksums import sha256
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.storage import atomic_path, write_atomically
 from ariel_lib.io.tables import read_spectra
-from ariel_lib.metrics import bootstrap_error, naive_answer, planet_scores
+from ariel_lib.metrics import naive_answer, planet_scores
 from ariel_lib.pipeline.checkpoint import FORMAT, Checkpoint
 from ariel_lib.pipeline.planet_fits import PlanetFits, fit_planets
 from ariel_lib.plots.page import write_report
@@ -129,12 +130,13 @@ def ablate(
     truth    CSV file with the labels of the test planets: every point is scored on them too, and compared with the first point
     workers  number of points run in parallel, or the pool of a cluster
 
-    Returns winner, its composite, counts, failed points with reasons, and the files written, JSON-able.
-    Raises ConfigError where every point failed, and ArchiveError, before any training, for a truth that does not match.
+    Returns winner, its composite, counts, failed points and test planets that are left out, with reasons, and the files written, JSON-able.
+    Raises ConfigError where every point failed or no test planet is left, and ArchiveError, before any training, for a truth that does
+    not match.
     """
     points, out, public = load_grid(path, overrides)
     out.mkdir(parents=True, exist_ok=True)
-    points = _with_data(points, truth and Path(truth))
+    points, left_out = _with_data(points, truth and Path(truth), log)
     for point in {p.config.data.root: p for p in points}.values() if truth is not None else ():
         read_true_spectra(truth, point.dataset.with_split("test"))  # raises before anything is trained
     waiting = [point for point in points if finished(point) is None]
@@ -155,24 +157,28 @@ def ablate(
     figures = [{"point": point.name, "public": public.get(point.name), **finished(point)} for point in good]
     if truth is not None:
         figures = with_differences(figures, points[0].name)
-        write_atomically(out / DIFFERENCES, differences_table(figures, points[0].name, failed).encode())
+        write_atomically(out / DIFFERENCES, differences_table(figures, points[0].name, failed, left_out).encode())
     order = write_leaderboard(out, figures, failed)
     winner = good[order[0][0]]
     bundle = write_bundle(out / "winner.zip", winner, out, Path(path))
     files = [*(out / name for name in LEADERBOARD), *([out / DIFFERENCES] if truth else []), bundle]
     return {
         "winner": winner.name, "composite": order[0][1], "points": len(points), "ran": len(waiting),
-        "kept": kept, "failed": failed, "tracebacks": tracebacks, "leaderboard": str(out / "leaderboard.csv"), "bundle": str(bundle),
+        "kept": kept, "failed": failed, "left_out": left_out, "tracebacks": tracebacks,
+        "leaderboard": str(out / "leaderboard.csv"), "bundle": str(bundle),
         "files": [str(path) for path in files],
     }  # fmt: skip
 
 
-def _with_data(points: list[Point], truth: Path | None) -> list[Point]:
-    """The points with the digest of their data and truth. The transits are fitted here, once for all points that share them."""
+def _with_data(points: list[Point], truth: Path | None, log: Callable[[str], None]) -> tuple[list[Point], dict[str, str]]:
+    """The points with the digest of their data and truth, and the test planets that a point lacks, with reasons, if there is a truth.
+
+    The transits are fitted here, once for all points that share them. Raises ConfigError where no test planet is left.
+    """
     if missing := [point.name for point in points if point.config.data.root is None]:
         raise ConfigError(f"data.root: expected a data folder, found none for {missing[0]!r}. Give data.root=DIR.")
     fitted: dict[tuple, list[tuple[PlanetFits, LabelledSpectra]]] = {}
-    found = []
+    found, left_out = [], {}
     for point in points:
         shared = (point.config.calibration.airs_samples, point.config.data.root, point.config.data.light_curves, point.config.data.folder)
         if shared not in fitted:
@@ -183,7 +189,24 @@ def _with_data(points: list[Point], truth: Path | None) -> list[Point]:
         parts = [digest_inputs(fits, known, point.config.training.initial_weights) for fits, known in fitted[shared]]
         parts += [sha256(truth) if truth else "", __version__, FORMAT, _device()]
         found.append(replace(point, data=" ".join(parts), truth=truth))
-    return found
+    if truth:
+        left_out = _left_out([parts[1][0] for parts in fitted.values()])
+    for planet, reason in left_out.items():
+        log(f"test planet {planet} left out for every point: {reason}")
+    return found, left_out
+
+
+def _left_out(tests: list[PlanetFits]) -> dict[str, str]:
+    """Planets that one of the `tests` has no fit of, with reasons. Raises ConfigError where these are all."""
+    everywhere = set.intersection(*(set(fits.fits) for fits in tests))
+    elsewhere = "it is not in the test split of every point"
+    named = {planet: elsewhere for fits in tests for planet in fits.fits if planet not in everywhere}
+    for fits in tests:
+        named |= fits.failures
+    if not everywhere:
+        reason = "; such as {}: {}".format(*next(iter(named.items()))) if named else ""
+        raise ConfigError(f"ablate: expected a test planet that every point can predict, found none of {len(named)}{reason}")
+    return named
 
 
 def _device() -> str:
@@ -227,7 +250,9 @@ def ranking_figures(result: Mapping) -> dict[str, float]:
 
 
 def _fit(dataset: Dataset, config: Config, workers: int) -> PlanetFits:
-    return fit_planets(dataset, settings=CalibrationSettings(airs_samples=config.calibration.airs_samples), workers=workers)
+    """The transit fits that pass the quality checks: of no other planet is a point trained or judged."""
+    settings = CalibrationSettings(airs_samples=config.calibration.airs_samples)
+    return fit_planets(dataset, settings=settings, workers=workers).accepted()
 
 
 def violated_share(point: Point) -> float:
@@ -243,7 +268,7 @@ def violated_share(point: Point) -> float:
 
 
 def shares_on_test(point: Point) -> dict[str, float]:
-    """By test planet its term of the 2025 score, whose mean is the score. Planets without a fit are left out."""
+    """By test planet its term of the 2025 score, whose mean is the score. Planets without an acceptable fit are left out."""
     checkpoint = Checkpoint.load(point.folder / "weights.safetensors")
     fits = _fit(point.dataset.with_split("test"), point.config, 1).conditioned_on(checkpoint).fits
     answers = [answer(planet_fit, checkpoint) for planet_fit in fits.values()]
@@ -251,33 +276,6 @@ def shares_on_test(point: Point) -> dict[str, float]:
     naive = naive_answer(point.dataset.labels().depth)
     shares = planet_scores(read_spectra(point.truth).of(fits), {"v50": (mean, sigma)}, naive)["v50"]
     return dict(zip(fits, shares.tolist()))
-
-
-def with_differences(figures: list[dict], first: str) -> list[dict]:
-    """The figures with `shares` replaced by their mean `test`, and by `difference` to the point `first` and its error.
-
-    The difference and its bootstrap error are paired, over the test planets that both points predict. Both are NaN where `first`
-    is not among the figures, since it failed, or shares no planet with the point.
-    """
-    reference, found = next((point["shares"] for point in figures if point["point"] == first), {}), []
-    for point in figures:
-        shares = point["shares"]
-        paired = np.array([shares[planet] - reference[planet] for planet in shares if planet in reference])
-        difference, error = (float(paired.mean()), bootstrap_error(paired)) if len(paired) else (np.nan, np.nan)
-        kept = {name: value for name, value in point.items() if name != "shares"}
-        found.append(kept | {"test": float(np.mean([*shares.values()])), "difference": difference, "difference_error": error})
-    return found
-
-
-def differences_table(figures: list[dict], first: str, failed: Mapping[str, str]) -> str:
-    """Markdown table of the test scores and differences to the point `first`, in the order of the grid; a note if it failed."""
-    lines = [f"The first point, {first}, failed ({failed[first]}): there are no differences.", ""] if first in failed else []
-    lines += ["| point | score of the test planets | difference to the first |", "|---|---|---|"]
-    for row in figures:
-        known = row["point"] != first and np.isfinite(row["difference"])
-        apart = f"{row['difference']:+.4f} ± {row['difference_error']:.4f}" if known else ""
-        lines.append(f"| {row['point']} | {row['test']:.4f} | {apart} |")
-    return "\n".join(lines) + "\n"
 
 
 def write_leaderboard(out: Path, figures: list[dict], failed: Mapping[str, str]) -> list[tuple[int, float]]:

@@ -17,7 +17,7 @@ import numpy as np
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.config import Config, ConfigError
 from ariel_lib.errors import SpectraMindError
-from ariel_lib.evaluation.oracle import ORACLES, oracle_answers, read_truth
+from ariel_lib.evaluation.oracle import ORACLES, has_orbit, oracle_answers, read_truth
 from ariel_lib.evaluation.score import read_true_spectra
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.storage import load_arrays, write_atomically
@@ -33,7 +33,6 @@ from ariel_lib.priors.registry import INITIAL_NAMES
 from ariel_lib.priors.scale_height import LabelledSpectra
 from ariel_lib.simulator.dataset import TRUTH_FILE
 from ariel_lib.training.loop import train
-from ariel_lib.transit.quality import rejection_reason
 from ariel_lib.uncertainty.temperature import PRIOR_STRENGTH, Temperature, fit_temperature
 
 COLUMNS = ("score", "score_error", "v50_lead", "v50_lead_error", "nll", "mae", "rmse_ppm", "coverage_80", "z_rms")
@@ -55,24 +54,29 @@ def compare(
     JSON-able. `v50_lead` is V50's score minus the method's, with its paired error; `temperature` the overall factor on the method's
     sigmas, all 1 with calibration.temperature=false. The test planets, which chose and calibrated nothing, give the figures. V50's
     times include its closed forms, not calibration and fits. For a simulated data set the table also holds evaluation.oracle's answers;
-    where truth.json does not list every test planet they are left out, which "note" says.
+    where they cannot be had for every planet they are left out, which "note" says.
+
+    All rows are of the same planets: a test planet without a transit fit that passes the quality checks, or that V50 does not answer, is
+    left out of every row and named, with its reason, in the log, under "left_out" and in comparison.md.
     Raises, before the training, ConfigError without scikit-learn, ArchiveError where truth lacks a planet, and SpectraMindError
-    where a test planet has no fit: the methods would then be compared on different planets.
+    where no test planet is left.
     """
     if importlib.util.find_spec("sklearn") is None:
         raise ConfigError("compare: expected scikit-learn, found none. pip install 'spectramind[diagnostics]'")
     out, test = Path(config.training.out), dataset.with_split("test")
     settings = CalibrationSettings(airs_samples=config.calibration.airs_samples)
     training_fits, test_fits = (  # not timed
-        fit_planets(part, settings=settings, workers=workers, progress=progress) for part in (dataset, test)
+        fit_planets(part, settings=settings, workers=workers, progress=progress).accepted() for part in (dataset, test)
     )
-    _require_fits(test_fits)
-    planets, labels = test.planets, dataset.labels()
-    expected, naive = read_true_spectra(truth, test), naive_answer(labels.depth)
-    oracles, note = _oracles(test, labels.depth, log)
-    trained, answers, cost = _v50_answers(dataset, test, config, workers, progress, log)
+    labels, true_spectra = dataset.labels(), dict(zip(test.planets, read_true_spectra(truth, test)))
+    judged, naive = test.select(_judged(test_fits, log)), naive_answer(labels.depth)
+    oracles, note = _oracles(judged, labels.depth, log)
+    trained, unanswered, answers, cost = _v50_answers(dataset, judged, config, workers, progress, log)
+    answered = {planet: planet_fit for planet, planet_fit in test_fits.fits.items() if planet not in unanswered}
+    planets = _judged(PlanetFits(answered, unanswered), log)
+    expected, kept = np.stack([true_spectra[planet] for planet in planets]), np.isin(judged.planets, planets)
     temperatures = {name: Temperature.from_dict(values) for name, values in trained["temperatures"].items()}
-    answers |= oracles
+    answers |= {name: (mean[kept], sigma[kept]) for name, (mean, sigma) in oracles.items()}
     checkpoint = Checkpoint.load(out / "weights.safetensors")
     held_out, new = checkpoint.as_held_out(LabelledSpectra.read(dataset)), test_fits.conditioned_on(checkpoint).fits
     known = training_fits.conditioned_on({planet: held_out.get(planet, checkpoint) for planet in training_fits.fits}).fits
@@ -87,12 +91,19 @@ def compare(
         table[name] |= figures
     for name in table.keys() & temperatures.keys():
         table[name]["temperature"] = temperatures[name].overall
-    result = {"planets": {"training": len(known), "test": len(planets)}, "table": table, **note}
+    left_out = test_fits.failures | unanswered
+    result = {"planets": {"training": len(known), "test": len(planets)}, "left_out": left_out, "table": table, **note}
+    _write(out, result)
+    return result
+
+
+def _write(out: Path, result: dict) -> None:
+    """Write comparison.json, .csv, .md and .png."""
+    table, left_out = result["table"], "".join(f"\nLeft out of every row: {p}: {why}\n" for p, why in result["left_out"].items())
     write_atomically(out / "comparison.json", json.dumps(result, indent=1).encode())
     write_atomically(out / "comparison.csv", as_csv(table).encode())
-    write_atomically(out / "comparison.md", as_markdown(table).encode())
+    write_atomically(out / "comparison.md", (as_markdown(table) + left_out).encode())
     write_atomically(out / "comparison.png", render_png(draw_comparison(_in_order(table))))
-    return result
 
 
 def _calibrated(answers: Answers, temperatures: Mapping[str, Temperature]) -> Answers:
@@ -103,31 +114,37 @@ def _calibrated(answers: Answers, temperatures: Mapping[str, Temperature]) -> An
     } | unchanged
 
 
-def _require_fits(fits: PlanetFits) -> None:
-    """Raise SpectraMindError where a test planet has no fit, or one that prediction would reject."""
-    reasons = {planet: rejection_reason(planet_fit.estimate) for planet, planet_fit in fits.fits.items()}
-    without = fits.failures | {planet: reason for planet, reason in reasons.items() if reason}
-    if without:
-        planet, reason = next(iter(without.items()))
-        raise SpectraMindError(f"compare: expected a fit of every test planet, found none for {len(without)}, such as {planet}: {reason}")
+def _judged(fits: PlanetFits, log: Callable[[str], None]) -> list[str]:
+    """The test planets with a fit; logs the others as left out. Raises SpectraMindError where none is left."""
+    for planet, reason in fits.failures.items():
+        log(f"test planet {planet} left out of every row: {reason}")
+    if not fits.fits:
+        planet, reason = next(iter(fits.failures.items()))
+        raise SpectraMindError(
+            f"compare: expected a test planet that every method can answer, found none of {len(fits.failures)}, such as {planet}: {reason}"
+        )
+    return list(fits.fits)
 
 
 def _oracles(test: Dataset, labels: np.ndarray, log: Callable[[str], None]) -> tuple[Answers, dict[str, str]]:
-    """The oracles' answers for the test planets and, where a simulation's truth.json does not list them all, a note instead."""
+    """The oracles' answers for the test planets and, where they lack what they need of one in a simulation, a note instead."""
     simulated = read_truth(test.root, test.split)
-    unknown = [planet for planet in test.planets if planet not in simulated]
+    unknown = {planet: f"{test.root / TRUTH_FILE} does not list it" for planet in test.planets if planet not in simulated}
+    unknown |= {planet: "the star table has no orbit of it" for planet in test.planets if not has_orbit(test.find_star(planet)[0])}
     if simulated and not unknown:
         return oracle_answers(test, labels), {}
     if not simulated:
         return {}, {}
-    note = f"no oracles: {test.root / TRUTH_FILE} does not list {len(unknown)} test planets, such as {unknown[0]}"
+    note = "no oracles: {} test planets lack what they need, such as {}: {}".format(len(unknown), *next(iter(unknown.items())))
     log(note)
     return {}, {"note": note}
 
 
-def _v50_answers(dataset: Dataset, test: Dataset, config: Config, workers: int, progress, log) -> tuple[dict, Answers, dict]:
-    """Train V50 and predict the test split. Returns the result of `train`, V50's answers, with its temperature, and those of its
-    closed forms, without, all in the order of test.planets, and V50's cost."""
+def _v50_answers(
+    dataset: Dataset, test: Dataset, config: Config, workers: int, progress, log
+) -> tuple[dict, dict[str, str], Answers, dict]:
+    """Train V50 and predict the test split. Returns the result of `train`; reasons of planets without an answer; for the others, in the
+    order of test.planets, V50's answers, with its temperature, and those of its closed forms, without; and V50's cost."""
     clock, submission = time.monotonic(), Path(config.training.out) / "submission.csv"
     trained = train(dataset, config, progress=progress, log=log)
     answering = time.monotonic()
@@ -135,17 +152,21 @@ def _v50_answers(dataset: Dataset, test: Dataset, config: Config, workers: int, 
     cost = {
         "parameters": trained["parameters"], "train_s": round(answering - clock, 1), "answer_s": round(time.monotonic() - answering, 1)
     }  # fmt: skip
-    if predicted["fallbacks"]:
-        raise SpectraMindError(f"compare: expected a fit of every test planet, found none for {sorted(predicted['fallbacks'])[:5]}")
-    _, mean, sigma = read_submission(submission)
-    extras, _ = load_arrays(submission.with_suffix(".safetensors"))
+    unanswered = predicted["fallbacks"]
+    if len(unanswered) == len(test.planets):
+        return trained, unanswered, {}, cost
+    rows, mean, sigma = read_submission(submission)
+    extras, text = load_arrays(submission.with_suffix(".safetensors"))
+    planets, answered = [planet for planet in test.planets if planet not in unanswered], json.loads(text["planet_ids"])
+    mean, sigma = (array[[rows.index(planet) for planet in planets]] for array in (mean, sigma))
+    extras = {name: array[[answered.index(planet) for planet in planets]] for name, array in extras.items()}
     initial = INITIAL_NAMES[config.model.initial_estimate]
     answers = {
         "gaussian_posterior": (np.maximum(extras["gaussian_mean"], 0.0), extras["gaussian_sigma"]),
         initial: (np.maximum(extras["initial_mean"], 0.0), extras["initial_sigma"]),
         "v50": (mean, sigma),
     }
-    return trained, answers, cost
+    return trained, unanswered, answers, cost
 
 
 def answer_baselines(

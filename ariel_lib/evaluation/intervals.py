@@ -89,11 +89,12 @@ def train_intervals(
     update   store COREL in the checkpoint, so that `predict` takes its sigmas from it
 
     Intervals, coverages and scores are cross-fitted: COREL, its quantiles and every temperature behind a planet were fitted without it.
+    Held-out planets whose transit fit fails the quality checks are left out: a warning and "left_out" name them.
     With too few held-out planets for q the intervals are infinite, and one warning gives the number needed.
     Raises ConfigError for fewer than MIN_HELD_OUT planets, and with `update` for infinite intervals.
     """
     weights, outdir, checkpoint = Path(weights), Path(outdir), Checkpoint.load(weights)
-    held_out, naive = _held_out(dataset, checkpoint, weights, workers, progress)
+    held_out, naive, left_out = _held_out(dataset, checkpoint, weights, workers, progress)
     with threads(checkpoint.config["training"]["threads"]), warnings.catch_warnings():
         warnings.simplefilter("ignore", TooFewPlanets)  # one warning for all folds follows
         corel = train_corel(held_out.features, *held_out.prediction, level=q)
@@ -104,7 +105,7 @@ def train_intervals(
         logger.warning("infinite intervals for %d of %d planets: %s", infinite, len(held_out.mean), _shortage(len(held_out.mean), q))
     table = _write_tables(outdir, held_out, intervals)
     save_arrays(outdir / "corel.safetensors", corel.to_arrays(), {"q": str(q)})
-    result = {"q": q, "planets": len(held_out.mean), "score": scores, "statistics": statistics} | table
+    result = {"q": q, "planets": len(held_out.mean), "score": scores, "statistics": statistics, "left_out": left_out} | table
     write_atomically(outdir / "coverage.json", json.dumps(result, indent=1).encode())
     if update:
         replace(checkpoint, corel=corel, temperature=_temperature(corel, held_out, naive)).save(weights)
@@ -130,10 +131,15 @@ def _enough(q: float) -> int:
     return next(n for n in count(MIN_HELD_OUT) if len(halves(n - -(-n // FOLDS), 0)[1]) >= planets_needed(q))
 
 
-def _held_out(dataset: Dataset, checkpoint: Checkpoint, weights: Path, workers: int, progress) -> tuple[HeldOut, dict[str, float]]:
+def _held_out(
+    dataset: Dataset, checkpoint: Checkpoint, weights: Path, workers: int, progress
+) -> tuple[HeldOut, dict[str, float], dict[str, str]]:
+    """The held-out planets with an acceptable fit, the naive answer, and the reasons of the others."""
     planets = sum(checkpoint.held_out, ())
     settings = checkpoint.calibration_settings
-    planet_fits = fit_planets(dataset.select(planets), settings=settings, workers=workers, progress=progress)
+    planet_fits = fit_planets(dataset.select(planets), settings=settings, workers=workers, progress=progress).accepted()
+    for planet, reason in planet_fits.failures.items():
+        logger.warning("held-out planet %s left out: %s", planet, reason)
     known = LabelledSpectra.read(dataset)
     if not planet_fits.fits:
         raise ConfigError(f"{weights}: expected light curves of its {len(planets)} held-out planets under {dataset.root}, found none.")
@@ -147,7 +153,7 @@ def _held_out(dataset: Dataset, checkpoint: Checkpoint, weights: Path, workers: 
     )
     features = corel_features(mean, sigma, depth, depth_sigma, np.stack([o.estimate.sigma_uncorrelated for o in fits.values()]))
     naive = naive_answer(known.labels.depth)
-    return HeldOut(tuple(fits), features, mean, sigma, known.labels.of(fits)), naive
+    return HeldOut(tuple(fits), features, mean, sigma, known.labels.of(fits)), naive, planet_fits.failures
 
 
 def _cross_fit(held_out: HeldOut, q: float, naive: dict) -> tuple[dict[str, Intervals], dict[str, float], dict[str, dict]]:

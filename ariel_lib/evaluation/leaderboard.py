@@ -1,10 +1,14 @@
-"""Ranking of the points of an ablation by a composite score.
+"""Ranking of the points of an ablation by a composite score, and their differences on test planets.
 
 The composite is a weighted sum of figures, each normalised over the grid: 1 for the best point, 0 for the worst, linear
 between; 1 for all points where all are equal.
 """
 
 from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ariel_lib.metrics import bootstrap_error
 
 WEIGHTS = {"public": 0.40, "validation": 0.25, "coverage_gap": 0.10, "runtime_s": 0.15, "violations": 0.10}
 HIGHER_IS_BETTER = ("public", "validation")
@@ -54,3 +58,37 @@ def weights_sentence(points: Sequence[Point]) -> str:
     if "public" not in weights:
         sentence += f" No public score for every point: its weight of {WEIGHTS['public']:.2f} is shared out among the others."
     return sentence
+
+
+def with_differences(figures: list[dict], first: str) -> list[dict]:
+    """The figures with `shares` replaced by their mean `test`, and by `difference` to the point `first` and its error.
+
+    All are over the test planets that every point predicts. The difference and its bootstrap error are paired; both are NaN where
+    `first` is not among the figures, since it failed.
+    """
+    common = [planet for planet in figures[0]["shares"] if all(planet in point["shares"] for point in figures)]
+    shares = {point["point"]: np.array([point["shares"][planet] for planet in common]) for point in figures}
+    found = []
+    for point in figures:
+        own = shares[point["point"]]
+        paired = own - shares.get(first, np.nan)
+        difference, error = (float(paired.mean()), bootstrap_error(paired)) if first in shares else (np.nan, np.nan)
+        kept = {name: value for name, value in point.items() if name != "shares"}
+        found.append(kept | {"test": float(own.mean()), "difference": difference, "difference_error": error})
+    return found
+
+
+def differences_table(figures: list[dict], first: str, failed: Mapping[str, str], left_out: Mapping[str, str]) -> str:
+    """Markdown table of the test scores and differences to the point `first`, in the order of the grid.
+
+    Notes say if the first point failed and which test planets were left out, with reasons.
+    """
+    lines = [f"The first point, {first}, failed ({failed[first]}): there are no differences.", ""] if first in failed else []
+    lines += ["| point | score of the test planets | difference to the first |", "|---|---|---|"]
+    for row in figures:
+        known = row["point"] != first and np.isfinite(row["difference"])
+        apart = f"{row['difference']:+.4f} ± {row['difference_error']:.4f}" if known else ""
+        lines.append(f"| {row['point']} | {row['test']:.4f} | {apart} |")
+    for planet, reason in left_out.items():
+        lines += ["", f"Left out for every point: {planet}: {reason}"]
+    return "\n".join(lines) + "\n"

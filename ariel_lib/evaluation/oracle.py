@@ -20,7 +20,7 @@ from scipy.linalg import block_diag
 from ariel_lib.instrument import FGS1, INSTRUMENTS
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import Star
-from ariel_lib.io.light_curves import LightCurves
+from ariel_lib.io.light_curves import LightCurves, load_light_curves
 from ariel_lib.priors.gaussian import fit_prior
 from ariel_lib.simulator import optics
 from ariel_lib.simulator.dataset import TRUTH_FILE
@@ -48,15 +48,15 @@ def oracle_answers(dataset: Dataset, labels: np.ndarray) -> dict[str, tuple[np.n
 
     labels  (planet, wavelength): the Gaussian spectral prior is fitted to them
 
-    Raises KeyError for a planet that truth.json does not list.
+    Damaged light curves are left out, as in the fit. Raises KeyError for a planet that truth.json does not list.
     """
     truth, wavelength = read_truth(dataset.root, dataset.split), dataset.wavelengths
     nuisances = read_nuisances(dataset, truth)
     prior, found = fit_prior(labels, wavelength), {name: ([], []) for name in ORACLES}
     for planet in dataset.planets:
-        problem, catalogue_mean, common = true_problem(
-            dataset.light_curves(planet), dataset.star(planet), wavelength, truth[planet]
-        )
+        paths, _ = dataset.find_light_curves(planet, dataset.light_curve_visits[planet])
+        visits = [load_light_curves(path) for path in paths]
+        problem, catalogue_mean, common = true_problem(visits, dataset.star(planet), wavelength, truth[planet])
         _, measured = limits(problem, catalogue_mean, common, np.array(truth[planet]["depth"]), nuisances)
         for name, (depth, covariance) in measured.items():
             posterior = prior.posterior(depth, covariance)
@@ -78,14 +78,21 @@ class Nuisances:
 
 
 def read_nuisances(dataset: Dataset, truth: dict[str, dict]) -> Nuisances:
-    """Drifts and catalogue errors of a split; truth as from read_truth."""
+    """Drifts and catalogue errors of a split, of the planets with an orbit in its star table; truth as from read_truth."""
     errors = []
     for planet, record in truth.items():
-        star, orbit = dataset.star(planet), record["orbit"]
+        star, orbit = dataset.find_star(planet)[0], record["orbit"]
+        if not has_orbit(star):
+            continue
         prior = orbit_prior(star.P, star.sma, star.i)
         true = np.log(orbit["a"]), (orbit["a"] * np.cos(np.radians(orbit["inclination"]))) ** 2
         errors.append([(value - mean) / sigma for value, (mean, sigma) in zip(true, (prior.log_a, prior.b_squared))])
     return Nuisances([drift for record in truth.values() for drift in record["drifts"]], np.mean(np.square(errors), axis=0))
+
+
+def has_orbit(star: Star | None) -> bool:
+    """Whether the star table gives period, a/Rs and inclination."""
+    return star is not None and not {"P", "sma", "i"} & set(star.missing)
 
 
 def true_problem(

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from ariel_lib.commands import run_ablation as ablate
-from ariel_lib.config import ConfigError
+from ariel_lib.config import ConfigError, load_config
 from ariel_lib.errors import ArchiveError
 from ariel_lib.evaluation import ablation
 from ariel_lib.evaluation.ablation import load_grid
@@ -216,6 +216,51 @@ def test_with_truth_the_points_are_compared_with_the_first_on_the_same_planets(g
     table, text = pd.read_csv(out / "leaderboard.csv"), (out / "differences.md").read_text()
     assert len(table) == 3 and table[["difference", "difference_error"]].isna().all(axis=None)
     assert text.startswith(f"The first point, {broken}, failed (ValueError: no)") and "±" not in text
+
+
+def test_a_test_planet_that_one_point_lacks_is_left_out_for_every_point_and_named(grid, monkeypatch):
+    """Its share would move the score of the others by 0.2; the reason comes from the fits of the point that lacks it."""
+    truth = grid.parent / "test.csv"
+    truth.write_text("planet_id,wl_1,wl_2\n7,0.01,0.01\n")
+    fit, lines = PlanetFit(None, None, (), "light curves"), []
+
+    def fits(dataset, config, workers):
+        planets = ["7", "8"] if config.calibration.airs_samples == 80 else ["7"]
+        return PlanetFits(dict.fromkeys(planets, fit), {planet: "no transit" for planet in ("8",) if planet not in planets})
+
+    def run(point, train=None):
+        invent_figures(point)
+        found = json.loads((point.folder / ablation.RESULT).read_text())
+        first = point.name == "calibration.airs_samples=80"
+        found["figures"]["shares"] = {"8": 0.5, "7": 0.1} if first else {"7": 0.3}
+        (point.folder / ablation.RESULT).write_text(json.dumps(found))
+
+    monkeypatch.setattr(ablation, "_fit", fits)
+    monkeypatch.setattr(ablation, "run_point", run)
+    grid.write_text(f"out: {grid.parent / 'out'}\nbase: [data.root={grid.parent / 'data'}]\ngrid: {{calibration.airs_samples: [80, 40]}}")
+    result, out = ablate(grid, truth=truth, log=lines.append), grid.parent / "out"
+    assert result["left_out"] == {"8": "no transit"} == json.loads((out / "manifest_ablate.json").read_text())["remarks"]
+    assert "test planet 8 left out for every point: no transit" in lines
+    assert (out / "differences.md").read_text().endswith("\n\nLeft out for every point: 8: no transit\n")
+    table = pd.read_csv(out / "leaderboard.csv").set_index("point")
+    assert table["test"].to_dict() == pytest.approx({"calibration.airs_samples=80": 0.1, "calibration.airs_samples=40": 0.3})
+    assert table["difference"].to_dict() == pytest.approx({"calibration.airs_samples=80": 0.0, "calibration.airs_samples=40": 0.2})
+
+
+def test_without_a_test_planet_to_judge_by_nothing_is_trained(grid, monkeypatch):
+    monkeypatch.setattr(ablation, "run_point", lambda *arguments, **settings: pytest.fail("trained"))
+    monkeypatch.setattr(ablation, "_fit", lambda *arguments: PlanetFits({}, {"7": "no transit"}))
+    truth = grid.parent / "test.csv"
+    truth.write_text("planet_id,wl_1,wl_2\n7,0.01,0.01\n")
+    with pytest.raises(ConfigError, match="a test planet that every point can predict, found none of 1; such as 7: no transit"):
+        ablate(grid, truth=truth, log=str)
+
+
+def test_a_doubtful_fit_is_no_fit_of_a_point(monkeypatch):
+    fit = PlanetFit(None, None, (), "")
+    monkeypatch.setattr(ablation, "fit_planets", lambda *arguments, **settings: PlanetFits({"7": fit, "8": fit}, {}))
+    monkeypatch.setattr(PlanetFits, "accepted", lambda fits: PlanetFits({"7": fits.fits["7"]}, {"8": "no transit"}))
+    assert list(ablation._fit(None, load_config(None), 1).fits) == ["7"]
 
 
 def test_a_truth_without_a_test_planet_raises_before_anything_is_trained(grid, monkeypatch):

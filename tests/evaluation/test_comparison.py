@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,11 +13,13 @@ from ariel_lib.evaluation import comparison
 from ariel_lib.evaluation.comparison import as_csv, as_markdown, tabulate
 from ariel_lib.evaluation.oracle import ORACLES
 from ariel_lib.io.dataset import Dataset
+from ariel_lib.io.light_curves import load_light_curves, save_light_curves
 from ariel_lib.io.storage import load_arrays
 from ariel_lib.io.tables import read_spectra
 from ariel_lib.metrics import bootstrap_error, naive_answer, negative_log_likelihood, score
 from ariel_lib.models.baselines import NetworkBaseline, RidgeBaseline, answer_of
 from ariel_lib.pipeline.planet_fits import fit_planets
+from ariel_lib.prediction import predict as prediction
 from ariel_lib.simulator.dataset import simulate_dataset
 from ariel_lib.training import loop
 from ariel_lib.training.examples import training_set
@@ -139,10 +142,12 @@ def test_a_truth_that_does_not_match_raises_before_the_training(simulated, lines
         compare()
 
 
-def test_a_test_planet_without_a_fit_raises_before_the_training(simulated):
+def test_without_a_single_test_planet_to_judge_by_nothing_is_trained(simulated):
     data, compare = simulated
-    data.with_split("test").light_curve_path(data.with_split("test").planets[1], 0).write_bytes(b"")
-    with pytest.raises(SpectraMindError, match=f"every test planet, found none for 1, such as {data.with_split('test').planets[1]}"):
+    test = data.with_split("test")
+    for planet in test.planets:
+        test.light_curve_path(planet, 0).write_bytes(b"")
+    with pytest.raises(SpectraMindError, match=f"every method can answer, found none of 2, such as {test.planets[0]}: visit 0 is left out"):
         compare()
 
 
@@ -150,35 +155,73 @@ def test_the_oracles_are_answered_before_the_training_and_left_out_with_a_note_w
     data, _ = simulated
     test, labels, logged = data.with_split("test"), data.labels().depth, []
     assert set(comparison._oracles(test, labels, logged.append)[0]) == set(ORACLES) and not logged
+    stars = data.root / "test_star_info.csv"
+    rows = stars.read_text().splitlines()
+    stars.write_text("\n".join(row for row in rows if not row.startswith(test.planets[1])) + "\n")
+    without = Dataset(data.root, "test")
+    answers, note = comparison._oracles(without, labels, logged.append)
+    assert not answers and logged == [note["note"]] and f"such as {test.planets[1]}: the star table has no orbit" in note["note"]
+    assert set(comparison._oracles(without.select(test.planets[:1]), labels, logged.append)[0]) == set(ORACLES)  # of the others
     path = data.root / "truth.json"
     path.write_text(path.read_text().replace(f'"{test.planets[0]}": {{', '"1": {'))
     answers, note = comparison._oracles(test, labels, logged.append)
-    assert not answers and logged == [note["note"]] and f"such as {test.planets[0]}" in note["note"]
+    assert not answers and logged[1:] == [note["note"]] and f"such as {test.planets[0]}" in note["note"]
     path.unlink()
-    assert comparison._oracles(test, labels, logged.append) == ({}, {}) and len(logged) == 1
+    assert comparison._oracles(test, labels, logged.append) == ({}, {}) and len(logged) == 2
+
+
+def spoil(dataset, monkeypatch):
+    """A training and a test planet without a transit, a test planet with a damaged file, one whose prediction fails; their names."""
+    test, answer = dataset.with_split("test"), prediction.answer
+    for part in (dataset, test):
+        for visit in part.light_curve_visits[part.planets[0]]:
+            path = part.light_curve_path(part.planets[0], visit)
+            curves = load_light_curves(path)
+            flat = [replace(curve, flux=np.ones_like(curve.flux) * curve.flux.mean(axis=0)) for curve in (curves.fgs1, curves.airs)]
+            save_light_curves(path, replace(curves, fgs1=flat[0], airs=flat[1]))
+    for visit in test.light_curve_visits[test.planets[1]]:
+        test.light_curve_path(test.planets[1], visit).write_bytes(b"")
+
+    def fail(planet_fit, checkpoint):
+        if planet_fit.estimate.planet_id == test.planets[3]:
+            raise ValueError("no prediction")
+        return answer(planet_fit, checkpoint)
+
+    monkeypatch.setattr(prediction, "answer", fail)
+    return dataset.planets[0], [test.planets[n] for n in (0, 1, 3)], [test.planets[n] for n in (2, 4, 5)]
 
 
 def test_compare_writes_the_table_of_a_small_simulated_set(tmp_path, monkeypatch):
+    """All rows are of the test planets that every method can answer; the others and doubtful training planets are named."""
     pytest.importorskip("sklearn")
-    simulate_dataset(tmp_path / "data", n_planets=12, n_test=3, seed=5, size="toy", level="lightcurves")
+    simulate_dataset(tmp_path / "data", n_planets=16, n_test=6, seed=5, size="toy", level="lightcurves")
     monkeypatch.setattr(comparison, "BASELINES", {"ridge": RidgeBaseline()})
     monkeypatch.setattr(loop, "DRAWS_AN_EPOCH", 8)
     small = ["model.d_model=16", "model.d_state=4", "model.hidden=8", "model.gnn_layers=1", "model.ssm_depth=1", "training.epochs=1"]
     settings = load_config(None, [f"data.root={tmp_path / 'data'}", f"training.out={tmp_path / 'out'}", "calibration.workers=1", *small])
-    result = comparison.compare(training_set(settings), settings, tmp_path / "data" / "test.csv", log=lambda line: None)
-    assert result["planets"] == {"training": 9, "test": 3}
-    rows = (tmp_path / "out" / "comparison.md").read_text().splitlines()[2:]
+    doubtful, without, planets = spoil(training_set(settings), monkeypatch)
+    lines = []
+    result = comparison.compare(training_set(settings), settings, tmp_path / "data" / "test.csv", log=lines.append)
+    assert result["planets"] == {"training": 9, "test": 3} and sorted(result["left_out"]) == sorted(without)
+    reasons = dict(zip(("no transit was found", "damaged", "ValueError: no prediction"), without))
+    assert all(reason in result["left_out"][planet] for reason, planet in reasons.items()), result["left_out"]
+    assert all(f"test planet {planet} left out of every row: {result['left_out'][planet]}" in lines for planet in without)
+    table, _, notes = (tmp_path / "out" / "comparison.md").read_text().partition("\n\n")
+    assert notes.strip().split("\n\n") == [f"Left out of every row: {p}: {why}" for p, why in result["left_out"].items()]
+    assert {figures["n_planets"] for figures in result["table"].values()} == {3}
+    rows = table.splitlines()[2:]
     names = [row.split(" | ")[0].strip("| ") for row in rows]
     assert names[-1 - len(ORACLES) :] == ["v50", *sorted(ORACLES, key=lambda name: result["table"][name]["score"])]
     assert result["table"]["v50"]["parameters"] > 1000 and result["table"]["v50"]["train_s"] > 0
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert metrics["held_out"] == metrics["choosing"] == 1
+    assert metrics["held_out"] == metrics["choosing"] == 1 and list(metrics["left_out"]) == [doubtful]
     for name, figures in result["table"].items():  # all but the oracles took the temperature step
         assert (name in ORACLES) == ("temperature" not in figures)
         if name in metrics["temperatures"]:
             assert figures["temperature"] == metrics["temperatures"][name]["overall"]
     extras, text = load_arrays(tmp_path / "out" / "submission.safetensors")
-    truth = read_spectra(tmp_path / "data" / "test.csv").of(json.loads(text["planet_ids"]))
+    assert json.loads(text["planet_ids"]) == planets
+    truth = read_spectra(tmp_path / "data" / "test.csv").of(planets)
     mean, sigma = np.maximum(extras["gaussian_mean"], 0.0), extras["gaussian_sigma"]
     warm = Temperature.from_dict(metrics["temperatures"]["gaussian_posterior"]).apply(sigma)
     stated, raw = (negative_log_likelihood(truth, mean, each) for each in (warm, sigma))

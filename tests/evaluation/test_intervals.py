@@ -66,6 +66,24 @@ def test_intervals_tables_and_an_updated_checkpoint(trained, monkeypatch):
     assert (other_sigma > 0).all() and np.isfinite(other_sigma).all()
 
 
+def test_a_held_out_planet_with_a_doubtful_fit_is_left_out_and_named(trained, monkeypatch, caplog):
+    root, weights = trained
+    checkpoint, fit_planets = Checkpoint.load(weights), intervals.fit_planets
+    doubtful, *rest = checkpoint.held_out[0]
+
+    def with_doubtful(dataset, **settings):
+        found = fit_planets(dataset, **settings)
+        broken = replace(found.fits[doubtful].estimate, depth=found.fits[doubtful].estimate.depth * np.nan)
+        return replace(found, fits=found.fits | {doubtful: replace(found.fits[doubtful], estimate=broken)})
+
+    monkeypatch.setattr(intervals, "fit_planets", with_doubtful)
+    dataset = Dataset(root / "data", "train", scratch=Path(weights).parent)
+    held_out, _, left_out = intervals._held_out(dataset, checkpoint, Path(weights), 1, None)
+    assert set(held_out.planet_ids) == set(rest) and np.isfinite(held_out.mean).all()
+    assert list(left_out) == [doubtful] and "not finite" in left_out[doubtful]
+    assert [record.getMessage() for record in caplog.records] == [f"held-out planet {doubtful} left out: {left_out[doubtful]}"]
+
+
 def test_few_planets_give_infinite_intervals_one_warning_and_no_update(trained, tmp_path, caplog, recwarn, monkeypatch):
     _, weights = trained
     monkeypatch.setattr(intervals, "train_corel", partial(train_corel, steps=20))
