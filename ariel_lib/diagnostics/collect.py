@@ -3,7 +3,7 @@
 import importlib.util
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from ariel_lib.evaluation.score import NOT_THE_CHALLENGES
 from ariel_lib.execution.workers import Failure
 from ariel_lib.io.checksums import sha256
 from ariel_lib.io.dataset import Dataset
+from ariel_lib.io.layout import Spectra
 from ariel_lib.io.storage import StorageError, load_arrays, load_metadata
 from ariel_lib.io.submission import read_submission
 from ariel_lib.io.submission_record import EXPLANATION, SubmissionRecord
@@ -65,6 +66,7 @@ def diagnose(
     html         the page; default: v50_report_v1.html in outdir
     attribution  settings of the explanation, which is computed unless explanation.safetensors lies beside the submission
 
+    A planet that the true spectra lack is left out of the page, and is under "unread"; the page has no errors where they lack all.
     Raises SpectraMindError where files do not belong together, or without the extra [diagnostics].
     """
     if importlib.util.find_spec("bokeh") is None:
@@ -77,6 +79,12 @@ def diagnose(
     gathered = Gathered(read_seconds([folder / SUMMARY for folder in folders]))
     truth, naive = _labels(dataset, submission, gathered)
     explanation, explained = _explanation(submission, dataset, outdir, attribution, gathered, workers, progress)
+    truth, unlabelled = _known(truth, planets, gathered)
+    if unlabelled:
+        rows, planets = np.array([planet not in unlabelled for planet in planets]), [p for p in planets if p not in unlabelled]
+        mean, sigma, dataset = mean[rows], sigma[rows], dataset.select(planets)
+        rows, explained = [n for n, p in enumerate(explained) if p not in unlabelled], [p for p in explained if p not in unlabelled]
+        explanation = {name: array[rows] for name, array in explanation.items() if rows}
     detections = _detections(dataset, gathered, workers)
     deviations, limits, gradients = _rules(mean, sigma, dataset.wavelengths, detections)
     quality = _calibration_quality(dataset, gathered)
@@ -91,7 +99,7 @@ def diagnose(
     summary = draw_dashboard(page, dashboard_data, seed=attribution.seed)
     return {
         "html": str(page), "bytes": page.stat().st_size, "planets": summary["planets"], "metrics": summary["metrics"],
-        "missing": summary["missing"], "unread": gathered.unread, "tracebacks": gathered.tracebacks, "files": summary["files"],
+        "missing": summary["missing"], "unread": unlabelled | gathered.unread, "tracebacks": gathered.tracebacks, "files": summary["files"],
         "seconds": round(time.monotonic() - started, 1),
     }  # fmt: skip
 
@@ -105,6 +113,21 @@ def _labels(dataset: Dataset, submission: SubmissionRecord, gathered: Gathered):
         gathered.missing["training labels"] = f"{train}: no such file; the score is {NOT_THE_CHALLENGES}"
     known = read_spectra(train) if train.is_file() else labels
     return labels, {} if known is None else naive_answer(known.depth)
+
+
+def _known(truth: Spectra | None, planets: Sequence[str], gathered: Gathered) -> tuple[Spectra | None, dict[str, str]]:
+    """The true spectra, None where they have none of the planets, and the planets that they lack, with reasons, where they have some."""
+    if truth is None:
+        return None, {}
+    without = [planet for planet in planets if planet not in set(truth.planet_ids)]
+    if not without:
+        return truth, {}
+    if len(without) == len(planets):
+        gathered.missing["true spectra"] = f"of none of the {len(planets)} planets, such as {without[0]}"
+        return None, {}
+    names = ", ".join(without[:UNREAD_NAMED])
+    gathered.missing["true spectra"] = f"of {len(without)} planets, such as {names}: they are left out of this page, see `remarks`"
+    return truth, dict.fromkeys(without, "left out of the page: no true spectrum")
 
 
 def _explanation(

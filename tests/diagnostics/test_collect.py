@@ -72,6 +72,22 @@ def test_data_set_and_truth_come_from_the_record(diagnosed):
     assert set(data.deviations) == set(data.limits) == set(data.gradients) and "lensing_bump" in data.missing
 
 
+def test_planets_without_a_true_spectrum_are_left_out_of_the_page_and_named(diagnosed):
+    submission, run = diagnosed
+    path, whole = submission.parents[1] / "data" / "test.csv", run()
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], *lines[2:4], *lines[5:]]) + "\n")
+    data, kept = run(), [1, 2, 4, 5]
+    assert list(data.planets) == list(data.explained) == [whole.planets[n] for n in kept]
+    for name in ("mean", "sigma", "truth"):
+        np.testing.assert_array_equal(getattr(data, name), getattr(whole, name)[kept])
+    np.testing.assert_array_equal(data.explanation["embedding"], whole.explanation["embedding"][kept])
+    assert data.naive == whole.naive and f"of 2 planets, such as {whole.planets[0]}, {whole.planets[3]}" in data.missing["true spectra"]
+    path.write_text(lines[0] + "\n" + lines[1].replace(whole.planets[0], "7") + "\n")
+    data = run()
+    assert data.truth is None and list(data.planets) == list(whole.planets) and "of none of the 6" in data.missing["true spectra"]
+
+
 def test_missing_parts_are_listed(diagnosed):
     submission, run = diagnosed
     submission.with_name("explanation.safetensors").unlink()
