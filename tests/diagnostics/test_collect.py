@@ -91,7 +91,8 @@ def test_planets_without_a_true_spectrum_are_left_out_of_the_page_and_named(diag
 def test_missing_parts_are_listed(diagnosed):
     submission, run = diagnosed
     submission.with_name("explanation.safetensors").unlink()
-    data = run(truth="nowhere.csv")
+    (submission.parents[1] / "data" / "test.csv").unlink()
+    data = run()
     assert data.truth is None and not data.explanation and data.calibration_quality is None
     assert {"explanation", "calibration_quality", "lensing_bump"} <= set(data.missing) and "training labels" not in data.missing
 
