@@ -41,6 +41,7 @@ class PixelSums:
     count             number of samples
     signal, variance  sums over the unmasked samples, electrons and electrons²
     steps             sum of squared differences between successive unmasked samples, electrons²
+    pairs             number of these differences
     masked            number of masked samples
     last              the last sample of the stream
     """
@@ -49,21 +50,22 @@ class PixelSums:
     signal: np.ndarray
     variance: np.ndarray
     steps: np.ndarray
+    pairs: np.ndarray
     masked: np.ndarray
     last: Frames
 
     def statistics(self) -> PixelStatistics:
         """Means and scatter from the sums."""
         samples = np.maximum(self.count - self.masked, 1)
-        steps = 2 * max(self.count - 1, 1)
-        return PixelStatistics(self.count, self.signal / samples, self.variance / samples, self.steps / steps, self.masked)
+        scatter = self.steps / (2 * np.maximum(self.pairs, 1))
+        return PixelStatistics(self.count, self.signal / samples, self.variance / samples, scatter, self.masked)
 
 
 def add_samples(sums: PixelSums | None, frames: Frames) -> PixelSums:
     """Add a block of at least one CDS sample to the sums; sums None starts them."""
     good = ~frames.mask
     start = [] if sums is None else [sums.last]
-    steps = _squared_steps(*(
+    steps, pairs = _squared_steps(*(
         np.concatenate([getattr(part, name) for part in (*start, frames)]) for name in ("signal", "variance", "mask")
     ))  # fmt: skip
     block = PixelSums(
@@ -71,21 +73,25 @@ def add_samples(sums: PixelSums | None, frames: Frames) -> PixelSums:
         np.where(good, frames.signal, 0).sum(0),
         np.where(good, frames.variance, 0).sum(0),
         steps,
+        pairs,
         frames.mask.sum(0),
         frames.samples(slice(-1, None)),
     )
     if sums is None:
         return block
     added = {
-        name: getattr(sums, name) + getattr(block, name) for name in ("count", "signal", "variance", "steps", "masked")
+        name: getattr(sums, name) + getattr(block, name) for name in ("count", "signal", "variance", "steps", "pairs", "masked")
     }
     return PixelSums(**added, last=block.last)
 
 
-def _squared_steps(signal: np.ndarray, variance: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Σ (Sᵢ₊₁ − Sᵢ)² over time, each step clipped at STEP_LIMIT sigma so that one outlier does not make a pixel unstable."""
-    limit = STEP_LIMIT**2 * (variance[1:] + variance[:-1])
-    return np.where(mask[1:] | mask[:-1], 0, np.minimum(np.diff(signal, axis=0) ** 2, limit)).sum(0)
+def _squared_steps(signal: np.ndarray, variance: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Σ (Sᵢ₊₁ − Sᵢ)² over time and the number of its terms, those without a masked sample.
+
+    Each step is clipped at STEP_LIMIT sigma so that one outlier does not make a pixel unstable.
+    """
+    limit, good = STEP_LIMIT**2 * (variance[1:] + variance[:-1]), ~(mask[1:] | mask[:-1])
+    return np.where(good, np.minimum(np.diff(signal, axis=0) ** 2, limit), 0).sum(0), good.sum(0)
 
 
 def unusable_pixels(maps: CalibrationMaps) -> np.ndarray:

@@ -27,7 +27,7 @@ from ariel_lib.io.light_curves import load_provenance, save_light_curves
 from ariel_lib.io.signal import return_memory
 from ariel_lib.io.storage import StorageError, write_atomically
 
-CALIBRATION_VERSION = 1  # raised when a step of calibration changes, so that stored light curves are made again
+CALIBRATION_VERSION = 2  # raised when a step of calibration changes, so that stored light curves are made again
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,18 @@ def test_sums_do_not_depend_on_the_blocks(make_visit, spectrometer, rng):
     np.testing.assert_allclose(whole.statistics().mean, frames.signal.mean(0))
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_masked_samples_do_not_bias_the_scatter_or_the_mean(rng, share):
+    signal, mask = 5 + rng.standard_normal((20_000, 2, 3)), rng.random((20_000, 2, 3)) < share
+    frames = Frames(np.where(mask, 1e6, signal), np.full(signal.shape, 0.9), np.full(signal.shape, 0.1), mask)
+    sums = None
+    for part in (slice(0, 7000), slice(7000, None)):
+        sums = add_samples(sums, frames.samples(part))
+    found, n = sums.statistics(), 20_000 * (1 - share) ** 2  # pairs, of which the scatter of n has relative variance 3 / n
+    np.testing.assert_allclose(found.scatter, 1, atol=5 * np.sqrt(3 / n))
+    np.testing.assert_allclose(found.mean, 5, atol=5 * np.sqrt(1 / n))
+
+
 @pytest.mark.parametrize("jitter", [0.0, 0.04])
 def test_only_the_unstable_pixel_is_detected_with_and_without_jitter(make_visit, instrument, rng, jitter):
     visit = make_visit(instrument, 200, rng, jitter=jitter)
