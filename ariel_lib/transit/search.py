@@ -69,9 +69,9 @@ def _scan_visit(
     grid = grid if t0 is None else np.array([t0])
     overlap, power = np.zeros(len(grid)), np.zeros(len(grid))
     for segment in segments:
-        data, templates, weight = _projected(segment, grid, period, log_a, min(b_squared, LARGEST_START))
-        overlap += (templates * weight) @ data
-        power += (templates**2) @ weight
+        data, templates = _projected(segment, grid, period, log_a, min(b_squared, LARGEST_START))
+        overlap += templates @ data
+        power += (templates**2).sum(axis=1)
     amplitude = np.divide(overlap, power, out=np.zeros_like(overlap), where=power > 1e-3 * power.max())
     gain = np.where(amplitude > 0, amplitude * overlap, 0.0)
     best = int(np.argmax(gain))
@@ -79,12 +79,11 @@ def _scan_visit(
 
 
 def _projected(segment: Segment, grid: np.ndarray, period: float, log_a: float, b_squared: float):
-    """Whitened data (time,) and templates (trial, time) with level, drift and centroid projected out; weights (time,), all 1."""
-    weight = segment.weight[0]
-    root = np.sqrt(weight)
+    """Whitened data (time,) and templates (trial, time) with level, drift and centroid projected out."""
+    root = np.sqrt(segment.weight[0])
     z, _ = separation(segment.time[None, :], grid[:, None], period, log_a, b_squared)
     flux = transit_flux(z.reshape(-1, 1), np.array([TEMPLATE_K]), np.array([0.2]), np.array([0.2]))[0].reshape(z.shape)
     basis, _ = np.linalg.qr(np.column_stack([np.ones(len(root)), segment.trend, segment.nuisance]) * root[:, None])
     both = np.concatenate([segment.flux[:1], flux - 1]) * root
     both = both - (both @ basis) @ basis.T
-    return both[0], both[1:], np.ones(len(root))
+    return both[0], both[1:]
