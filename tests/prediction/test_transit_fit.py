@@ -191,7 +191,7 @@ def test_impossible_orbits_and_limb_darkening_are_refused_by_name(make, message)
         ({"t0": (3.7, -0.1)}, "t0 of visit 0: expected a standard deviation"),
         ({"t0": {1: 3.7}}, "t0: expected visits among 0, found visit 1"),
         ({"t0": 40.0}, "t0 of visit 0: expected hours within a visit's length.*found 40"),
-        ({"star": None, "orbit": Orbit(9.0, 0.3)}, "orbit: expected a period in days where there is no star"),
+        ({"star": None, "orbit": Orbit(9.0, 0.3)}, "orbit: expected a period in days where the catalogue has none"),
         ({"limb_darkening": LimbDarkening(np.full(5, 0.1), 0.1)}, "limb darkening u1: expected .* or 13 values, found 5"),
         ({"limb_darkening": LimbDarkening(0.2, np.r_[0.2, 0.1 * np.sin(np.arange(12))])}, "limb darkening u2: .*a straight line"),
     ],
