@@ -223,4 +223,4 @@ def test_a_submission_that_is_gone_or_damaged_is_one_sentence(folder, tmp_path):
         assert "error" in site.json(f"/api/planets?run={run}", 422)
         assert site.json(f"/api/planet?run={run}&planet={PLANETS[0]}", 404)["error"] == "no such planet in this submission"
         (root / "v50" / "submission.csv").unlink()
-        assert "error" in site.json(f"/api/planets?run={run}", 422)
+        assert "error" in site.json(f"/api/planets?run={run}", 404)
