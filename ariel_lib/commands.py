@@ -72,7 +72,8 @@ def run_prediction(dataset: Dataset, *, weights: Path, out: Path, progress: Prog
         run.seed, run.config_hash, run.settings = config.training.seed, config_hash(config), {"split": dataset.split}
         run.inputs = {"data": dataset.archive, "weights": weights}
         run.artifacts = [path for path in (out.with_suffix(end) for end in (".csv", ".json", ".safetensors")) if path.is_file()]
-        run.metrics = {"planets": result["planets"], "fallbacks": len(result["fallbacks"]), "flagged": len(result["flags"])}
+        run.metrics = {"planets": result["planets"], "flagged": len(result["flags"])}
+        run.metrics |= {name: len(result[name]) for name in ("fallbacks", "closed_form")}
         run.remarks = SubmissionRecord(out).remarks
     return result
 

@@ -61,6 +61,7 @@ from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.kaggle_inputs import find_input
 from ariel_lib.io.submission import read_submission, validate_submission
 from ariel_lib.plots.figures import draw_spectra, render_png
+from ariel_lib.prediction.predict import require_predicted
 
 budget = Budget(max_hours and 3600 * max_hours, started=started)
 data = Path(data or find_input("sample_submission.csv", under=inputs, prefer=competition))
@@ -73,6 +74,8 @@ print(f"{len(dataset.planets)} planets, from {data.name}")
 # A valid submission is written before the first planet is read: every row the mean of all training spectra, with a
 # standard deviation wide enough to score zero, not less. It is rewritten after each batch of planets. A planet that
 # cannot be read keeps that row, and the reason is logged; what there is no time for is skipped in a stated order.
+# A network that fails on the GPU is run again on the CPU; where it fails there too, the planet has the estimate that it starts from.
+# Where every planet kept its first row, the last cell ends with an error.
 # `manifest_predict.json` records weights, data, versions and hashes of the run.
 
 # %%
@@ -119,3 +122,4 @@ budget.attempt(
     ),
 )
 print(f"done; {budget}; skipped: {budget.skipped or 'nothing'}")
+require_predicted(result)

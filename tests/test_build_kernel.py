@@ -7,8 +7,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from ariel_lib.execution.time_budget import Budget
+from ariel_lib.prediction.predict import NothingPredictedError, require_predicted
 
 pytest.importorskip("jupytext")
 ROOT = Path(__file__).parents[1]
@@ -129,3 +133,13 @@ def test_parameters_are_literals_or_text(text, value):
 def test_a_parameter_without_a_value_is_refused():
     with pytest.raises(builder.KernelError, match="NAME=VALUE"):
         builder.parse_parameters(["name"])
+
+
+def test_the_submission_kernel_ends_with_an_error_where_every_planet_has_the_training_mean(tmp_path):
+    last = (ROOT / "kernels" / "submission.py").read_text().split("\n# %%\n")[-1]
+    budget, absent = Budget(None), tmp_path / "no.csv"
+    names = {"budget": budget, "out": absent, "report": absent, "truth": None, "dataset": SimpleNamespace(wavelengths=None)}
+    names |= {"report_from_artifacts": lambda *paths, **settings: None, "require_predicted": require_predicted}
+    exec(last, names | {"result": {"planets": 2, "fallbacks": {"7": "damaged"}}})
+    with pytest.raises(NothingPredictedError, match="all 2 have the training mean, the first, 7, since: damaged"):
+        exec(last, names | {"result": {"planets": 2, "fallbacks": {"7": "damaged", "8": "late"}}})

@@ -24,7 +24,7 @@ def predict(
 ) -> None:
     """Write a submission: spectra and their standard deviations.
 
-    Exit code 1: some planets could not be predicted and have the training mean; the JSON lists the reasons.
+    Exit code 1: some planets could not be predicted and have V50's initial estimate or the training mean; the JSON lists the reasons.
     """
     from ariel_lib.commands import run_prediction
     from ariel_lib.io.dataset import Dataset
@@ -33,7 +33,7 @@ def predict(
     with progress_bar("Predicting planets") as progress:
         result = run_prediction(dataset, weights=weights, out=out, workers=workers, progress=progress)
     print_json(result)
-    if result["fallbacks"] or result["tracebacks"]:
+    if result["fallbacks"] or result["closed_form"] or result["tracebacks"]:
         raise typer.Exit(1)
 
 

@@ -143,7 +143,7 @@ def _oracles(test: Dataset, labels: np.ndarray, log: Callable[[str], None]) -> t
 def _v50_answers(
     dataset: Dataset, test: Dataset, config: Config, workers: int, progress, log
 ) -> tuple[dict, dict[str, str], Answers, dict]:
-    """Train V50 and predict the test split. Returns the result of `train`; reasons of planets without an answer; for the others, in the
+    """Train V50 and predict the test split. Returns the result of `train`; reasons of planets without V50's answer; for the others, in the
     order of test.planets, V50's answers, with its temperature, and those of its closed forms, without; and V50's cost."""
     clock, submission = time.monotonic(), Path(config.training.out) / "submission.csv"
     trained = train(dataset, config, progress=progress, log=log)
@@ -152,7 +152,7 @@ def _v50_answers(
     cost = {
         "parameters": trained["parameters"], "train_s": round(answering - clock, 1), "answer_s": round(time.monotonic() - answering, 1)
     }  # fmt: skip
-    unanswered = predicted["fallbacks"]
+    unanswered = predicted["fallbacks"] | predicted["closed_form"]
     if len(unanswered) == len(test.planets):
         return trained, unanswered, {}, cost
     rows, mean, sigma = read_submission(submission)

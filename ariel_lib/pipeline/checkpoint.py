@@ -3,8 +3,10 @@
 No pickle: loading a checkpoint runs no code of its own.
 """
 
+import copy
 import json
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +44,7 @@ class Checkpoint:
     held_out                       for each member the planets that neither its weights nor its epoch were fitted to
     held_out_biases                for each member the multiplicative bias fitted without their labels
     corel                          conformal quantile network that replaces the sigmas of the ensemble, or None
+    device                         the torch device on which the network predicts; not part of the file
     """
 
     network: Ensemble
@@ -56,6 +59,12 @@ class Checkpoint:
     held_out: tuple[tuple[str, ...], ...] = ()
     held_out_biases: tuple[MultiplicativeBias, ...] = ()
     corel: Corel | None = None
+    device: str = "cpu"
+
+    @cached_property
+    def network_on_device(self) -> Ensemble:
+        """The network where device is the CPU, else a copy on it: the one on the CPU stays, for when the device fails."""
+        return self.network if self.device == "cpu" else copy.deepcopy(self.network).to(self.device)
 
     @property
     def initial_estimate(self) -> str:

@@ -51,7 +51,7 @@ class Model:
 
     @classmethod
     def load(cls, path: Path | str) -> "Model":
-        """Read weights.safetensors, checked against the manifest beside it where there is one; on the GPU where there is one.
+        """Read weights.safetensors, checked against the manifest beside it where there is one. It predicts on the GPU where there is one.
 
         Raises StorageError for a file that is missing, damaged, of another format, or not the one that the manifest lists.
         """
@@ -65,7 +65,8 @@ class Model:
     def predict(self, fit: TransitFit) -> Spectrum:
         """The spectrum of one planet, as `spectramind predict` would write it for the same light curves and fit, to the last bit.
 
-        Raises SpectraMindError for a fit on another wavelength axis, RejectedFitError for one from which no spectrum should be read.
+        Raises SpectraMindError for a fit on another wavelength axis, RejectedFitError for one from which no spectrum should be read,
+        InvalidSpectrumError where the network's is invalid. What the network raises is raised; on a GPU it is first run again on the CPU.
         """
         if len(fit.wavelength_um) != len(self.wavelengths):
             raise SpectraMindError(

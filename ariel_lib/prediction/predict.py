@@ -21,7 +21,7 @@ from ariel_lib.models.threads import threads
 from ariel_lib.pipeline.batches import FIRST_VISIT_ONLY, VISIT, PlanetBatch, fit_batches
 from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.pipeline.planet_fits import PlanetFit, fit_planets
-from ariel_lib.prediction.answer import Answer, answer
+from ariel_lib.prediction.answer import Answer, answer, initial_answer
 from ariel_lib.prediction.submission_file import SubmissionFile
 
 EXTRAS = ("initial_mean", "initial_sigma", "gaussian_mean", "gaussian_sigma", "depth", "depth_sigma")
@@ -35,9 +35,13 @@ class RejectedFitError(SpectraMindError):
 
 @dataclass
 class Answers:
-    """Answers so far by planet, reasons for planets without one, and tracebacks of unexpected errors."""
+    """Answers so far by planet, reasons for planets without one, and tracebacks of unexpected errors.
+
+    closed_form  planet → why its answer is V50's initial estimate: the network failed
+    """
 
     found: dict[str, Answer] = field(default_factory=dict)
+    closed_form: dict[str, str] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     tracebacks: dict[str, str] = field(default_factory=dict)
 
@@ -48,19 +52,31 @@ class Answers:
         for planet, reason in fits.failures.items():
             self._fail(planet, reason)
         for planet, planet_fit in fits.fits.items():
-            found, failure = attempt(condition_and_answer, planet_fit, checkpoint)
-            if failure is None:
-                note = "; ".join(filter(None, [fits.notes.get(planet), found.note]))
-                self.found[planet] = replace(found, note=note)
-                self.reasons.pop(planet, None)
-            else:
-                self._fail(planet, "; ".join(filter(None, [failure.reason, fits.notes.get(planet)])))
-                self.tracebacks |= {planet: failure.traceback} if failure.traceback else {}
+            self._add(planet, planet_fit, fits.notes.get(planet, ""), checkpoint)
+
+    def _add(self, planet: str, planet_fit: PlanetFit, note: str, checkpoint: Checkpoint) -> None:
+        """Predict one planet; without the network where that fails, unless an earlier answer is the network's."""
+        found, failure = attempt(condition_and_answer, planet_fit, checkpoint)
+        why = [] if failure is None else [failure.reason]
+        if failure is not None:
+            self.tracebacks |= {planet: failure.traceback} if failure.traceback else {}
+            if planet not in self.found or planet in self.closed_form:
+                found, failure = attempt(lambda: initial_answer(planet_fit.conditioned_on(checkpoint), checkpoint))
+        if failure is not None:
+            self._fail(planet, _join(*dict.fromkeys([*why, failure.reason]), note))
+            return
+        self.reasons.pop(planet, None)
+        self.closed_form.pop(planet, None)
+        if why:
+            self.closed_form[planet] = why[0]
+            note = _join(note, f"initial estimate in place of the network's spectrum: {why[0]}")
+        self.found[planet] = replace(found, note=_join(note, found.note))
 
     def _fail(self, planet: str, reason: str) -> None:
         """Record why a planet has no answer, or why its answer is that of an earlier batch."""
         if planet in self.found:
-            self.found[planet] = replace(self.found[planet], note=f"{FIRST_VISIT_ONLY}: {reason}")
+            earlier = self.found[planet]
+            self.found[planet] = replace(earlier, note=_join(f"{FIRST_VISIT_ONLY}: {reason}", earlier.note))
         else:
             self.reasons[planet] = reason
 
@@ -69,15 +85,20 @@ class Answers:
         missing = [planet for planet in submission_file.planets if planet not in self.found]
         return {
             "fallbacks": {planet: self.reasons.get(planet, "not fitted yet") for planet in missing},
+            "closed_form": dict(self.closed_form),
             "notes": {planet: found.note for planet, found in self.found.items() if found.note},
             "flags": {planet: list(found.flags) for planet, found in self.found.items() if found.flags},
             "skipped": dict(budget.skipped), "tracebacks": dict(self.tracebacks),
         }  # fmt: skip
 
 
+def _join(*remarks: str) -> str:
+    return "; ".join(filter(None, remarks))
+
+
 def condition_and_answer(planet_fit: PlanetFit, checkpoint: Checkpoint) -> Answer:
     """`answer` for a fit that is not yet conditioned on the population corrections."""
-    return answer(replace(planet_fit, estimate=checkpoint.condition(planet_fit.estimate)), checkpoint)
+    return answer(planet_fit.conditioned_on(checkpoint), checkpoint)
 
 
 def predict(
@@ -98,9 +119,10 @@ def predict(
              every batch
     budget   time budget of the session: what does not fit is skipped and listed under "skipped"
 
-    Returns {"submission", "planets", "fallbacks": {planet: reason}, "notes", "flags": {planet: [flag]}, "skipped", "tracebacks"},
-    JSON-able. Raises ArchiveError for a data set without planets, StorageError for weights that are damaged or differ from their
-    manifest.
+    Returns {"submission", "planets", "fallbacks": {planet: reason}, "closed_form": {planet: reason}, "notes", "flags":
+    {planet: [flag]}, "skipped", "tracebacks"}, JSON-able. A planet whose network failed has V50's initial estimate (closed_form), one
+    without a fit the training mean (fallbacks); where all have, an error is logged. Raises ArchiveError for a data set without planets,
+    StorageError for weights that are damaged or differ from their manifest.
 
     >>> from ariel_lib import Dataset, predict, read_submission
     >>> dataset = Dataset(folder, split="test")
@@ -129,7 +151,7 @@ def _predict(dataset: Dataset, out: Path, weights: Path, budget: Budget, pool: W
             began = budget.clock()
             answers.add_batch(batch, checkpoint)
         budget.measure(MEMBER, len(batch.planet_fits.fits) * len(checkpoint.network.members), budget.clock() - began)
-        _skip_members(checkpoint.network, budget, batch.total - batch.settled)
+        checkpoint = _skip_members(checkpoint, budget, batch.total - batch.settled)
         log(f"{batch.settled} of {batch.total} planets, {len(answers.found)} answered, {len(answers.reasons)} not; {budget}")
         if not _write(submission_file, answers, budget, log):
             break
@@ -139,23 +161,22 @@ def _predict(dataset: Dataset, out: Path, weights: Path, budget: Budget, pool: W
 
 
 def load_checkpoint(weights: Path, log: Callable[[str], None] = logger.info) -> Checkpoint:
-    """Load a checkpoint, after a check against the manifest beside it, if there is one; the network on the GPU where there is one."""
+    """Load a checkpoint, to predict on the GPU where there is one, after a check against the manifest beside it, if there is one."""
     if (weights.parent / MANIFEST).is_file():
         verify(weights)
     else:
         log(f"{weights}: no {MANIFEST} beside the weights, they are used without a check of their SHA-256")
-    checkpoint = Checkpoint.load(weights)
-    if torch.cuda.is_available():
-        checkpoint.network.cuda()
-    return checkpoint
+    return replace(Checkpoint.load(weights), device="cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _skip_members(network: Ensemble, budget: Budget, waiting: int) -> None:
-    """Keep only the first network for the planets still waiting, where the time left is too short for all networks."""
-    optional = {"ensemble members": budget.cost(MEMBER, (len(network.members) - 1) * waiting)}
-    if "ensemble members" in budget.choose(budget.cost(VISIT, waiting), optional):
-        budget.skip("ensemble members", f"{waiting} planets are predicted with one of {len(network.members)} networks")
-        network.members = network.members[:1]
+def _skip_members(checkpoint: Checkpoint, budget: Budget, waiting: int) -> Checkpoint:
+    """With only the first network for the planets still waiting, where the time left is too short for all networks."""
+    members = checkpoint.network.members
+    optional = {"ensemble members": budget.cost(MEMBER, (len(members) - 1) * waiting)}
+    if "ensemble members" not in budget.choose(budget.cost(VISIT, waiting), optional):
+        return checkpoint
+    budget.skip("ensemble members", f"{waiting} planets are predicted with one of {len(members)} networks")
+    return replace(checkpoint, network=Ensemble(members[:1]))
 
 
 def _write(submission_file: SubmissionFile, answers: Answers, budget: Budget, log) -> bool:
@@ -179,6 +200,11 @@ def _conclude(submission_file: SubmissionFile, answers: Answers, budget: Budget,
     facts["fallbacks"] = {planet: answers.reasons.get(planet, "no answer") for planet in facts["fallbacks"]}
     for planet, reason in facts["fallbacks"].items():
         logger.warning("planet %s gets the training mean: %s", planet, reason)
+    result = {"submission": str(submission_file.path), "planets": len(submission_file.planets), **facts}
+    try:
+        require_predicted(result)
+    except NothingPredictedError as error:
+        logger.error("%s", error)
     for planet in sorted(facts["notes"] | facts["flags"]):
         remarks = [facts["notes"].get(planet), *facts["flags"].get(planet, ())]
         logger.warning("planet %s: %s", planet, "; ".join(filter(None, remarks)))
@@ -186,7 +212,19 @@ def _conclude(submission_file: SubmissionFile, answers: Answers, budget: Budget,
         logger.error("planet %s: unexpected error\n%s", planet, text)
     for what, why in budget.skipped.items():
         log(f"skipped: {what}: {why}")
-    return {"submission": str(submission_file.path), "planets": len(submission_file.planets), **facts}
+    return result
+
+
+class NothingPredictedError(SpectraMindError):
+    """A run whose planets all have the training mean."""
+
+
+def require_predicted(result: dict) -> None:
+    """Raise NothingPredictedError, with the first reason, where all planets of a result of `predict` have the training mean."""
+    if len(result["fallbacks"]) == result["planets"]:
+        planet, reason = next(iter(result["fallbacks"].items()))
+        message = f"all {result['planets']} have the training mean, the first, {planet}, since: {reason}"
+        raise NothingPredictedError(f"no planet was predicted: {message}")
 
 
 def _require_planets(dataset: Dataset) -> None:

@@ -189,9 +189,13 @@ def versions() -> dict[str, str | None]:
 
 
 def hardware() -> dict[str, object]:
-    """Machine, operating system and number of cores; the GPU if torch is imported and has one."""
-    torch = sys.modules.get("torch")
-    gpu = torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else None
+    """Machine, operating system and number of cores; the GPU if torch is imported and has one, or why it cannot be used."""
+    torch, gpu = sys.modules.get("torch"), None
+    if torch is not None and torch.cuda.is_available():
+        try:
+            gpu = torch.cuda.get_device_name()
+        except (RuntimeError, AssertionError) as error:  # the latter from a torch without CUDA
+            gpu = f"unusable: {error}"
     return {"machine": platform.machine(), "system": platform.system(), "cores": os.cpu_count(), "gpu": gpu}
 
 

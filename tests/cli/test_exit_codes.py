@@ -106,6 +106,9 @@ def folder(tmp_path_factory):
     return root
 
 
+PREDICTED = {"fallbacks": {}, "closed_form": {}, "tracebacks": {}}
+
+
 def test_every_command_is_tried():
     assert {case.split()[0] for case in CASES} | NO_INPUT == COMMANDS
 
@@ -122,8 +125,9 @@ def test_wrong_input_is_one_line_and_code_2(folder, case, monkeypatch):
 @pytest.mark.parametrize(
     ("case", "work", "partial", "whole"),
     [
-        ("predict --data data --weights w --out s.csv", "commands.run_prediction", {"fallbacks": {"1": "why"}, "tracebacks": {}}, {}),
-        ("predict --data data --weights w --out s.csv", "commands.run_prediction", {"fallbacks": {}, "tracebacks": {"1": "…"}}, {}),
+        ("predict --data data --weights w --out s.csv", "commands.run_prediction", PREDICTED | {"fallbacks": {"1": "why"}}, {}),
+        ("predict --data data --weights w --out s.csv", "commands.run_prediction", PREDICTED | {"closed_form": {"1": "why"}}, {}),
+        ("predict --data data --weights w --out s.csv", "commands.run_prediction", PREDICTED | {"tracebacks": {"1": "…"}}, {}),
         ("check --submission s.csv --data data --outdir new", "commands.run_check", {"unread": {"1": "why"}}, {}),
         ("diagnose dashboard --outdir new --submission s.csv --data data", "commands.run_diagnosis", {"unread": {"1": "why"}}, {}),
         ("ablate --config g.yaml", "commands.run_ablation", {"failed": {"a": "why"}, "left_out": {}}, {}),

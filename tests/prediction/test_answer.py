@@ -11,7 +11,7 @@ from ariel_lib.io.light_curves import LightCurve, LightCurves, save_light_curves
 from ariel_lib.models.ensemble import predict_inputs
 from ariel_lib.models.features import scale_of
 from ariel_lib.pipeline.planet_fits import PlanetFit
-from ariel_lib.prediction.answer import answer, planet_inputs
+from ariel_lib.prediction.answer import InvalidSpectrumError, answer, initial_answer, planet_inputs
 from ariel_lib.transit.result import DepthEstimate, WhiteCurve
 from ariel_lib.uncertainty.conformal import MARGINAL
 from ariel_lib.uncertainty.corel import corel_features
@@ -97,17 +97,47 @@ def test_corel_sigmas_replace_the_networks_before_the_temperature(make_checkpoin
     assert np.abs(width / sigma[0] - 1).max() > 0.1
 
 
-def test_an_invalid_network_output_is_replaced_by_the_gaussian_posterior(make_checkpoint, planet_fit):
+def test_an_invalid_spectrum_of_the_network_is_an_error_that_names_planet_and_fault(make_checkpoint, planet_fit):
     checkpoint, _ = make_checkpoint(members=1)
-    checkpoint = replace(checkpoint, temperature=Temperature((1.5, 2.0)))
     nn.init.constant_(checkpoint.network.members[0].decoder.delta.weight, float("nan"))
+    with pytest.raises(InvalidSpectrumError, match="planet 1: the network's spectrum is invalid: 13 means are not finite"):
+        answer(planet_fit, checkpoint)
+
+
+def test_the_initial_answer_is_the_initial_estimate_without_network_and_light_curves(make_checkpoint, planet_fit):
+    checkpoint = replace(make_checkpoint()[0], temperature=Temperature((1.5, 2.0)))
     shifted = replace(planet_fit, estimate=replace(planet_fit.estimate, depth=planet_fit.estimate.depth - 0.0119))
     for fit in (planet_fit, shifted):
-        found = answer(fit, checkpoint)
-        np.testing.assert_allclose(found.mean, np.maximum(found.gaussian_mean, 0))
-        np.testing.assert_allclose(found.sigma, found.gaussian_sigma * np.array([1.5] + [2.0] * 12))
-        assert "posterior" in found.note and "not finite" in found.note
-    assert found.gaussian_mean.min() < 0 == found.mean.min()
+        mean, sigma, _ = moments(checkpoint, fit)
+        found = initial_answer(replace(fit, paths=(fit.paths[0].with_name("gone"),)), replace(checkpoint, network=None))
+        np.testing.assert_array_equal(found.mean, np.maximum(mean, 0))
+        np.testing.assert_array_equal(found.sigma, sigma * np.array([1.5] + [2.0] * 12))
+        np.testing.assert_array_equal(found.initial_mean, mean)
+    broken = replace(planet_fit, estimate=replace(planet_fit.estimate, depth=np.full(13, np.nan)))
+    with pytest.raises(InvalidSpectrumError, match="the initial estimate is invalid"):
+        initial_answer(broken, checkpoint)
+
+
+def test_a_network_that_fails_on_its_device_gives_the_same_answer_from_the_cpu_with_a_note(make_checkpoint, planet_fit, monkeypatch):
+    checkpoint, _ = make_checkpoint(corel=True)
+    monkeypatch.setattr("torch.cuda._lazy_init", no_gpu)
+    expected, found = answer(planet_fit, checkpoint), answer(planet_fit, replace(checkpoint, device="cuda"))
+    np.testing.assert_array_equal(found.mean, expected.mean)
+    np.testing.assert_array_equal(found.sigma, expected.sigma)
+    assert expected.note == "" and found.note == "predicted on the CPU, since the network failed on cuda: RuntimeError: no kernel image"
+
+
+def test_an_invalid_spectrum_on_a_device_is_predicted_again_on_the_cpu(make_checkpoint, planet_fit):
+    checkpoint, _ = make_checkpoint(members=1)
+    expected, device = answer(planet_fit, checkpoint), replace(checkpoint, device="cpu:0")  # another name than "cpu": a copy
+    nn.init.constant_(device.network_on_device.members[0].decoder.delta.weight, float("nan"))
+    found = answer(planet_fit, device)
+    np.testing.assert_array_equal(found.mean, expected.mean)
+    assert "failed on cpu:0: planet 1: the network's spectrum is invalid" in found.note
+
+
+def no_gpu():
+    raise RuntimeError("no kernel image")
 
 
 def test_inputs_depend_on_light_curve_star_and_fit(make_checkpoint, planet_fit):

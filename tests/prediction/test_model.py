@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from torch import nn
 
 from ariel_lib.errors import SpectraMindError
 from ariel_lib.io.checksums import write_manifest
@@ -116,3 +117,17 @@ def test_no_spectrum_is_read_off_a_fit_without_a_transit(weights, fits):
 
 def test_the_representation_names_file_and_size(weights):
     assert f"{weights.name}', 13 wavelengths, 2 networks, " in repr(Model.load(weights)) and len(repr(Model.load(weights))) < 250
+
+
+def test_a_network_that_fails_is_an_error(weights, fits, monkeypatch):
+    model = Model.load(weights)
+    nn.init.constant_(model.checkpoint.network.members[0].decoder.delta.weight, float("nan"))
+    with pytest.raises(SpectraMindError, match="planet 7: the network's spectrum is invalid"):
+        model.predict(fits["7"])
+
+    def fail(network, inputs):
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr("ariel_lib.prediction.answer.predict_inputs", fail)
+    with pytest.raises(RuntimeError, match="boom"):
+        model.predict(fits["7"])

@@ -6,17 +6,27 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from typer.testing import CliRunner
 
+from ariel_lib.cli import app
 from ariel_lib.commands import run_prediction
 from ariel_lib.config import load_config, to_dict
 from ariel_lib.diagnostics.report import report_from_artifacts
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import light_curves_path
 from ariel_lib.io.light_curves import save_light_curves
+from ariel_lib.io.storage import load_arrays
 from ariel_lib.io.submission import read_submission
 from ariel_lib.io.writer import write_stars, write_wavelengths
+from ariel_lib.models.ensemble import predict_inputs
+from ariel_lib.pipeline.batches import FIRST_VISIT_ONLY, PlanetBatch
+from ariel_lib.pipeline.checkpoint import Checkpoint
+from ariel_lib.pipeline.planet_fits import PlanetFits, fit_planets
+from ariel_lib.prediction.predict import Answers
 
 PLANETS = ("7", "12", "13")
+NO_KERNEL = RuntimeError("no kernel image is available")
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +113,100 @@ def test_the_submission_has_planets_and_columns_in_the_order_of_the_sample(data,
     (before, mean, sigma), (after, new_mean, new_sigma) = read_submission(whole), read_submission(out)
     order = [before.index(planet) for planet in after]
     assert (new_mean == mean[order]).all() and (new_sigma == sigma[order]).all()
+
+
+def fail_at(monkeypatch, *calls, error=NO_KERNEL):
+    """Let the network fail at these of its calls, all without any."""
+    made = []
+
+    def predict(network, inputs):
+        made.append(network)
+        if not calls or len(made) in calls:
+            raise error
+        return predict_inputs(network, inputs)
+
+    monkeypatch.setattr("ariel_lib.prediction.answer.predict_inputs", predict)
+
+
+@pytest.mark.parametrize("calls", [(), (2,)], ids=["always", "for the second planet"])
+def test_a_planet_whose_network_fails_has_the_initial_estimate_others_their_rows(data, weights, whole, tmp_path, monkeypatch, calls):
+    fail_at(monkeypatch, *calls)
+    out, failed = tmp_path / "submission.csv", ("12",) if calls else PLANETS
+    result = run(data, weights, out)
+    assert not result["fallbacks"] and result["closed_form"] == dict.fromkeys(failed, "RuntimeError: no kernel image is available")
+    assert set(result["tracebacks"]) == set(result["notes"]) == set(failed)
+    before, after = rows(whole), rows(out)
+    assert {planet for planet in before if before[planet] != after[planet]} == set(failed)
+    arrays, temperature = load_arrays(whole.with_suffix(".safetensors"))[0], Checkpoint.load(weights).temperature
+    for planet, mean, sigma in zip(*read_submission(out)):
+        if planet in failed:
+            row = PLANETS.index(planet)
+            np.testing.assert_array_equal(mean, np.maximum(arrays["initial_mean"][row], 0))
+            np.testing.assert_array_equal(sigma, temperature.apply(arrays["initial_sigma"][row]))
+    manifest = json.loads((tmp_path / "manifest_predict.json").read_text())
+    assert manifest["metrics"]["closed_form"] == len(failed) and "initial estimate in place of" in manifest["remarks"]["12"]
+
+
+def test_a_gpu_that_cannot_be_used_costs_no_answer(data, weights, whole, tmp_path, monkeypatch):
+    def no_gpu():
+        raise NO_KERNEL
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "_lazy_init", no_gpu)
+    result = run(data, weights, tmp_path / "submission.csv")
+    assert (tmp_path / "submission.csv").read_bytes() == whole.read_bytes()
+    assert not result["fallbacks"] and not result["closed_form"] and not result["tracebacks"]
+    assert set(result["notes"]) == set(PLANETS) and "predicted on the CPU" in result["notes"]["7"]
+    manifest = json.loads((tmp_path / "manifest_predict.json").read_text())
+    assert manifest["hardware"]["gpu"].startswith("unusable: ")
+
+
+def predict_by_command(root, weights, out):
+    arguments = ["predict", "--data", root, "--weights", weights, "--out", out]
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_the_command_ends_with_code_1_where_a_network_fails_without_a_traceback_of_its_own(data, weights, tmp_path, monkeypatch):
+    root = copy_of(data, tmp_path)
+    names = [f"{kind}_{n}" for kind in ("wl", "sigma") for n in range(1, 14)]
+    (root / "sample_submission.csv").write_text(f"planet_id,{','.join(names)}\n7{',' * len(names)}\n")
+    fail_at(monkeypatch, error=MemoryError("8 GB"))
+    done = predict_by_command(root, weights, tmp_path / "submission.csv")
+    assert done.exit_code == 1 and json.loads(done.stdout)["closed_form"] == {"7": "MemoryError: 8 GB"}
+    monkeypatch.undo()
+    assert predict_by_command(root, weights, tmp_path / "submission.csv").exit_code == 0
+
+
+def test_where_all_planets_have_the_training_mean_one_line_says_so_with_the_first_reason_and_the_code_is_1(data, weights, tmp_path, caplog):
+    root = copy_of(data, tmp_path)
+    for planet, visit in (("7", 0), ("12", 0), ("12", 1), ("13", 0)):
+        damage(root, planet, visit)
+    names = [f"{kind}_{n}" for kind in ("wl", "sigma") for n in range(1, 14)]
+    (root / "sample_submission.csv").write_text(f"planet_id,{','.join(names)}\n" + "".join(f"{p}{',' * len(names)}\n" for p in PLANETS))
+    done = predict_by_command(root, weights, tmp_path / "submission.csv")
+    assert done.exit_code == 1 and set(json.loads(done.stdout)["fallbacks"]) == set(PLANETS)
+    (line,) = (record.message for record in caplog.records if record.levelname == "ERROR")
+    assert line.startswith("no planet was predicted: all 3 have the training mean, the first, 7, since: visit 0 is left out")
+    assert set(read_submission(tmp_path / "submission.csv")[0]) == set(PLANETS)
+
+
+def test_a_networks_answer_from_the_first_visit_is_kept_where_the_network_fails_for_all_visits(data, weights, tmp_path, monkeypatch):
+    checkpoint = Checkpoint.load(weights)
+    dataset = Dataset(data, "test", planets=("12",), scratch=tmp_path)
+    first, both = (PlanetBatch(fit_planets(dataset, most_visits=most), 1, 1) for most in (1, None))
+    fail_at(monkeypatch, 2)
+    answers = Answers()
+    for batch in (first, both):
+        answers.add_batch(batch, checkpoint)
+    kept = answers.found["12"]
+    assert kept.note.startswith(FIRST_VISIT_ONLY) and "no kernel image" in kept.note and not answers.closed_form
+    monkeypatch.undo()
+    fail_at(monkeypatch, 1)
+    again = Answers()
+    again.add_batch(first, checkpoint)
+    assert list(again.closed_form) == ["12"]
+    again.add_batch(PlanetBatch(PlanetFits({}, {"12": "why"}), 1, 1), checkpoint)
+    assert "initial estimate in place" in again.found["12"].note and list(again.closed_form) == ["12"]
+    again.add_batch(both, checkpoint)
+    assert not again.closed_form and again.found["12"].note == ""
+    assert not np.array_equal(again.found["12"].mean, kept.mean)

@@ -270,11 +270,10 @@ def test_with_too_little_time_only_the_first_network_is_used(data, tmp_path):
     budget = Budget(100.0, clock=lambda: now[0])
     budget.measure(VISIT, 10, 10.0)
     budget.measure(MEMBER, 10, 5.0)
-    prediction._skip_members(checkpoint.network, budget, 50)
-    assert len(checkpoint.network.members) == 2 and not budget.skipped
+    assert prediction._skip_members(checkpoint, budget, 50) is checkpoint and not budget.skipped
     now[0] = 40.0
-    prediction._skip_members(checkpoint.network, budget, 50)
-    assert len(checkpoint.network.members) == 1 and list(budget.skipped) == ["ensemble members"]
+    assert list(prediction._skip_members(checkpoint, budget, 50).network.members) == [checkpoint.network.members[0]]
+    assert list(budget.skipped) == ["ensemble members"]
 
 
 def test_training_can_start_from_the_weights_of_another_run(data, tmp_path):
