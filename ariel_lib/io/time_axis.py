@@ -37,10 +37,7 @@ def read_start_times(table: pd.DataFrame, path: Path, instrument: Instrument, n_
     """Time stamps of the reads of a visit, h, (time,). Raises ArchiveError unless there are n_reads ascending ones at its cadence."""
     name = f"{instrument.name}-axis0-h"
     expected = f"{n_reads} ascending times in hours, one for each read, a pair of reads about every {instrument.sample_time} s"
-    times = axis_column(table, name, path, expected)
-    expected = f"{name}: {expected}"
-    if len(times) != n_reads:
-        raise ArchiveError(path, expected, f"{len(times)} times", "The file has to be that of this visit's data set.")
+    times, expected = _times_of_reads(table, name, path, expected, n_reads)
     if fault := order_fault(times):
         raise ArchiveError(path, expected, fault)
     if n_reads > 2:
@@ -54,10 +51,7 @@ def read_integration_times(table: pd.DataFrame, path: Path, instrument: Instrume
     """Time of each read since the reset, s, (time,). Raises ArchiveError unless a pair encloses a ramp of about the instrument's."""
     name = f"{instrument.name}-integration_time"
     expected = f"{n_reads} times since the reset in seconds, start and end of each ramp, about {instrument.ramp_time} s apart"
-    times = axis_column(table, name, path, expected)
-    expected = f"{name}: {expected}"
-    if len(times) != n_reads:
-        raise ArchiveError(path, expected, f"{len(times)} times", "The file has to be that of this visit's data set.")
+    times, expected = _times_of_reads(table, name, path, expected, n_reads)
     pairs = n_reads // 2 * 2
     ramps = times[1:pairs:2] - times[:pairs:2]
     wrong = (times[:pairs:2] < 0) | (ramps > CADENCE_FACTOR * instrument.ramp_time) | (ramps < instrument.ramp_time / CADENCE_FACTOR)
@@ -65,6 +59,14 @@ def read_integration_times(table: pd.DataFrame, path: Path, instrument: Instrume
         row = 2 * int(np.flatnonzero(wrong)[0])
         raise ArchiveError(path, expected, f"{times[row]:g} and {times[row + 1]:g} in rows {row} and {row + 1}")
     return times
+
+
+def _times_of_reads(table: pd.DataFrame, name: str, path: Path, expected: str, n_reads: int) -> tuple[np.ndarray, str]:
+    """A column with a time for each read, (time,), and what is expected of it, with its name. Raises ArchiveError for another length."""
+    times, expected = axis_column(table, name, path, expected), f"{name}: {expected}"
+    if len(times) != n_reads:
+        raise ArchiveError(path, expected, f"{len(times)} times", "The file has to be that of this visit's data set.")
+    return times, expected
 
 
 def order_fault(times: np.ndarray) -> str | None:

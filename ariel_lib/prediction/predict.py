@@ -206,8 +206,7 @@ def _conclude(submission_file: SubmissionFile, answers: Answers, budget: Budget,
     except NothingPredictedError as error:
         logger.error("%s", error)
     for planet in sorted(facts["notes"] | facts["flags"]):
-        remarks = [facts["notes"].get(planet), *facts["flags"].get(planet, ())]
-        logger.warning("planet %s: %s", planet, "; ".join(filter(None, remarks)))
+        logger.warning("planet %s: %s", planet, _join(facts["notes"].get(planet, ""), *facts["flags"].get(planet, ())))
     for planet, text in facts["tracebacks"].items():
         logger.error("planet %s: unexpected error\n%s", planet, text)
     for what, why in budget.skipped.items():

@@ -71,13 +71,18 @@ def _slopes(z: float, k: float, out: np.ndarray) -> None:
 
 
 @compiled()
+def _disc(u1, u2):
+    """Coefficients of the intensity in 1, μ and μ², and the light of the whole disc."""
+    return 1.0 - u1 - u2, u1 + 2.0 * u2, -u2, np.pi * (1.0 - u1 / 3.0 - u2 / 6.0)
+
+
+@compiled()
 def _flux(z, dz, k, u1, u2, flux, d_k, d_u, d_orbit):
     """Accumulate transit_flux in place; shapes as there."""
     samples, parts = z.shape
     moments = np.empty(9)
     for channel in range(k.size):
-        c0, c1, c2 = 1.0 - u1[channel] - u2[channel], u1[channel] + 2.0 * u2[channel], -u2[channel]
-        norm = np.pi * (1.0 - u1[channel] / 3.0 - u2[channel] / 6.0)
+        c0, c1, c2, norm = _disc(u1[channel], u2[channel])
         for sample in range(samples):
             for part in range(parts):
                 distance = z[sample, part]
@@ -103,8 +108,7 @@ def _light(z, k, u1, u2, flux):
     samples, parts = z.shape
     moments = np.empty(3)
     for channel in range(k.size):
-        c0, c1, c2 = 1.0 - u1[channel] - u2[channel], u1[channel] + 2.0 * u2[channel], -u2[channel]
-        norm = np.pi * (1.0 - u1[channel] / 3.0 - u2[channel] / 6.0)
+        c0, c1, c2, norm = _disc(u1[channel], u2[channel])
         for sample in range(samples):
             for part in range(parts):
                 if z[sample, part] < 1.0 + k[channel]:
