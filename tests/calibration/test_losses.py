@@ -58,7 +58,9 @@ def test_all_visits_are_calibrated_although_a_worker_is_killed(data, tmp_path):
             os.kill(killed[0], signal.SIGKILL)
 
     report = calibrate_split(Dataset(root, "train", light_curves=tmp_path / "out"), SETTINGS, workers=2, progress=kill_one)
-    assert killed and len(report.done) == 6 and not report.failed
+    settled = sorted(planet for planet, _ in (*report.done, *report.skipped))  # the worker may have died after it wrote its file
+    assert killed and settled == [str(100 + n) for n in range(6)] and not report.failed
+    assert len(results(tmp_path / "out")) == 6
 
 
 def test_a_killed_main_process_leaves_complete_files_and_no_orphans_and_a_rerun_completes_the_rest(data, tmp_path):
