@@ -28,7 +28,7 @@ from ariel_lib.io.parquet import read_map
 from ariel_lib.io.signal import Signal
 from ariel_lib.io.submission import Sample, read_sample
 from ariel_lib.io.tables import as_number, numbered_columns, planet_ids_of, read_spectra, read_table
-from ariel_lib.io.time_axis import axis_column, read_integration_times, read_start_times
+from ariel_lib.io.time_axis import axis_column, read_integration_times, read_start_times, require_one_clock
 
 DATA_TABLES = ("axis_info.parquet", "wavelengths.csv", "adc_info.csv", "train_adc_info.csv")  # by which a data set is recognised
 MOST_FOLDERS = 20
@@ -170,6 +170,7 @@ class Archive:
         path = self._first_file("axis_info.parquet")
         table = self._table(path)
         start = read_start_times(table, path, instrument, n_reads)
+        require_one_clock(table, path)
         if instrument is AIRS:
             return start, read_integration_times(table, path, instrument, n_reads)
         return start, np.tile(FGS1_INTEGRATION_TIMES, (n_reads + 1) // 2)[:n_reads]

@@ -86,6 +86,8 @@ def as_number(cell: object) -> float:
 
 def as_numbers(cells: Iterable[object]) -> np.ndarray:
     """as_number of each cell, (cell,)."""
+    if isinstance(cells, pd.Series) and pd.api.types.is_numeric_dtype(cells):
+        return cells.to_numpy(dtype=float, na_value=np.nan)
     return np.array([as_number(cell) for cell in cells], dtype=float)
 
 

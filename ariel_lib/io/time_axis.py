@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from ariel_lib.errors import ArchiveError
-from ariel_lib.instrument import Instrument
+from ariel_lib.instrument import INSTRUMENTS, Instrument
 from ariel_lib.io.tables import as_numbers
 
 CADENCE_FACTOR = 5.0  # ratio to the instrument's cadence up to which another one is accepted
+CLOCK_TOLERANCE = 0.01  # of a visit's length, by which the first reads of the two instruments may lie apart; 0 in 2025
 BINNED_FACTOR = 3000.0  # samples of a light curve may hold many pairs of reads
 UNITS = {"seconds": 3600.0, "minutes": 60.0, "days": 1 / 24}  # in an hour
 
@@ -45,6 +46,15 @@ def read_start_times(table: pd.DataFrame, path: Path, instrument: Instrument, n_
         if fault := unit_fault(pair, instrument.sample_time, CADENCE_FACTOR):
             raise ArchiveError(path, expected, f"a pair every {fault}")
     return times
+
+
+def require_one_clock(table: pd.DataFrame, path: Path) -> None:
+    """Raise ArchiveError where the reads of the two instruments do not begin together: one clock is shifted."""
+    columns = {name: axis_column(table, f"{name}-axis0-h", path, "ascending times in hours") for name in INSTRUMENTS}
+    ends = np.array([times[[0, -1]] for times in columns.values() if len(times)])
+    if np.ptp(ends[:, 0]) > CLOCK_TOLERANCE * np.ptp(ends, axis=1).max():
+        found = ", ".join(f"{name} from {first:.6g} to {last:.6g} h" for name, (first, last) in zip(columns, ends))
+        raise ArchiveError(path, "times of both instruments on one clock, whose reads begin together", found)
 
 
 def read_integration_times(table: pd.DataFrame, path: Path, instrument: Instrument, n_reads: int) -> np.ndarray:

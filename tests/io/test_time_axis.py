@@ -51,6 +51,16 @@ def test_a_bad_time_axis_is_one_error_with_unit_and_order(tmp_path, instrument, 
     assert "\n" not in str(caught.value) and caught.value.path.endswith("axis_info.parquet")
 
 
+@pytest.mark.parametrize(("what", "shift"), [(AIRS, 1000.0), (AIRS, 0.01), (FGS1, 0.01)])
+def test_instruments_on_two_clocks_are_one_error_for_both(tmp_path, what, shift):
+    times = {each.name: read_times(each, READS) for each in (AIRS, FGS1)}
+    times[what.name] = times[what.name] + shift
+    write_axis(tmp_path, times[AIRS.name], np.tile([0.1, 4.5], READS // 2), times[FGS1.name], airs_wavelengths())
+    for instrument in (AIRS, FGS1):
+        with pytest.raises(ArchiveError, match=r"axis_info.parquet: expected times of both instruments on one clock.*FGS1 from .* h"):
+            Archive(tmp_path).read_times(instrument, READS)
+
+
 def test_the_axis_of_a_simulated_visit_is_read_exactly(tmp_path):
     archive = write(tmp_path, AIRS, "as it is")
     for instrument in (AIRS, FGS1):
