@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 from zipfile import ZipFile
@@ -47,6 +48,12 @@ def test_a_dependency_that_nothing_satisfies_is_refused(tmp_path, need, found):
 def test_a_wheel_for_one_python_is_refused(tmp_path):
     with pytest.raises(builder.DatasetError, match="any Python"):
         builder.compare_with_image([make_wheel(tmp_path, "alpha", "1.0", tag="cp312-cp312-linux_x86_64")], {})
+
+
+def test_the_image_and_the_pinned_wheels_satisfy_the_library(tmp_path):
+    needs = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    wheel = make_wheel(tmp_path, "spectramind", "1.0", needs)
+    assert builder.compare_with_image([wheel], builder.read_pins(builder.IMAGE) | builder.read_pins(builder.PINNED))
 
 
 def test_what_is_pinned_is_not_in_the_image_and_every_line_has_its_hash():
