@@ -19,6 +19,11 @@ SETTINGS = CalibrationSettings()
 PATIENCE = 60  # s
 
 
+@pytest.fixture(scope="module", autouse=True)
+def built_in_steps():
+    """Registered steps stay in force: workers and commands are processes of their own, which apply them too."""
+
+
 def copies(data: Path, root: Path, number: int) -> Path:
     """A data set of `number` copies of planet 23."""
     (root / "train").mkdir(parents=True)

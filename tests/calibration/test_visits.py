@@ -18,6 +18,11 @@ SETTINGS = CalibrationSettings()
 VISITS = [("11", 0), ("11", 1), ("23", 0)]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def built_in_steps():
+    """Registered steps stay in force: workers and commands are processes of their own, which apply them too."""
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_all_visits_are_calibrated_and_a_rerun_skips_them(data, tmp_path, workers):
     archive, calls = Archive(data), []
