@@ -1,6 +1,7 @@
-"""The commands that write results, one function each: runs the command and records it.
+"""One function for each command that writes results. It calls the function of the library that does the work and records the run.
 
-The record is a manifest, a line in the log and an entry in the summary of runs, in the output folder (provenance.record).
+The record is a manifest, a line in the log and an entry in the summary of runs, in the output folder (provenance.record). Each
+function returns the JSON-able result that the command prints, and raises the errors of the function that it calls.
 """
 
 import json
@@ -23,9 +24,13 @@ Progress = Callable[[int, int], None] | None
 def run_training(
     config: Config, *, dataset: Dataset | None = None, progress: Progress = None, log: Callable[[str], None] = print
 ) -> dict:
-    """training.loop.train, then evaluation.intervals.train_intervals if uncertainty.corel is enabled; recorded in training.out.
+    """Train V50 by training.loop.train, and conformal intervals on it if uncertainty.corel.enabled; recorded in training.out.
 
-    dataset  default: the data set of the configuration
+    dataset   labelled planets; default: the data set of the configuration
+    progress  called with the number of completed steps and their total
+    log       called with each line of the log
+
+    Raises SpectraMindError, before the training, for too few planets to fit conformal intervals to.
     """
     from ariel_lib.training.distributed import rank
     from ariel_lib.training.examples import training_set
@@ -34,7 +39,7 @@ def run_training(
     dataset = dataset or training_set(config)
     if rank() > 0:  # under torchrun only the first process writes the record
         return train(dataset, config, log=lambda line: None)
-    if config.uncertainty.corel.enabled:  # before the training, whose result could not be used
+    if config.uncertainty.corel.enabled:  # checked before hours of training
         from ariel_lib.evaluation.intervals import require_held_out
 
         labelled, training = len(dataset.labels().planet_ids), config.training
@@ -61,7 +66,11 @@ def run_training(
 
 
 def run_prediction(dataset: Dataset, *, weights: Path, out: Path, progress: Progress = None, **settings) -> dict:
-    """prediction.predict.predict, recorded beside the submission."""
+    """Predict spectra by prediction.predict.predict, which takes the settings; recorded beside the submission.
+
+    weights  checkpoint, weights.safetensors of a training
+    out      submission to write, CSV
+    """
     from ariel_lib.pipeline.checkpoint import Checkpoint
     from ariel_lib.prediction.predict import predict
 
@@ -79,11 +88,12 @@ def run_prediction(dataset: Dataset, *, weights: Path, out: Path, progress: Prog
 
 
 def run_calibration(dataset: Dataset, *, workers: AbstractContextManager, progress: Progress = None) -> tuple[dict, list[dict]]:
-    """calibration.visits.calibrate_split to the data set's light-curve folder, recorded there.
+    """Calibrate the frames of a split by calibration.visits.calibrate_split to the data set's light-curve folder; recorded there.
 
-    workers  context manager of a number of processes or a pool
+    workers  context manager of a number of processes or of a worker pool
 
-    Returns counts with the failures, JSON-able, and the failures. Raises ArchiveError for a split without planets.
+    Returns the numbers of visits calibrated and skipped with the failed ones, and the failed ones alone. Raises ArchiveError for a
+    split without planets.
     """
     from ariel_lib.calibration.pipeline import CalibrationSettings
     from ariel_lib.calibration.visits import calibrate_split
@@ -105,11 +115,13 @@ def run_calibration(dataset: Dataset, *, workers: AbstractContextManager, progre
 
 
 def run_intervals(*, weights: Path, outdir: Path, q: float, data: Path | None = None, **settings) -> dict:
-    """evaluation.intervals.train_intervals, recorded in outdir.
+    """Train conformal intervals on held-out planets by evaluation.intervals.train_intervals; recorded in outdir.
 
-    data  folder of the training set; default: that of the checkpoint's configuration
+    weights  checkpoint whose held-out planets are used
+    q        coverage of the intervals, between 0 and 1
+    data     folder of the training set; default: that of the checkpoint's configuration
 
-    Raises ConfigError where neither is given.
+    Raises ConfigError where neither gives a folder.
     """
     from ariel_lib.evaluation.intervals import train_intervals
     from ariel_lib.pipeline.checkpoint import Checkpoint
@@ -132,7 +144,7 @@ def run_intervals(*, weights: Path, outdir: Path, q: float, data: Path | None = 
 
 
 def run_check(dataset: Dataset, *, submission: Path, outdir: Path, **settings) -> dict:
-    """evaluation.physics_check.check_submission, recorded in outdir."""
+    """Check a submission against physics rules by evaluation.physics_check.check_submission; recorded in outdir."""
     from ariel_lib.evaluation.physics_check import check_submission
 
     with record_run("check", outdir) as run:
@@ -148,7 +160,10 @@ def run_check(dataset: Dataset, *, submission: Path, outdir: Path, **settings) -
 
 
 def run_comparison(config: Config, truth: Path, **settings) -> dict:
-    """evaluation.comparison.compare on the data set of the configuration."""
+    """Train V50 and its baselines on the data set of the configuration, and score them on the spectra in the CSV file truth.
+
+    Calls evaluation.comparison.compare, which takes the settings. Not recorded.
+    """
     from ariel_lib.evaluation.comparison import compare
     from ariel_lib.training.examples import training_set
 
@@ -156,7 +171,10 @@ def run_comparison(config: Config, truth: Path, **settings) -> dict:
 
 
 def run_ablation(path: Path, overrides: Sequence[str] = (), **settings) -> dict:
-    """evaluation.ablation.ablate with run_training for each point, recorded in the grid's output folder."""
+    """Train each point of the grid in a YAML file by run_training and rank them by evaluation.ablation.ablate.
+
+    Recorded in the output folder that the grid names. overrides: KEY=VALUE, settings of every point.
+    """
     from ariel_lib.evaluation.ablation import ablate, load_grid
 
     _, out, _ = load_grid(path, overrides)
@@ -171,10 +189,10 @@ def run_ablation(path: Path, overrides: Sequence[str] = (), **settings) -> dict:
 
 
 def run_diagnosis(submission: SubmissionRecord, dataset: Dataset, outdir: Path, *, seed: int = 0, explained: int = 50, **settings) -> dict:
-    """diagnostics.collect.diagnose, recorded in outdir/manifest.json.
+    """Write the dashboard of a submission by diagnostics.collect.diagnose; recorded in outdir/manifest.json.
 
-    explained  number of planets to compute attributions for
-    seed       of attributions and projections
+    explained  number of planets for which attributions are computed
+    seed       of attributions, UMAP and t-SNE
     """
     from ariel_lib.diagnostics.attribution import AttributionSettings
     from ariel_lib.diagnostics.collect import diagnose
@@ -193,8 +211,8 @@ def run_diagnosis(submission: SubmissionRecord, dataset: Dataset, outdir: Path, 
 def freeze(tag: str, manifest: Path, *, root: Path | None = None, check: Callable[..., dict] | None = None) -> dict:
     """Create an annotated git tag on the commit of a run, with the run's manifest as message.
 
-    root   of the checkout; default: that of this library
-    check  self-test; default: selftest.run_checks
+    root   folder of the checkout; default: that of this library
+    check  function of the self-test; default: selftest.run_checks
 
     Raises SpectraMindError unless the tree is clean, the files match the manifest, its commit is checked out, and the deep
     self-test passes.

@@ -13,9 +13,10 @@ FULL_SCALE = 65535  # counts, maximum of the 16-bit ADC
 
 @dataclass(frozen=True)
 class Instrument:
-    """One detector, as in the challenge's files.
+    """One detector as it appears in the challenge's files.
 
-    rows, columns        detector shape in the files
+    name                 part of the file names
+    rows, columns        detector shape, pixels
     crop                 columns of the spectrum, first and one past the last (None: photometer, all columns)
     ramp_time            s between the two reads of a pair
     sample_time          s between the starts of successive pairs
@@ -39,7 +40,7 @@ class Instrument:
 
     @property
     def n_wavelengths(self) -> int:
-        """Number of wavelengths of the spectrum."""
+        """Number of wavelengths of the spectrum that this detector measures: 1 for a photometer."""
         return 1 if self.crop is None else self.crop[1] - self.crop[0]
 
 

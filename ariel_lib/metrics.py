@@ -1,7 +1,8 @@
 """The challenge's score, and further statistics of spectra with standard deviations.
 
 Source: the evaluation pages of the NeurIPS Ariel Data Challenges 2024 and 2025 on Kaggle.
-Arrays are (planet, wavelength); wavelength 0 is FGS1, the others are AIRS. Spectra are fractions, (Rp/Rs)².
+Arrays are (planet, wavelength); wavelength 0 is FGS1, the others are AIRS. Spectra are transit depths, (Rp/Rs)². An answer is a
+mean and a standard deviation sigma for every element; the naive answer has the mean and standard deviation of all training labels.
 """
 
 from collections.abc import Mapping
@@ -40,18 +41,18 @@ RULES = {
 
 
 def column_weights(n_wavelengths: int, year: int = 2025) -> Array:
-    """Weight of each wavelength in the score, (wavelength,)."""
+    """Weight of each wavelength in the score, (wavelength,). Raises SpectraMindError for another year than 2024 or 2025."""
     return np.concatenate([[_rule(year).fgs1_weight], np.ones(n_wavelengths - 1)])
 
 
 def perfect_sigma(n_wavelengths: int, year: int = 2025) -> Array:
-    """Standard deviation σ_true of the answer that scores 1, (wavelength,)."""
+    """Standard deviation σ_true of the answer that scores 1, (wavelength,), (Rp/Rs)². Raises SpectraMindError for an unknown year."""
     rule = _rule(year)
     return np.concatenate([[rule.fgs1_sigma], np.full(n_wavelengths - 1, rule.airs_sigma)])
 
 
 def naive_statistics(labels: Array) -> tuple[float, float]:
-    """Mean and population standard deviation over all training labels: the answer that scores 0."""
+    """Mean and population standard deviation over training labels (planet, wavelength), (Rp/Rs)²: the answer that scores 0."""
     return float(np.mean(labels)), float(np.std(labels))
 
 
@@ -68,7 +69,8 @@ def log_likelihood(truth: Array, mean: Array, sigma: Array) -> Array:
 def reference_gain(truth: Array, *, naive_mean: float, naive_sigma: float, year: int = 2025) -> Array:
     """Log-likelihood of the perfect minus that of the naive answer, (planet, wavelength), nats.
 
-    2025 normalises every element by its own value; 2024 by the mean over all elements.
+    The rule of 2025 divides each element by its own value, that of 2024 by the mean over all elements. Raises SpectraMindError for
+    invalid truth and for a naive sigma that is not above the perfect one.
     """
     truth = _require_finite("truth", truth)
     best = perfect_sigma(truth.shape[1], year)
@@ -86,7 +88,7 @@ def gll_gain(
 ) -> Array:
     """Gain of each element over the naive answer, (planet, wavelength): 0 = naive, 1 = perfect, unbounded below.
 
-    Its mean, weighted by `column_weights`, is the unclipped score.
+    Its mean, weighted by `column_weights`, is the unclipped score. Raises the errors of `score`.
     """
     truth, mean, sigma = _require_prediction(truth, mean, sigma)
     if mean.min() < 0:
@@ -98,7 +100,7 @@ def gll_gain(
 def unclipped_score(
     truth: Array, mean: Array, sigma: Array, *, naive_mean: float, naive_sigma: float, year: int = 2025
 ) -> float:
-    """The score before it is clipped to [0, 1]; unlike `score` it ranks answers below the naive one."""
+    """The score before it is clipped to [0, 1]; unlike `score` it ranks answers below the naive one. Arguments and errors of `score`."""
     gain = gll_gain(truth, mean, sigma, naive_mean=naive_mean, naive_sigma=naive_sigma, year=year)
     return float(np.average(gain.mean(axis=0), weights=column_weights(gain.shape[1], year)))
 
@@ -128,6 +130,8 @@ def negative_log_likelihood(truth: Array, mean: Array, sigma: Array, *, weights:
     """Mean negative Gaussian log-likelihood of the elements, nats, lower is better.
 
     weights  (wavelength,) or (planet, wavelength); None: equal
+
+    Raises SpectraMindError for arrays of different shapes, NaN and sigmas that are not positive, as the functions below.
     """
     truth, mean, sigma = _require_prediction(truth, mean, sigma)
     loss = -log_likelihood(truth, mean, sigma)
@@ -135,19 +139,19 @@ def negative_log_likelihood(truth: Array, mean: Array, sigma: Array, *, weights:
 
 
 def mae(truth: Array, mean: Array) -> float:
-    """Mean absolute error, in units of the spectra."""
+    """Mean absolute error, (Rp/Rs)²."""
     truth, mean = _require_pair(truth, mean)
     return float(np.mean(np.abs(mean - truth)))
 
 
 def rmse_ppm(truth: Array, mean: Array) -> float:
-    """Root-mean-square error in parts per million of the stellar flux."""
+    """Root-mean-square error of the depth, ppm of the stellar flux."""
     truth, mean = _require_pair(truth, mean)
     return float(1e6 * np.sqrt(np.mean((mean - truth) ** 2)))
 
 
 def coverage(truth: Array, mean: Array, sigma: Array, level: float) -> float:
-    """Fraction of elements inside the central Gaussian interval of probability `level`."""
+    """Fraction of elements whose true value lies inside the central Gaussian interval of probability `level`, between 0 and 1."""
     if not 0 < level < 1:
         raise SpectraMindError(f"coverage level: expected a number between 0 and 1, found {level}")
     truth, mean, sigma = _require_prediction(truth, mean, sigma)
@@ -192,7 +196,12 @@ def summary(
 
 
 def planet_scores(truth: Array, answers: Mapping[str, tuple[Array, Array]], naive: Mapping[str, float]) -> dict[str, Array]:
-    """Each planet's term of the 2025 score, (planet,), by answer; their mean is the unclipped score."""
+    """Each planet's term of the 2025 score, name → (planet,); the mean over planets is the unclipped score.
+
+    truth    (planet, wavelength)
+    answers  name → mean and sigma, both (planet, wavelength)
+    naive    naive_answer of the training labels
+    """
     weights = column_weights(truth.shape[1])
     return {name: np.average(gll_gain(truth, *answer, **naive), axis=1, weights=weights) for name, answer in answers.items()}
 

@@ -10,11 +10,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Molecule:
-    """One absorber.
+    """Opacity of one molecule.
 
     visible  log10 cross-section (cm²) below 1 micron
-    floor    the same between the infrared bands
-    bands    bands as (height dex, centre micron, width micron)
+    floor    log10 cross-section (cm²) between the infrared bands
+    bands    infrared bands: height (dex above floor), centre and standard deviation (micron)
     windows  wavelength ranges (micron) of its main bands within the challenge's spectrum, by which the wavelength graph joins bins
     """
 

@@ -23,11 +23,16 @@ OPTIONAL = {"ariel_lib.server": ("fastapi", "gui")}  # packages of the library: 
 
 
 class SelfTestError(SpectraMindError):
-    """A failed check of the installation; the message says what was expected and what was found."""
+    """A failed check of the installation; the message contains the expected and the found value."""
 
 
 def run_checks(*, deep: bool = False, log: Callable[[str], None] = print) -> dict:
-    """Run every check, also after a failed one. Returns versions, checks (name → 'ok' or the reason), ok and, if deep, the score."""
+    """Run every check, also after a failed one, and log the result of each.
+
+    deep  also run the pipeline on a small simulated data set, if the quick checks pass; raises SelfTestError where it fails
+
+    Returns versions, checks (name → 'ok' or the reason of the failure), ok and, if deep, the result of evaluate_submission.
+    """
     checks = {
         "imports": check_imports,
         "scan": check_scan,
@@ -71,7 +76,7 @@ def _version(distribution: str) -> str:
 
 
 def check_imports() -> str | None:
-    """Import every module of the library, but for packages whose extra is not installed."""
+    """Import every module of the library except packages whose optional dependencies are not installed."""
     skipped = {package: extra for package, (needs, extra) in OPTIONAL.items() if importlib.util.find_spec(needs) is None}
     for module in pkgutil.walk_packages(ariel_lib.__path__, "ariel_lib."):
         if not module.name.startswith(tuple(skipped)):
@@ -97,7 +102,7 @@ def check_scan() -> None:
 
 
 def check_score() -> None:
-    """Check that the naive answer scores 0, the truth 1, and an answer that is true for half of the planets 0.5."""
+    """Check that the naive answer scores 0, the truth 1, and the truth for half of the planets with the naive answer for the others 0.5."""
     from ariel_lib.metrics import naive_statistics, perfect_sigma, score
 
     truth = np.random.default_rng(0).uniform(0.001, 0.03, (20, 283))
@@ -129,7 +134,7 @@ def check_submission() -> None:
 
 
 def check_notebooks() -> str | None:
-    """Check that the kernels are rendered to notebooks; skipped without a checkout or the extra [kernel]."""
+    """Check that the Kaggle kernels can be converted to notebooks; skipped without a checkout or the extra [kernel]."""
     builder = Path(__file__).parents[1] / "build_kernel.py"
     if not builder.is_file():
         return "skipped: no checkout, so no kernels to render"

@@ -47,7 +47,7 @@ def score(
         typer.Option(help="train.csv, which sets the naive answer. Default: the truth, which does not give the challenge's score."),
     ] = None,
 ) -> None:
-    """Print the challenge's score, 0 for the naive answer, 1 for a perfect one, and further statistics.
+    """Print the challenge's score, 0 for the naive answer (mean and standard deviation of all labels), 1 for a perfect one, and statistics.
 
     Lower is better for nll, mae and rmse_ppm; coverage_80 should be 0.8 and z_rms 1.
     """
@@ -95,7 +95,7 @@ def report(
     from ariel_lib.io.archive import Archive
 
     if truth is not None:
-        evaluate_submission(submission, truth)  # raises for a truth that does not match, before anything is drawn
+        evaluate_submission(submission, truth)  # so that true spectra of other planets raise an error before anything is drawn
     wavelengths = Archive(data).wavelengths() if data is not None else None
     labels = data / "train.csv" if data is not None and (data / "train.csv").is_file() else None
     page = report_from_artifacts(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ariel_lib.cli.shared import Workers, app, print_json, print_line, progress_bar
+from ariel_lib.cli.shared import ConfigFile, Workers, app, print_json, print_line, progress_bar
 
 
 @app.command(epilog="Example: spectramind train --config configs/train.yaml data.root=build/sim +training.seed=1337")
@@ -15,7 +15,7 @@ def train(
         list[str] | None,
         typer.Argument(metavar="KEY=VALUE", help="Settings, such as training.epochs=20, +model=v50 or data.root=DIR."),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file of differences from the defaults.")] = None,
+    config: ConfigFile = None,
 ) -> None:
     """Train V50; print the path of its weights and, under "validation", scores on held-out planets.
 
@@ -27,7 +27,7 @@ def train(
     from ariel_lib.config import load_config
 
     settings = load_config(config, overrides or ())
-    from ariel_lib.commands import run_training  # after the settings: a misspelt key is reported first
+    from ariel_lib.commands import run_training  # after the settings, whose errors come first
 
     with progress_bar("Training") as progress:
         result = run_training(settings, progress=progress, log=print_line)
@@ -40,14 +40,14 @@ def compare(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings, as for train; tables are written to training.out.")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file of differences from the defaults.")] = None,
+    config: ConfigFile = None,
     workers: Workers = 1,
 ) -> None:
     """Train V50 and its baselines; print their scores on the test split, with errors.
 
     The sigmas of all are calibrated on the planets that training held out; the test split chooses and calibrates nothing.
 
-    Exit code 1: test planets that could not be answered were left out of every row, and are named.
+    Exit code 1: test planets that could not be predicted are left out of every row and listed under "left_out".
     """
     from ariel_lib.config import load_config
 

@@ -15,14 +15,14 @@ from typer.core import TyperGroup
 
 from ariel_lib.errors import SpectraMindError
 
-FULL = (errno.ENOSPC, errno.EDQUOT)  # raised by write(), which does not know the file's name
+FULL = (errno.ENOSPC, errno.EDQUOT)  # of write(), whose OSError has no file name
 
 
 class CommandGroup(TyperGroup):
     """Command group that prints SpectraMindError, and OSError of a file or of a full disk, in one line, with exit code 2."""
 
     def main(self, *arguments, **options):
-        for stream in (sys.stdout, sys.stderr):  # a path or a σ that the terminal cannot show ends no run
+        for stream in (sys.stdout, sys.stderr):  # a path or a σ that the terminal cannot show raises no error
             if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
         return super().main(*arguments, **options)
@@ -56,10 +56,6 @@ class Split(StrEnum):
 
 Data = Annotated[Path, typer.Option("--data", help="Folder in Kaggle's layout.")]
 Workers = Annotated[int, typer.Option(min=1, help="Number of parallel processes.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="KEY=VALUE", help="Settings, such as training.epochs=20, +model=v50 or data.root=DIR."),
-]
 ConfigFile = Annotated[Path | None, typer.Option(help="YAML file of differences from the defaults.")]
 
 
@@ -88,7 +84,7 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def print_json(value: dict) -> None:
-    """Print the result of a command to stdout, in \\u escapes where it cannot show a character."""
+    """Print the result of a command as JSON to stdout; with \\u escapes if the encoding of stdout lacks a character."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     try:
         text.encode(sys.stdout.encoding or "ascii")

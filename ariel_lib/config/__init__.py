@@ -1,7 +1,7 @@
-"""What can be set, and its default: frozen dataclasses, over which a YAML file and overrides lay their differences.
+"""The settings and their defaults: frozen dataclasses, whose values a YAML file and overrides replace.
 
-The only importer of Hydra and OmegaConf, and only once a file is composed or plain values are checked. Other modules take
-plain values, never a Config; training alone takes it whole, because a checkpoint stores it.
+The only package that imports Hydra and OmegaConf, and only when a file is read or plain values are checked. Other modules take
+plain values in place of a Config, except training, which stores it in the checkpoint.
 """
 
 from ariel_lib.config.compose import find_config, load_config, shipped_configs

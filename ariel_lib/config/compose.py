@@ -1,4 +1,4 @@
-"""A YAML file and overrides to a Config, with Hydra's grammar for both."""
+"""A Config from a YAML file and overrides, both in Hydra's grammar."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 from ariel_lib.config.settings import Config, ConfigError
 from ariel_lib.config.values import ALIASES, expected_value, from_dict, nearest_setting, setting_types
 
-SWITCH = "enabled"  # the setting that `group=true` and `group=false` mean
+SWITCH = "enabled"  # the setting of a group that `group=true` and `group=false` set
 SECTIONS = tuple(f.name for f in fields(Config))
 
 
@@ -20,7 +20,7 @@ def load_config(path: Path | str | None = None, overrides: Iterable[str] = ()) -
     `k.l=v` and `+k.l=v` both set, whether the file names the key or not. `+data=ariel_nominal` and
     `data=ariel_nominal` choose a file of a group: from data/ beside the YAML file, else from those shipped here.
     The value of a setting that holds text, such as a path, is taken as it is written; a path that begins with ~/ is one in the
-    user's home. Raises ConfigError for anything that is not understood.
+    user's home. Raises ConfigError for a missing or invalid file, an unknown setting and an invalid value.
 
     >>> from ariel_lib import load_config
     >>> load_config(overrides=["training.epochs=5", "training.seed=1"]).training.epochs
@@ -37,7 +37,7 @@ def shipped_configs() -> Path:
 
 
 def find_config(path: Path | str) -> Path:
-    """A YAML file; outside a checkout configs/NAME.yaml is the one that comes with the package. Raises ConfigError."""
+    """Path of a YAML file; configs/NAME.yaml also where only the installed package has it. Raises ConfigError for a missing file."""
     path = Path(path)
     if path.is_file():
         return path
@@ -78,7 +78,7 @@ def _compose(path: Path | None, overrides: Sequence[str]) -> dict:
 
 
 def _groups_in_defaults(content) -> set[str]:
-    """Groups that the file's own defaults list chooses already: Hydra wants `k=v` for them, `+k=v` for others."""
+    """Groups in the defaults list of the file itself: Hydra requires `k=v` for them, `+k=v` for others."""
     defaults = content.get("defaults", []) if isinstance(content, Mapping) else []
     return {str(key).split()[-1] for entry in defaults if isinstance(entry, Mapping) for key in entry}
 
@@ -115,7 +115,7 @@ def _key_of(text: str) -> str:
 
 
 def _with_text_quoted(text: str) -> str:
-    """An override whose value is a text, such as a path, with quotes around it: Hydra's grammar gives many characters a meaning."""
+    """An override whose value is a text, such as a path, with quotes around it, since many characters are special in Hydra's grammar."""
     before, equals, value = text.partition("=")
     kind, value = setting_types().get(_key_of(text)), value.strip()
     is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
@@ -125,7 +125,7 @@ def _with_text_quoted(text: str) -> str:
 
 
 def _quoted(value: str) -> str:
-    """A text between quotes, as Hydra's grammar reads it back: backslashes count only before a quote."""
+    """A text between quotes in Hydra's grammar, where backslashes are escapes only before a quote."""
     return "'" + re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), value) + "'"
 
 
@@ -140,7 +140,7 @@ def _hint(text: str) -> str:
 
 
 def _one_sentence(path: Path | None, error: Exception) -> str:
-    """Hydra and YAML explain over several lines: keep what was wrong and, for a group, what there is to choose from."""
+    """The message of Hydra or YAML, of several lines, in one: without Hydra's search path, with the files of a group."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     lines = lines[: next((n for n, line in enumerate(lines) if line.startswith("Config search path")), len(lines))]
     return f"{path or 'overrides'}: {' '.join(lines)}"

@@ -1,6 +1,6 @@
-"""What can be set, and its default: frozen dataclasses, the schema that files and overrides are checked against.
+"""The settings and their defaults: frozen dataclasses, the schema against which files and overrides are checked.
 
-A setting's range is checked where it is made, so that a Config made in Python is as safe as one from a file.
+The dataclasses check the range of each setting, whether a Config is made in Python or read from a file.
 """
 
 from collections.abc import Sequence
@@ -18,17 +18,17 @@ OPTIMIZERS = ("adamw", "adam", "sgd")
 
 
 class ConfigError(SpectraMindError):
-    """A setting is unknown, of the wrong type or out of range: one sentence that names the key."""
+    """A setting is unknown, of the wrong type or out of range. The message is one sentence with its key."""
 
 
 def _volatile(default):
-    """A setting that says where or how fast, never what: it stays out of the configuration's hash."""
+    """A setting of place or speed that does not change results: it is left out of the configuration's hash."""
     return field(default=default, metadata={"volatile": True})
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which data. split 'toy' is the training split of a toy set: root defaults to build/toy/data, read from train/.
+    """The data set. split 'toy' is the training split of the set that `make toy` simulates: root defaults to build/toy/data.
 
     root            folder in Kaggle's layout, or None
     light_curves    folder that `spectramind calibrate` wrote, or None: calibrate when needed
@@ -51,7 +51,12 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class CalibrationConfig:
-    """airs_samples: AIRS is binned to about that many a visit. temperature: rescale sigmas, by held-out planets."""
+    """Calibration of frames, and of standard deviations.
+
+    airs_samples  AIRS light curves are binned to at least that many samples a visit, fewer than twice as many
+    temperature   multiply the network's sigmas by factors fitted to held-out planets
+    workers       parallel processes
+    """
 
     airs_samples: int = 1125
     temperature: bool = True
@@ -67,8 +72,9 @@ class ModelConfig:
     """V50's sizes and parts.
 
     bin_width     FGS1 samples averaged before the encoder, 0 chooses by the length of the visit
-    initial_estimate        what the network corrects: the library's answer, the transit fit without any prior, or one white depth
-    scale_height  whether the library expects features to be as large as the planet's scale height lets them be
+    initial_estimate  spectrum that the network corrects: posterior under the prior of that name (PRIORS); fit: depths of the transit
+                  fit without a prior; white: one depth at all wavelengths
+    scale_height  whether the library prior conditions the size of a planet's features on its atmospheric scale height
     """
 
     name: str = "v50"
@@ -101,13 +107,14 @@ class TrainingConfig:
     """One run of the training loop.
 
     challenge_loss  the challenge's weighted likelihood as loss
-    folds        networks that answer together; each is not fitted to its share of the planets, one alone not to validation_fraction
-                 of them. A quarter of these planets choose the epoch, the others are held out for temperature and figures
-    max_hours    end cleanly after that time, or None
+    folds        number of networks in the ensemble. Each is fitted without its share of the planets, a single one without
+                 validation_fraction of them. A quarter of these planets choose the epoch, the others are held out for
+                 temperature and scores
+    max_hours    end the training after that time and keep its result, or None
     initial_weights  weights.safetensors of another run to begin with, such as one on simulated data, or None
-    recompute    the encoder's steps are computed again on the way back, not kept: less memory, more time
+    recompute    compute the encoder's activations again in the backward pass in place of storing them: less memory, more time
     precision    float32, or bfloat16: mixed, on a GPU that computes in it; elsewhere float32 all the same
-    threads      of torch and BLAS. One gives the same bytes on any number of cores, and does not stall on a busy machine
+    threads      of torch and BLAS; with one, results are the same bytes on any number of cores
     """
 
     seed: int = 0
@@ -143,7 +150,10 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class CorelConfig:
-    """enabled: train relational conformal intervals on the held-out planets, and let them make the sigmas; q: their level.
+    """Relational conformal intervals (COREL).
+
+    enabled  train them on the held-out planets; `predict` then derives its sigmas from them
+    q        their coverage
 
     As an override, `uncertainty.corel=true` is short for `uncertainty.corel.enabled=true`; a file spells it out, so that a
     later override of q leaves it on.
@@ -158,14 +168,14 @@ class CorelConfig:
 
 @dataclass(frozen=True)
 class UncertaintyConfig:
-    """What is done to sigmas beyond the temperature (calibration.temperature)."""
+    """Calibration of standard deviations after the temperature (calibration.temperature)."""
 
     corel: CorelConfig = field(default_factory=CorelConfig)
 
 
 @dataclass(frozen=True)
 class RuleConfig:
-    """weight of one physics rule's penalty beside the likelihood; 0: the rule is not computed."""
+    """weight: factor of one physics rule's penalty in the training loss; 0: the rule is not computed."""
 
     weight: float = 0.0
 
@@ -175,7 +185,7 @@ class RuleConfig:
 
 @dataclass(frozen=True)
 class SymbolicConfig:
-    """The rules of ariel_lib/symbolic, by name. All are off by default: what they are worth in training is not measured yet."""
+    """The rules of ariel_lib/symbolic, by name. All weights are 0 by default: their effect on training has not been measured."""
 
     smoothness: RuleConfig = field(default_factory=RuleConfig)
     nonnegativity: RuleConfig = field(default_factory=RuleConfig)
@@ -185,13 +195,13 @@ class SymbolicConfig:
 
     @property
     def weights(self) -> dict[str, float]:
-        """By rule, those above zero."""
+        """Rule → weight, for weights above zero."""
         return {f.name: getattr(self, f.name).weight for f in fields(self) if getattr(self, f.name).weight}
 
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that can be set."""
+    """All settings, by section."""
 
     data: DataConfig = field(default_factory=DataConfig)
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)

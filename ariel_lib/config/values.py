@@ -1,4 +1,4 @@
-"""A Config from plain values, as JSON and YAML hold them, and back: names and types checked by OmegaConf; and its hash."""
+"""Conversion of a Config to and from nested dicts, with names and types checked by OmegaConf; and its hash."""
 
 import difflib
 import hashlib
@@ -23,7 +23,7 @@ WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "
 
 
 def to_dict(config: Config) -> dict:
-    """Plain dict of plain values, ready for JSON."""
+    """Nested dict of values that JSON can store."""
     return json.loads(json.dumps(asdict(config)))
 
 
@@ -35,7 +35,7 @@ def from_dict(values: Mapping) -> Config:
         raise ConfigError(f"the configuration: expected keys and values, found {values!r}.")
     kinds, schema = setting_types(), OmegaConf.structured(Config)
     for key in ("", *(key for key, kind in kinds.items() if is_dataclass(kind))):
-        OmegaConf.set_readonly(OmegaConf.select(schema, key) if key else schema, None)  # frozen, until it is filled
+        OmegaConf.set_readonly(OmegaConf.select(schema, key) if key else schema, None)  # read-only so far
     for key, value in _with_current_names(dict(_nodes(values))).items():
         if key not in kinds:
             raise ConfigError(f"unknown setting {key}.{nearest_setting(key)}")
@@ -61,7 +61,7 @@ def _set_unchanged(schema, key: str, value) -> bool:
 
 
 def config_hash(config: Config) -> str:
-    """SHA-256 of the sorted JSON of all that changes a result, to the last bit: paths and worker counts are left out."""
+    """SHA-256 of the sorted JSON of all settings that change a result in any bit; paths and numbers of workers are left out."""
     text = json.dumps(_without_volatile(config), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -1,6 +1,6 @@
-"""A Dask cluster as a worker pool, after a check of package versions and folders on every worker.
+"""A Dask cluster as a worker pool, after a comparison of package versions and folders on every worker with those on this machine.
 
-Without the check, tasks would wait for ever on a worker that lacks a package. Needs the extra [dask], imported on use only.
+Without it, tasks would wait without end for a worker that lacks a package. Needs the extra [dask], which is imported on use only.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from ariel_lib.execution.workers import WorkerPool
 if TYPE_CHECKING:
     from distributed import Client
 
-PACKAGES = ("ariel_lib", "numpy", "numba", "pyarrow")  # compared between this machine and every worker, like the version of Python
+PACKAGES = ("ariel_lib", "numpy", "numba", "pyarrow")  # whose versions, with that of Python, must be equal on all machines
 PATIENCE = 20  # s to wait for the scheduler, and for its first worker
 AHEAD = 2  # tasks submitted for each thread of the cluster, so that none is idle during transfers
 
@@ -29,7 +29,7 @@ _VERSIONS = f"""{{
 
 
 class ClusterError(SpectraMindError):
-    """A cluster that cannot be used; the message says what was expected and what was found."""
+    """A cluster that cannot be used; the message states what was expected and what was found."""
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def open_pool(address: str, *folders: Path) -> Iterator[WorkerPool]:
     """A pool of all workers of a Dask scheduler, after check_cluster.
 
     address  of the scheduler, tcp://host:port
-    folders  that every worker must see under the same path
+    folders  that must exist on every worker under the same path
 
     Raises ClusterError for a scheduler that does not answer, has no worker, or fails the check.
     """
@@ -62,7 +62,10 @@ def open_pool(address: str, *folders: Path) -> Iterator[WorkerPool]:
 
 
 def _require_scheduler(address: str) -> None:
-    """Raise ClusterError where no scheduler answers: Client has no time limit for a server of another kind, such as the dashboard's."""
+    """Raise ClusterError where the address is not a scheduler's.
+
+    distributed.Client has no time limit for a server of another kind, such as the dashboard's.
+    """
     try:
         with ThreadPoolExecutor(1) as thread:  # a notebook's own event loop may be running in this one
             found = thread.submit(asyncio.run, _identity(address)).result()["type"]
@@ -103,7 +106,11 @@ def check_cluster(client: "Client", address: str, folders: tuple[Path, ...]) -> 
 
 
 def compare_versions(here: Mapping[str, str], found: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """A sentence for each difference. here: package → version; found: the same by name of machine."""
+    """A sentence for each version that differs.
+
+    here   package → version on this machine, 'missing' where it is not installed
+    found  name of machine → the same for that machine
+    """
     return [
         f"{machine} has {name} {there[name]}, here it is {version}" if there[name] != "missing" else f"{machine} lacks {name}"
         for machine, there in found.items()

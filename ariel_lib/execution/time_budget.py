@@ -1,4 +1,7 @@
-"""Time budget of a session: its limit, measured rates of work, the time left, and what to skip when that is too short."""
+"""Time budget of a session, such as a Kaggle notebook's: its limit, measured rates of work, the time left and what to skip.
+
+Work is counted in pieces, such as planets; a stage is a kind of work with a rate of its own, such as fits.
+"""
 
 import math
 import threading
@@ -16,7 +19,7 @@ LEAST_RESERVE = 3.0  # s
 
 
 class OutOfTimeError(RuntimeError):
-    """Work was abandoned because its time had run out."""
+    """Work was abandoned when its share of the time was spent."""
 
 
 OPTIONAL_ERRORS = (OutOfTimeError, OSError, ValueError, LookupError, ArithmeticError)  # after which optional work is skipped
@@ -27,8 +30,11 @@ class Budget:
 
     limit    s; None for no limit
     started  a reading of `clock`; default: now
-    rates    s a piece, by stage, as measured
-    skipped  name → reason of what was skipped so far
+    clock    function that returns a time in s
+    rates    stage → s per piece, as measured
+    skipped  name of skipped work → reason
+
+    Raises SpectraMindError for a limit that is not above 0.
     """
 
     def __init__(
@@ -53,7 +59,7 @@ class Budget:
         return self.limit - reserve - self.spent
 
     def share(self, fraction: float) -> "Budget":
-        """The budget of a stage: that fraction of the time left, with shared rates and skipped work."""
+        """A budget of that fraction of the time left, for one stage; it shares rates and skipped work with this one."""
         stage = Budget(None, started=self.started, clock=self.clock)
         stage.rates, stage.skipped = self.rates, self.skipped
         stage.limit = self.spent + fraction * self.left
@@ -69,7 +75,7 @@ class Budget:
         return self.rates.get(stage, 0.0) * pieces
 
     def choose(self, essential: float, optional: Mapping[str, float]) -> tuple[str, ...]:
-        """choose_skipped for the time left: the optional work (name of SKIP_ORDER → s) to skip."""
+        """choose_skipped for the time left: names of the optional work to skip."""
         return choose_skipped(self.left, essential, optional)
 
     def skip(self, what: str, why: str) -> None:
@@ -79,7 +85,7 @@ class Budget:
     def within(self, work: Callable[[], T]) -> T:
         """The result of `work`. Raises OutOfTimeError when it is not done within the time left.
 
-        Work runs in a daemon thread, which cannot be interrupted and is then left behind.
+        The work is done in a daemon thread; a thread cannot be interrupted, so that after the error it goes on in the background.
         """
         if math.isinf(self.limit):
             return work()
@@ -102,7 +108,10 @@ class Budget:
         return value
 
     def attempt(self, what: str, seconds: float, work: Callable[[], T]) -> T | None:
-        """Do optional work of an expected duration; None, recorded as skipped, for want of time or after one of OPTIONAL_ERRORS."""
+        """Result of optional work that is expected to take that many seconds.
+
+        None, recorded as skipped, where too little time is left or the work raises one of OPTIONAL_ERRORS.
+        """
         if seconds > self.left:
             self.skip(what, f"{max(self.left, 0.0):.0f} s were left")
             return None
@@ -118,7 +127,11 @@ class Budget:
 
 
 def choose_skipped(left: float, essential: float, optional: Mapping[str, float]) -> tuple[str, ...]:
-    """What to skip, in SKIP_ORDER, until the essential and the remaining optional work (name → s) fit into `left` seconds."""
+    """Names of the work to skip, in SKIP_ORDER, until essential and remaining optional work fit into the time left.
+
+    left, essential  s
+    optional         name in SKIP_ORDER → s; raises SpectraMindError for other names
+    """
     unknown = sorted(set(optional) - set(SKIP_ORDER))
     if unknown:
         raise SpectraMindError(f"optional work: expected names among {', '.join(SKIP_ORDER)}, found {', '.join(unknown)}")

@@ -1,4 +1,4 @@
-"""A worker process: executor of one task at a time in a Python process of its own, which can be killed during a task.
+"""A worker process: an executor that runs one task at a time in another Python process, which can be killed during a task.
 
 The process is a new interpreter that imports this library and nothing of the caller's main module, so that a notebook, `%run`, `python -m`
 and a script without `if __name__ == "__main__"` get the same workers. multiprocessing's spawn and forkserver run that module again.
@@ -17,7 +17,7 @@ from concurrent.futures import Executor, Future
 from importlib import import_module
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from multiprocessing.process import ORIGINAL_DIR  # where this process began, which "" in sys.path stands for
+from multiprocessing.process import ORIGINAL_DIR  # the first working directory of this process, meant by "" in sys.path
 from pathlib import Path
 from threading import Thread
 
@@ -28,7 +28,7 @@ ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 ENVIRONMENT |= {"ARROW_DEFAULT_MEMORY_POOL": "system"}
 ORPHANED = 70  # exit code of a worker whose parent process has ended
 LIBRARY = str(Path(__file__).resolve().parents[2])  # the folder of ariel_lib
-READY = ""  # first message of a worker; another text says why it cannot start
+READY = ""  # first message of a worker; any other text is the reason why it cannot start
 
 
 class WorkerDiedError(RuntimeError):
@@ -40,8 +40,9 @@ class WorkerStartError(SpectraMindError):
 
 
 class WorkerProcess(Executor):
-    """Executor in a process of its own. ProcessPoolExecutor waits for its processes at exit, for ever if one hangs; this one ends with
-    its parent.
+    """Executor in one other process, which ends with its parent.
+
+    ProcessPoolExecutor waits for its processes at exit, without end if one hangs.
 
     imports  modules that the process imports before its first task
     """
@@ -105,7 +106,10 @@ class WorkerProcess(Executor):
 def serve(descriptor: int, imports: tuple[str, ...]) -> None:
     """Main loop of a worker: run tasks from the connection until it is closed.
 
-    A thread watches the other end, so that a worker also ends during a task when the parent was killed.
+    descriptor  file descriptor of the connection
+    imports     modules to import before the first task
+
+    A thread polls the connection, so that a worker also ends during a task when its parent was killed.
     """
     pipe = Connection(descriptor)
     Thread(target=_end_with_parent, args=(descriptor,), daemon=True).start()
@@ -125,7 +129,7 @@ def serve(descriptor: int, imports: tuple[str, ...]) -> None:
 
 
 def _outcome(message: bytes) -> bytes:
-    """The pickled result of a pickled (work, arguments), with None or the traceback of what could not be pickled, found or done."""
+    """The pickled result of a pickled (work, arguments), after None; or a traceback and None, where unpickling, work or pickling raised."""
     try:
         work, arguments = pickle.loads(message)
         return pickle.dumps((None, work(*arguments)))

@@ -1,4 +1,4 @@
-"""Parallel execution of tasks in a pool of workers: a task that kills its worker fails, the others are completed.
+"""Parallel execution of tasks in a pool of workers. A task whose worker ends abnormally fails; the others are completed.
 
 Workers are processes of this machine or of a cluster (execution.dask_cluster). A pool can be reused for several sets of tasks.
 """
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a task has no result. traceback: of an unexpected exception, which indicates a defect; else empty."""
+    """Reason why a task has no result. traceback: that of an unexpected exception, which indicates a defect; else empty."""
 
     reason: str
     traceback: str = ""
@@ -44,9 +44,9 @@ class Settled(Generic[T, R]):
 
 
 def attempt(work: Callable[..., R], /, *arguments: object) -> tuple[R | None, Failure | None]:
-    """The result of work(*arguments), or its failure, so that one bad planet does not end the work on all others.
+    """Result of work(*arguments) and None, or None and its failure, so that the tasks on other planets go on.
 
-    Catches every exception. The traceback is kept unless the cause is bad input (SpectraMindError), a file or want of memory.
+    Every Exception is caught. The traceback is kept unless the cause is invalid input (SpectraMindError), a file or lack of memory.
     """
     try:
         return work(*arguments), None
@@ -59,12 +59,13 @@ def attempt(work: Callable[..., R], /, *arguments: object) -> tuple[R | None, Fa
 
 
 class WorkerPool:
-    """`size` executors with one task each at a time, replaced when they die. Closing the pool ends them all.
+    """`size` executors with one task each at a time, replaced when their process ends. Closing the pool ends them all.
 
     A worker that cannot start is not replaced: the pool goes on with the others, and raises WorkerStartError for the last one.
 
-    death     exception of a future whose worker died
-    patience  s after which a worker counts as hung and is killed; None: never
+    open_executor  function that starts a worker
+    death          exception of a future whose worker has ended
+    patience       s after which a worker counts as hung and is killed; None: never
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class WorkerPool:
         return self._busy[-1]
 
     def give_back(self, executor: Executor, *, alive: bool) -> None:
-        """Return an executor to the idle ones, or shut it down if it died or the pool is closed."""
+        """Mark an executor as idle, or shut it down if its process has ended (alive=False) or the pool is closed."""
         self._busy.remove(executor)
         if alive and not self.closed:
             self._idle.append(executor)
@@ -93,7 +94,7 @@ class WorkerPool:
             executor.shutdown(wait=False)
 
     def give_up(self, executor: Executor, error: WorkerStartError) -> None:
-        """Go on without an executor that could not start. Raises the error where no other is left."""
+        """Remove an executor that could not start from the pool. Raises WorkerStartError where no other is left."""
         self.give_back(executor, alive=False)
         self.size -= 1
         if not self.size:
@@ -134,8 +135,8 @@ def run_tasks(tasks: Iterable[T], work: Callable[[T], R], workers: int | WorkerP
 
     workers  number of processes, 1 for this one, or a pool
 
-    A task whose worker died or was killed is tried once more, alone, after the others: on a cluster all tasks of a dead worker
-    fail with it. An exception of `work` is a failure of that task alone.
+    A task whose worker ended or was killed is tried once more, alone, after the others: on a cluster all tasks of such a worker are
+    lost, not only the one that ended it. An exception of `work` is a failure of that task alone.
     """
     waiting, suspects, deaths = deque(tasks), deque(), Counter()
     running: dict[Future, tuple[T, Executor, float]] = {}

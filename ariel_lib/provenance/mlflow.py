@@ -1,6 +1,6 @@
 """Logging of a finished run, from its manifest, to a local MLflow store. Needs the extra [mlflow].
 
-Settings become parameters, figures metrics; the manifest and the files that it lists become artifacts. No server is used.
+Settings become MLflow parameters, metrics MLflow metrics; the manifest and the files that it lists become artifacts. No server is used.
 """
 
 import importlib
@@ -20,7 +20,7 @@ ALLOW_FILES = "MLFLOW_ALLOW_FILE_STORE"  # newer versions of MLflow accept a fol
 
 
 class TrackingError(SpectraMindError):
-    """A run that cannot be logged; the message says what is missing."""
+    """A run that cannot be logged because a package is missing."""
 
 
 def track(manifest: Path | str, store: Path | str) -> dict:

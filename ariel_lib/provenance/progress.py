@@ -1,6 +1,6 @@
-"""Progress of a run in progress: running.json in its folder, rewritten regularly and removed when the run ends or fails.
+"""State of a run in progress: running.json in its folder, rewritten at each step and removed when the run ends or fails.
 
-The file of a killed run remains, with an old time under `updated`.
+After a killed run the file remains, with an old time under `updated`.
 """
 
 import json
@@ -15,7 +15,7 @@ from pathlib import Path
 from ariel_lib.io.storage import write_atomically
 
 RUNNING = "running.json"
-EVERY = 1.0  # s between two writes, at least
+EVERY = 1.0  # s, shortest time between two writes
 LINES = 50  # last lines of the log that are kept
 Progress = Callable[[int, int], None]
 Log = Callable[[str], None]
@@ -29,7 +29,7 @@ def publish_progress(
 
     progress, log  functions to call as well, or None
 
-    Nothing is written while the folder does not exist. Errors of the disk are ignored.
+    Nothing is written while the folder does not exist. An OSError of these writes is ignored.
     """
     path, written = Path(folder) / RUNNING, -EVERY
     state = {"command": command, "pid": os.getpid(), "started": _now(), "done": None, "total": None}

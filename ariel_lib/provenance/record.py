@@ -33,8 +33,9 @@ logger = logging.getLogger(__name__)
 class Run:
     """Content of a run's record, filled in by the caller: artifacts (paths under its folder), metrics, inputs, settings, remarks.
 
-    inputs   name → path, which is hashed at the end, or a data set's Archive: what was read through it, with the digests taken then
-    remarks  planet → what went wrong with it
+    inputs   name → path of a file or folder, hashed at the end of the run, or the Archive of a data set, which holds the digests of
+             all files that were read from it
+    remarks  planet → problems with its data or its fit
     """
 
     def __init__(self, command: str, folder: Path, seed: int | None, config_hash: str | None):
@@ -54,7 +55,8 @@ def record_run(
 
     manifest  name of the manifest; default: manifest_{command}.json
 
-    A run that raises gets a line in the log only, and none if its folder does not exist.
+    For a run that raises, only a line in the log is written, and none if its folder does not exist. A failure to write the record is
+    logged as a warning.
     """
     run, started, clock = Run(command, Path(folder), seed, config_hash), datetime.now(UTC), time.monotonic()
     try:
@@ -89,7 +91,7 @@ def describe(run: Run) -> dict:
 
 
 def _input(given: Path | Archive, folder: Path) -> dict[str, object]:
-    """Path and SHA-256 of an input, of a data set those of all that was read; for a copy from lakeFS also its reference and commit."""
+    """Path and SHA-256 of an input, or of all files read from a data set; for a copy from lakeFS also its reference and commit."""
     if isinstance(given, Archive):
         path = given.root
         files = {Path(os.path.relpath(name, path)).as_posix(): digest for name, digest in given.files.copy().items()}
@@ -200,7 +202,10 @@ def hardware() -> dict[str, object]:
 
 
 def read_seconds(summaries: Iterable[Path]) -> dict[str, float]:
-    """Seconds of the latest run of each command in these summaries; missing files are ignored. Old entries name it `verb`."""
+    """Seconds of the latest run of each command in these summaries; missing files are ignored.
+
+    Entries of earlier versions have the key `verb` in place of `command`.
+    """
     found = {}
     for path in dict.fromkeys(Path(p) for p in summaries):
         found |= {entry.get("command") or entry["verb"]: entry["seconds"] for entry in _entries(path) or ()}

@@ -1,1 +1,1 @@
-"""A read-only web page over the files that commands leave: reading → runs, planet, documents, progress → app."""
+"""A read-only web page of the files that commands write. Imports: reading ← runs, planet, documents, progress ← app."""

@@ -1,6 +1,6 @@
 """The routes and the server: typed JSON under /api, dashboards in a sandbox under /pages, the built front end at /.
 
-No route writes anything; middleware.py stands in front of all of them.
+No route writes a file; middleware.py is applied to all of them.
 """
 
 import logging
@@ -46,12 +46,18 @@ Id = Annotated[str, Query(min_length=16, max_length=16, pattern="^[0-9a-f]+$")]
 Order = Annotated[Literal["asc", "desc"], Query()]
 Offset = Annotated[int, Query(ge=0, le=10**7)]
 Limit = Annotated[int, Query(ge=1, le=500)]
-THREADS = 8  # requests that are answered at a time: each may hold the light curves of one visit in memory
+THREADS = 8  # requests answered in parallel: each may hold the light curves of one visit in memory
 logger = logging.getLogger(__name__)
 
 
 def make_app(root: Path | str, also: Sequence[Path | str] = (), hosts: Sequence[str] = ()) -> ASGIApp:
-    """The application over the files under root. also: further folders that may be read; hosts: see middleware.protect."""
+    """The web application for the files under root.
+
+    also   further folders whose files may be read
+    hosts  accepted host names besides localhost, as in middleware.protect
+
+    Raises SpectraMindError for a missing folder and an invalid host name.
+    """
     return protect(make_routes(root, also), hosts)
 
 
@@ -151,7 +157,7 @@ async def _limit_threads(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _add_failures(app: FastAPI) -> None:
-    """Every failure is a status and {"error": one sentence}."""
+    """Register the answers to exceptions: a status code and {"error": one sentence}."""
 
     def answer(status: int, describe: Callable[[Exception], object] = str):
         return lambda request, error: JSONResponse({"error": as_text(describe(error))}, status)
@@ -163,7 +169,7 @@ def _add_failures(app: FastAPI) -> None:
         return f"{Path(str(error.filename)).name} has been removed since its folder was listed"
 
     def unexpected_format(error: Exception) -> str:
-        logger.warning("a request failed", exc_info=error)  # a bug, too, would end here: its traceback must not be lost
+        logger.warning("a request failed", exc_info=error)  # with its traceback, since a defect of this code is caught here too
         return f"a file has another format than this version writes: {type(error).__name__}"
 
     app.add_exception_handler(NotFound, answer(404))
@@ -176,7 +182,7 @@ def _add_failures(app: FastAPI) -> None:
 
 
 def _front_end() -> dict[str, Callable[[], Response]]:
-    """path → answer for every file of the built front end, all held in memory."""
+    """URL path → function that answers with that file of the built front end; all files are held in memory."""
     answers = {}
     for file in sorted(path for path in STATIC.rglob("*") if path.is_file()):
         kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
@@ -188,6 +194,7 @@ def _front_end() -> dict[str, Callable[[], Response]]:
 
 
 def make_config(app: ASGIApp):
+    """uvicorn's configuration for this application."""
     import uvicorn
 
     return uvicorn.Config(
@@ -196,8 +203,15 @@ def make_config(app: ASGIApp):
 
 
 def serve(*, root: Path, host: str, port: int, also: Sequence[Path], names: Sequence[str], log: Callable[[str], None]) -> None:
-    """Serve until the process is interrupted. port 0 takes a free one; the address goes to log. names: host names to answer to
-    besides localhost. Raises SpectraMindError for a folder, an address or a name that cannot be used."""
+    """Serve the files under root until the process is interrupted.
+
+    port   0 for any free one
+    also   further folders whose files may be read
+    names  accepted host names besides localhost and host
+    log    called with the address
+
+    Raises SpectraMindError for a folder, an address or a name that cannot be used.
+    """
     import uvicorn
 
     app = make_app(root, also, [host, *names])

@@ -1,4 +1,4 @@
-"""Tables and HTML pages that commands wrote, listed and handed out."""
+"""Tables of `ablate` and `compare`, and HTML pages: the lists of them, and the content of one."""
 
 import csv
 from collections.abc import Iterator
@@ -9,12 +9,13 @@ from ariel_lib.server.reading import ServedFolders, UnreadableFile, read_lines
 from ariel_lib.server.schemas import Leaderboard, Page, Table
 from ariel_lib.server.values import as_text
 
-LEADERBOARDS = {"leaderboard.csv": "ablation", "comparison.csv": "comparison"}  # file name → what wrote it
+LEADERBOARDS = {"leaderboard.csv": "ablation", "comparison.csv": "comparison"}  # file name → kind of table
 ROWS_LIMIT = 5000
 PAGE_LIMIT = 128 * 2**20  # bytes
 
 
 def list_leaderboards(folders: ServedFolders) -> list[Leaderboard]:
+    """The tables under the served folder, in the order of their paths."""
     paths = [path for path in folders.files()[0] if path.name in LEADERBOARDS and folders.file(path)]
     return [Leaderboard(id=folders.id(path), name=folders.name(path), kind=LEADERBOARDS[path.name]) for path in paths]
 
@@ -34,6 +35,7 @@ def read_leaderboard(folders: ServedFolders, wanted: str) -> Table:
 
 
 def list_pages(folders: ServedFolders) -> list[Page]:
+    """The HTML files under the served folder, in the order of their paths."""
     return [page for path in folders.files()[0] if path.suffix == ".html" for page in _describe(folders, path)]
 
 

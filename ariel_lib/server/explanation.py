@@ -1,5 +1,7 @@
-"""What moved the network's spectrum of one planet, from the file that diagnostics/attribution.py writes: decoder gates,
-attributions and the edges of the wavelength graph."""
+"""Contributions to the network's spectrum of one planet: decoder gates, attributions and edges of the wavelength graph.
+
+They are read from explanation.safetensors, which diagnostics/attribution.py writes.
+"""
 
 import json
 from pathlib import Path
@@ -14,7 +16,10 @@ EDGES_SHOWN = 12
 
 
 def add_explanation(detail: PlanetDetail, path: Path, planet: str) -> None:
-    """Fill gates, attributions, relation_shares and edges, or say in `missing` why they are not there."""
+    """Fill gates, attributions, relation_shares and edges of detail, or add the reason of their absence to its `missing`.
+
+    Raises UnreadableFile for a damaged file.
+    """
     size = len(detail.mean)
     with open_arrays(path) as arrays:
         row = arrays.row_of(planet)
@@ -60,7 +65,9 @@ def _read_edges(arrays: ArrayFile, row: int, size: int) -> tuple[dict[str, list]
 
 
 def _labels(arrays: ArrayFile, name: str, size: int) -> list[str]:
-    """Names of at least `size` entries of an axis, from the file's metadata; numbers where it has fewer. A relation without
-    edges is named too, so there may be more."""
+    """Names of the entries of an axis from the file's metadata, or numbers from 1 where it has fewer than `size`.
+
+    There can be more names than entries, since relations without edges have a name too.
+    """
     found = json.loads(arrays.metadata.get(name, "[]"))
     return [as_text(label, 40) for label in found] if len(found) >= size else [str(n + 1) for n in range(size)]

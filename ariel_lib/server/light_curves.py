@@ -1,4 +1,4 @@
-"""White light of one planet for the page: from calibrated light curves, and from the transit fit with its model."""
+"""White light curves of one planet: calibrated ones, and those of the transit fit with its model."""
 
 import json
 from pathlib import Path
@@ -16,14 +16,14 @@ FIT_NUMBERS = ("sigma", "t0", "duration", "chi2", "red_noise", "red_noise_probab
 
 
 def read_white_curves(path: Path, visit: int) -> list[WhiteCurve]:
-    """Both instruments of one visit, those without any usable sample left out."""
+    """White light of both instruments in one visit; one without usable samples is left out. Raises UnreadableFile for a damaged file."""
     with open_arrays(path) as arrays:
         curves = [_sum_light(arrays, key, f"{key.upper()}, visit {visit}") for key in INSTRUMENT_KEYS]
     return [curve for curve in curves if curve is not None]
 
 
 def _sum_light(arrays: ArrayFile, key: str, name: str) -> WhiteCurve | None:
-    """Flux summed over wavelengths, relative to its median. A masked sample counts as the mean of its wavelength."""
+    """Flux summed over wavelengths, divided by its median. A masked sample is replaced by the mean over time at its wavelength."""
     time, flux, mask = (arrays.read(f"{key}.{part}") for part in ("time", "flux", "mask"))
     flux, mask = (x.reshape(len(time), -1) for x in (flux, mask.astype(bool)))
     usable = (~mask).any(axis=0)
@@ -39,7 +39,7 @@ def _sum_light(arrays: ArrayFile, key: str, name: str) -> WhiteCurve | None:
 
 
 def read_fitted_curves(path: Path) -> list[FittedCurve]:
-    """The curves that the transit fit kept: what it was fitted to, and the model of transit and drift."""
+    """White light curves in the file of a transit fit, with the fitted model of transit and drift. Raises UnreadableFile."""
     found = []
     with open_arrays(path) as arrays:
         for n, about in enumerate(json.loads(arrays.metadata["white"])[:VISITS_LIMIT]):

@@ -1,7 +1,7 @@
-"""ASGI middleware in front of every route: GET and HEAD only, known host names only, security headers on every answer.
+"""ASGI middleware for every route: only GET and HEAD, only accepted host names, security headers in every answer.
 
-Host names are checked by Starlette's TrustedHostMiddleware: without it, a page elsewhere whose name is made to resolve to this
-machine (DNS rebinding) could read what is served here.
+Host names are checked by Starlette's TrustedHostMiddleware: without it, a foreign page whose name resolves to this machine (DNS
+rebinding) could read the served files.
 """
 
 from collections.abc import Iterable
@@ -14,12 +14,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ariel_lib.errors import SpectraMindError
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-ALL_INTERFACES = ("0.0.0.0", "::", "")  # addresses to listen on, not names that a browser asks for
+ALL_INTERFACES = ("0.0.0.0", "::", "")  # addresses to listen on, which are no host names
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; frame-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# A dashboard brings scripts of its own: the sandbox gives it an opaque origin, and it may fetch nothing.
+# A dashboard contains scripts: in the sandbox they have an opaque origin and cannot fetch anything.
 SANDBOX_POLICY = (
     "sandbox allow-scripts allow-downloads; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; "
     "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
@@ -38,8 +38,12 @@ SECURITY_HEADERS = {
 
 
 def protect(app: ASGIApp, hosts: Iterable[str] = ()) -> "ReadOnlyMiddleware":
-    """The app behind both checks. hosts: names or addresses to answer to besides the loopback's; '*.lab.example' stands for
-    all names of a domain. Raises SpectraMindError for any other use of '*'."""
+    """The app with the checks of methods and host names in front of it.
+
+    hosts  accepted names or addresses besides those of the loopback; '*.lab.example' stands for all names of a domain
+
+    Raises SpectraMindError for any other use of '*'.
+    """
     names = [_bracketed(host) for host in hosts if host not in ALL_INTERFACES]
     for name in names:
         if "*" in name.removeprefix("*."):
@@ -70,10 +74,10 @@ class ReadOnlyMiddleware:
 
 
 def _choose_app(scope: Scope, app: ASGIApp) -> ASGIApp:
-    """The app itself, or the refusal of a request that it must not see."""
+    """The app itself, or an error response for a request that is not passed on to it."""
     if scope["method"] not in ("GET", "HEAD"):
         return JSONResponse({"error": "this server is read only: GET and HEAD"}, 405, {"allow": "GET, HEAD"})
-    # TrustedHostMiddleware reads the first of several Host headers; a proxy in front may have gone by another.
+    # TrustedHostMiddleware reads the first of several Host headers, a proxy in front perhaps another.
     if sum(name == b"host" for name, _ in scope["headers"]) > 1:
         return JSONResponse({"error": "expected one Host header, found several"}, 400)
     return app

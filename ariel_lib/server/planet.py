@@ -1,7 +1,7 @@
-"""The planets of a submission: the list, and the page of one planet, from files that commands left. Nothing is computed anew
-but means and sums of what lies in these files.
+"""The planets of a submission: the list, and the page of one planet, from files that commands wrote. Only means and sums of the
+values in these files are computed.
 
-Each part of a page is read by itself: one that is missing or damaged is named on the page, and the others are still shown.
+Each part of a page is read separately: a missing or damaged one is named on the page, and the others are shown.
 """
 
 import logging
@@ -60,7 +60,7 @@ class PlanetPages:
     def _dataset(self, found: RunFiles) -> Dataset | None:
         """The data set of a submission, with what `predict` keeps beside it; None where its folder is not served.
 
-        Only paths are taken from it: its own readers know no limits, and would follow links out of the served folders.
+        Only its paths are used: its readers have no limits of size and follow links out of the served folders.
         """
         root = self.folders.folder(found.inputs["data"]) if "data" in found.inputs else None
         return Dataset(root, found.split, scratch=found.submission.parent) if root else None
@@ -70,7 +70,7 @@ class PlanetPages:
         return self.folders.file(dataset.root / name) if dataset else None
 
     def _light_curve_files(self, found: RunFiles, planet: str) -> list[tuple[int, Path]]:
-        """(visit, file) of a planet: where the data set has them, or those that `predict` calibrated, beside the submission."""
+        """(visit, light-curve file) of a planet: from the data set's folder, or from beside the submission if `predict` calibrated them."""
         if not is_plain_name(planet):
             return []
         dataset = self._dataset(found)
@@ -86,6 +86,7 @@ class PlanetPages:
     # The list
 
     def list_planets(self, run: str, q: str, sort: str, order: str, offset: int, limit: int) -> Planets:
+        """Planets whose id or flags contain q, sorted by a field of Planet. Raises NotFound for a run without submission."""
         found, problems = self._submission(run), []
         depths, labels = self._depths(found.submission), self._dataset_file(found, f"{found.split}.csv")
         errors = (attempt(lambda: self._errors(found.submission, labels), problems) if labels else None) or {}
@@ -122,6 +123,7 @@ class PlanetPages:
     # One planet
 
     def planet(self, run: str, planet: str) -> PlanetDetail:
+        """All that is shown of one planet. Raises NotFound for a run without submission and a planet that is not in it."""
         found = self._submission(run)
         values = self._table(found.submission).numbers(planet)
         if values is None:
@@ -216,7 +218,7 @@ class PlanetPages:
                 detail.intervals[f"COREL, {coverage} coverage"] = [of_length(row[side], len(detail.mean)) for side in sides]
 
     def light_curves(self, run: str, planet: str) -> LightCurves:
-        """White light of each visit as calibration left it."""
+        """Calibrated white light of each visit. Raises NotFound for a run without submission and a planet that is not in it."""
         found, problems, curves = self._submission(run), [], []
         if planet not in self._table(found.submission):
             raise NotFound("no such planet in this submission")
@@ -228,12 +230,12 @@ class PlanetPages:
 
 
 def attempt(read: Callable[[], T], problems: list[str]) -> T | None:
-    """What read returns; where a file stands against it, None, and why is added to problems."""
+    """Result of read(); for a file that cannot be read None, and the reason is added to problems."""
     try:
         return read()
     except UnreadableFile as error:
         problems.append(str(error))
     except FORMAT_ERRORS as error:
-        logger.warning("a part of a page is left out", exc_info=True)  # a bug, too, would end here: its traceback must not be lost
+        logger.warning("a part of a page is left out", exc_info=True)  # with its traceback, since a defect of this code is caught here too
         problems.append(f"a file has another format than this version writes: {type(error).__name__}: {as_text(error, 300)}")
     return None

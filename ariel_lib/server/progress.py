@@ -1,4 +1,4 @@
-"""Work in progress, from the running.json that commands keep while they run, and the epochs of trainings."""
+"""Commands in progress, from the running.json that each writes while it runs, and the epochs of trainings."""
 
 import json
 from datetime import UTC, datetime
@@ -10,11 +10,12 @@ from ariel_lib.server.schemas import Epoch, Running
 from ariel_lib.server.values import as_count, as_json, as_number, as_text, as_text_or_none
 
 RUNNING_LIMIT = 2**20  # bytes
-STATE = "state_{member}.safetensors"  # as training/loop.py names it, which needs torch and so is not imported here
+STATE = "state_{member}.safetensors"  # file name in training/loop.py, which imports torch and is therefore not imported here
 MEMBERS_LIMIT = 100  # networks of one ensemble
 
 
 def list_running(folders: ServedFolders) -> list[Running]:
+    """The commands in progress under the served folder, in the order of their paths."""
     return [_read_running(folders, path) for path in folders.files()[0] if path.name == RUNNING and folders.file(path)]
 
 
@@ -33,7 +34,7 @@ def _read_running(folders: ServedFolders, path: Path) -> Running:
 
 
 def read_live_history(folders: ServedFolders, folder: Path) -> list[Epoch]:
-    """Epochs of a training that goes on or was interrupted, from the state that it keeps of each network."""
+    """Epochs of a training in progress or interrupted, from the state file of each network; unreadable ones are left out."""
     epochs = []
     for member in range(MEMBERS_LIMIT):
         state = folders.file(folder / STATE.format(member=member))
@@ -49,7 +50,7 @@ def read_live_history(folders: ServedFolders, folder: Path) -> list[Epoch]:
 
 
 def read_history(folders: ServedFolders, folder: Path) -> list[Epoch]:
-    """Epochs of a finished training, from its metrics.json."""
+    """Epochs of a finished training, from its metrics.json; none where that is missing or unreadable."""
     metrics = folders.file(folder / "metrics.json")
     try:
         entries = (read_json(metrics).get("history") or []) if metrics else []

@@ -1,6 +1,6 @@
-"""Access to files that may be damaged, huge or crafted: only inside the served folders, within limits, never as code.
+"""Access to files that may be damaged, huge or crafted: only inside the served folders, within limits of size, never run as code.
 
-A file that cannot be used raises UnreadableFile, whose text is shown to the reader. Knows no run and no planet's meaning.
+A file that cannot be used raises UnreadableFile, whose text is shown on the page.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ VALUES_LIMIT = 2**25  # numbers read from one array
 ENTRIES_LIMIT = 200_000  # names of files and folders that are visited
 DEPTH_LIMIT = 12  # folders below the root
 LISTING_LIFETIME = 2.0  # s for which a listing of files is used again
-# What reading content of another shape than this library writes can raise. A damaged part of a page must not take the rest with it.
+# Errors of reading content in another format than this library writes. A page is shown without the parts that raise them.
 FORMAT_ERRORS = (ValueError, LookupError, TypeError, ArithmeticError, AttributeError, OSError, RecursionError, SafetensorError)
 
 
@@ -46,7 +46,10 @@ class NotFound(Exception):
 
 
 class ServedFolders:
-    """The folder that is shown, and data sets that may be read besides. Links are followed only to files inside them."""
+    """The folder that is shown, root, and further folders that may be read. Links are followed only to files inside them.
+
+    Raises SpectraMindError for a missing folder.
+    """
 
     def __init__(self, root: Path | str, also: Sequence[Path | str] = ()):
         self.root = Path(root).resolve()
@@ -57,7 +60,7 @@ class ServedFolders:
         self._lock, self._listing, self._listed_at = threading.Lock(), ([], False), -math.inf
 
     def file(self, path: Path) -> Path | None:
-        """The path with its links followed, if that is a regular file inside a served folder; else None."""
+        """The path with links resolved, if it is a regular file inside a served folder; else None."""
         try:
             path = path.resolve()
             return path if self._contains(path) and stat.S_ISREG(path.stat().st_mode) else None
@@ -65,7 +68,7 @@ class ServedFolders:
             return None
 
     def folder(self, path: Path) -> Path | None:
-        """The same for a folder."""
+        """The path with links resolved, if it is a folder inside a served folder; else None."""
         try:
             path = path.resolve()
             return path if self._contains(path) and path.is_dir() else None
@@ -76,22 +79,22 @@ class ServedFolders:
         return any(path.is_relative_to(folder) for folder in self.roots)
 
     def name(self, path: Path) -> str:
-        """A path below the root as it is shown."""
+        """A path below the root, relative to it, as text."""
         return as_text(path.relative_to(self.root).as_posix())
 
     def id(self, path: Path) -> str:
-        """A path below the root as it stands in URLs: requests hold these ids only, never a path."""
+        """Identifier of a path below the root for URLs, 16 hexadecimal digits; requests contain no paths."""
         return hashlib.sha256(os.fsencode(path.relative_to(self.root))).hexdigest()[:16]
 
     def find(self, wanted: str, fits: Callable[[Path], bool]) -> Path:
-        """The file with an id, among those that fit. Raises NotFound."""
+        """The file with the id `wanted` for which fits(path) is true. Raises NotFound."""
         for path in self.files()[0]:
             if fits(path) and self.id(path) == wanted and self.file(path):
                 return path
         raise NotFound("nothing with this id is served")
 
     def files(self) -> tuple[list[Path], bool]:
-        """All regular files under the root but hidden ones and links, and whether ENTRIES_LIMIT left some out."""
+        """All regular files under the root except hidden ones and links, and whether files beyond ENTRIES_LIMIT were left out."""
         with self._lock:
             if time.monotonic() - self._listed_at > LISTING_LIFETIME:
                 self._listing, self._listed_at = self._walk(), time.monotonic()
@@ -119,7 +122,7 @@ class ServedFolders:
 
 
 class FileCache(Generic[T]):
-    """Calls make(*paths) once for the same files and keeps the last `size` results; a changed file is read again."""
+    """Cache of the last `size` results of make(*paths), an UnreadableFile error included; a changed file is read again."""
 
     def __init__(self, make: Callable[..., T], size: int):
         self._make, self._size, self._lock = make, size, threading.Lock()
@@ -143,7 +146,7 @@ class FileCache(Generic[T]):
 
 
 def read_json(path: Path, limit: int = JSON_LIMIT) -> dict:
-    """The object in a JSON file, by as_json."""
+    """The object in a JSON file, with values as by as_json. Raises UnreadableFile for another file or one above limit bytes."""
     try:
         if path.stat().st_size > limit:
             raise UnreadableFile(f"{path.name}: larger than {limit // 2**20} MB, the limit for such a file")
@@ -156,7 +159,7 @@ def read_json(path: Path, limit: int = JSON_LIMIT) -> dict:
 
 
 class ArrayFile:
-    """An open safetensors file: arrays are read one at a time, or one row of them. metadata: name → text."""
+    """An open safetensors file, of which single arrays or rows are read. names: of its arrays; metadata: name → text."""
 
     def __init__(self, file):
         self._file = file
@@ -164,13 +167,16 @@ class ArrayFile:
         self.metadata = as_json(json.loads((file.metadata() or {}).get("spectramind", "{}")))
 
     def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of an array."""
         return tuple(self._file.get_slice(name).get_shape())
 
     def read(self, name: str) -> np.ndarray:
+        """A whole array. Raises UnreadableFile above VALUES_LIMIT."""
         self._check_size(self.shape(name), name)
         return self._file.get_tensor(name)
 
     def row(self, name: str, row: int) -> np.ndarray:
+        """Element `row` of the first axis of an array. Raises UnreadableFile where there is none and above VALUES_LIMIT."""
         shape = self.shape(name)
         if not shape or not 0 <= row < shape[0]:
             raise UnreadableFile(f"array {as_text(name)}: no row {row} in shape {shape}")
@@ -178,7 +184,7 @@ class ArrayFile:
         return self._file.get_slice(name)[row : row + 1][0]
 
     def row_of(self, planet: str) -> int | None:
-        """The planet's row in arrays (planet, …), by the ids in the metadata; None where it is not among them."""
+        """The planet's row in arrays (planet, …), from the ids in the metadata; None for a planet without a row."""
         planets = json.loads(self.metadata["planet_ids"])
         return planets.index(planet) if planet in planets else None
 
@@ -198,7 +204,7 @@ def open_arrays(path: Path) -> Iterator[ArrayFile]:
 
 
 class PlanetTable:
-    """A CSV table with a planet's id in the first column. Holds where each row begins, so that one row can be read alone.
+    """A CSV table with a planet's id in the first column. Only the place of each row in the file is kept in memory.
 
     Cells are split at every comma: ids with commas or quotes do not occur (io/submission.py refuses them).
     """
@@ -218,6 +224,7 @@ class PlanetTable:
 
     @property
     def planets(self) -> Sequence[str]:
+        """Ids of the planets, in the order of the rows."""
         return list(self._places)
 
     def __contains__(self, planet: str) -> bool:
@@ -233,13 +240,13 @@ class PlanetTable:
             return file.read(length).decode("utf-8", "replace").strip().split(",")[1:]
 
     def numbers(self, planet: str) -> np.ndarray | None:
-        """The same cells as numbers. Raises ValueError for any other text."""
+        """The cells after the planet's id as float64, or None for a planet without a row. Raises ValueError for other text."""
         cells = self.cells(planet)
         return None if cells is None else np.array(cells, dtype=np.float64)
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """(offset in bytes, line) of a text file; no more than one line is in memory."""
+    """Yield (offset in bytes, line) of a text file, one line at a time. Raises UnreadableFile above one of the limits."""
     if path.stat().st_size > TABLE_LIMIT:
         raise UnreadableFile(f"{path.name}: larger than {TABLE_LIMIT // 2**20} MB, the limit for such a file")
     offset = 0
@@ -256,7 +263,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def of_length(values: np.ndarray, length: int) -> list[float | None]:
-    """The numbers as a series. Raises UnreadableFile where there are not `length` of them."""
+    """Values as a list, None where not finite. Raises UnreadableFile where their number is not `length`."""
     if values.size != length:
         raise UnreadableFile(f"expected one value for each of {length} wavelengths, found {values.size}")
     return as_series(values)

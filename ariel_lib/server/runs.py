@@ -1,6 +1,6 @@
-"""Runs, found by the manifests that commands leave: their inputs, settings, metrics and artifacts, and which submission is whose.
+"""Runs, found by the manifests that commands write: their inputs, settings, metrics, artifacts and submissions.
 
-A manifest may have been edited by anyone: a path in it counts only if it ends inside a served folder.
+A manifest can contain any path: one is used only if it resolves to a file inside a served folder.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ SCORES = ("score", "v50.score", "composite")  # metrics that count as a run's sc
 class RunFiles:
     """A run and its files.
 
-    run         what is shown of it
+    run         its entry in the list of runs
     path        its manifest, or the JSON record beside a submission that has no manifest
     split       of the data set: train or test
     inputs      name → path as the manifest gives it, not yet checked to be served
@@ -35,7 +35,7 @@ class RunFiles:
 
 
 class RunIndex:
-    """All runs under the served folder, read from the manifests at every request; only unchanged files are not parsed again."""
+    """All runs under the served folder. Manifests are listed at every request, and parsed again when they changed."""
 
     def __init__(self, folders: ServedFolders):
         self.folders = folders
@@ -62,6 +62,7 @@ class RunIndex:
         return runs
 
     def find(self, run: str) -> RunFiles:
+        """The run with this id. Raises NotFound."""
         found = self.all().get(run)
         if found is None:
             raise NotFound("no such run")
@@ -107,6 +108,7 @@ class RunIndex:
         return RunFiles(run, path, "test", {"data": Path(str(content["source"]["data"]))}, submission)
 
     def list_runs(self, q: str, command: str, sort: str, order: str, offset: int, limit: int) -> Runs:
+        """Runs of a command (empty: all) whose folder, command or manifest contains q, sorted by a field of Run."""
         runs = [found.run for found in self.all().values()]
         commands, wanted = sorted({run.command for run in runs}), q.casefold()
         runs = [
@@ -117,6 +119,7 @@ class RunIndex:
         return Runs(total=len(runs), runs=runs[offset : offset + limit], commands=commands, incomplete=self.folders.files()[1])
 
     def detail(self, run: str) -> RunDetail:
+        """The manifest of a run. Raises NotFound for an unknown id."""
         found = self.find(run)
         content = {} if found.run.problem else read_json(found.path)
         artifacts = [
@@ -131,13 +134,14 @@ class RunIndex:
         )
 
     def compare(self, a: str, b: str) -> Comparison:
+        """Metrics of two runs, and the differences of their settings, versions and inputs. Raises NotFound for an unknown id."""
         first, second = self.detail(a), self.detail(b)
         sides = {name: (getattr(first, name), getattr(second, name)) for name in ("metrics", "settings", "versions", "inputs")}
         rows = {name: list(differences(*both, everything=name == "metrics")) for name, both in sides.items()}
         return Comparison(a=first.run, b=second.run, **rows)
 
     def find_beside(self, found: RunFiles, name: str, command: str) -> Path | None:
-        """A file with this name beside the submission, else in the latest run of the command that had this submission as input."""
+        """The file with this name beside the submission, else beside the latest run of the command with this submission as input."""
         beside = self.folders.file(found.submission.parent / name)
         if beside:
             return beside
@@ -150,7 +154,7 @@ class RunIndex:
 
 
 def differences(a: dict, b: dict, *, everything: bool) -> Iterator[Difference]:
-    """Names of both with their values; unless everything is asked for, only where the values differ."""
+    """Yield each name in a or b with both values; with everything=False only those whose values differ."""
     for name in dict.fromkeys([*a, *b]):
         if everything or a.get(name) != b.get(name):
             yield Difference(name=name, a=a.get(name), b=b.get(name))

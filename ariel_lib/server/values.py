@@ -1,7 +1,4 @@
-"""Values from files as JSON can carry them: finite numbers or null, text that UTF-8 can encode, nested names with dots.
-
-Knows no file and no run.
-"""
+"""Conversion of values to those that JSON can represent: finite numbers or null, text that UTF-8 can encode, nested names with dots."""
 
 import math
 from collections.abc import Callable
@@ -28,24 +25,28 @@ def as_text(value: object, limit: int = 2000) -> str:
 
 
 def as_text_or_none(value: object) -> str | None:
+    """The first 200 characters of a text that UTF-8 can encode; None for a value that is no text."""
     return as_text(value, 200) if isinstance(value, str) else None
 
 
 def as_series(values: np.ndarray) -> list[float | None]:
-    """The numbers of an array in a row, None where they are not finite."""
+    """The numbers of an array as one flat list, None where they are not finite."""
     row = np.asarray(values, dtype=np.float64).ravel()
     return [number if math.isfinite(number) else None for number in row.tolist()]
 
 
 def is_number(value: object) -> bool:
+    """Whether a value is an int or a float; True and False are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def as_number(value: object) -> float | None:
+    """A number as float; None for any other value."""
     return float(value) if is_number(value) else None
 
 
 def as_count(value: object) -> int | None:
+    """A number as int, its fraction cut off; None for any other value."""
     return int(value) if is_number(value) else None
 
 

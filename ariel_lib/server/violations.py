@@ -1,4 +1,4 @@
-"""Rules of physics that a planet's spectrum violates, from violations.jsonl, which evaluation/physics_check.py writes."""
+"""Physics rules that a planet's spectrum violates, read from violations.jsonl, which evaluation/physics_check.py writes."""
 
 import json
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ LENGTH_LIMIT = 2**20  # bytes about one planet
 
 @dataclass(frozen=True)
 class Place:
-    """Where the lines about one planet begin, their length in bytes, and their number. The last of them is a summary."""
+    """Place of the lines about one planet in the file: offset and length in bytes, and their number. The last line is a summary."""
 
     offset: int
     length: int
@@ -21,6 +21,7 @@ class Place:
 
     @property
     def violations(self) -> int:
+        """Number of violations: lines without the summary."""
         return self.lines - 1
 
 
@@ -37,7 +38,7 @@ def index_violations(path: Path) -> dict[str, Place]:
 
 
 def add_violations(detail: PlanetDetail, path: Path, place: Place) -> None:
-    """Fill violations, violated_rules and molecule_shares."""
+    """Fill violations, violated_rules and molecule_shares of detail. Raises UnreadableFile for lines above LENGTH_LIMIT."""
     if place.length > LENGTH_LIMIT:
         raise UnreadableFile(f"{path.name}: {place.length} bytes about this planet, the limit is {LENGTH_LIMIT}")
     with path.open("rb") as file:
