@@ -24,7 +24,8 @@ def predict(
 ) -> None:
     """Write a submission: spectra and their standard deviations.
 
-    Exit code 1: some planets could not be predicted and have V50's initial estimate or the training mean; the JSON lists the reasons.
+    Exit code 1: some planets could not be predicted, or written to a full disk, and have V50's initial estimate or the training mean;
+    the JSON lists the reasons.
     """
     from ariel_lib.commands import run_prediction
     from ariel_lib.io.dataset import Dataset
@@ -33,7 +34,7 @@ def predict(
     with progress_bar("Predicting planets") as progress:
         result = run_prediction(dataset, weights=weights, out=out, workers=workers, progress=progress)
     print_json(result)
-    if result["fallbacks"] or result["closed_form"] or result["tracebacks"]:
+    if result["fallbacks"] or result["closed_form"] or result["tracebacks"] or "writing" in result["skipped"]:
         raise typer.Exit(1)
 
 
@@ -123,11 +124,17 @@ def export(
         bool | None, typer.Option(help="Write the covariance of the transit fit. Default: in FITS only.")
     ] = None,
 ) -> None:
-    """Export spectra for astropy, with units, metadata and the covariance of the transit fit."""
+    """Export spectra for astropy, with units, metadata and the covariance of the transit fit.
+
+    Exit code 1: the stored transit fits of some planets could not be read; the JSON lists them, and their covariance is missing.
+    """
     from ariel_lib.io.submission_record import SubmissionRecord
     from ariel_lib.prediction.export import export as run
 
     record = SubmissionRecord.of(submission, weights)
     dataset = record.dataset(data, split.value)
     with_covariance = format is TableFormat.fits if covariance is None else covariance
-    print_json(run(record, dataset.select(planet) if planet else dataset, out, format.value, covariance=with_covariance))
+    result = run(record, dataset.select(planet) if planet else dataset, out, format.value, covariance=with_covariance)
+    print_json(result)
+    if result["damage"]:
+        raise typer.Exit(1)

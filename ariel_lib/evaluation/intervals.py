@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from ariel_lib.config import ConfigError, config_hash, from_dict
-from ariel_lib.io.checksums import write_manifest
+from ariel_lib.io.checksums import verify, write_manifest
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.storage import save_arrays, write_atomically
 from ariel_lib.metrics import coverage, naive_answer, unclipped_score, z_statistics
@@ -91,9 +91,10 @@ def train_intervals(
     Intervals, coverages and scores are cross-fitted: COREL, its quantiles and every temperature behind a planet were fitted without it.
     Held-out planets whose transit fit fails the quality checks are left out: a warning and "left_out" name them.
     With too few held-out planets for q the intervals are infinite, and one warning gives the number needed.
-    Raises ConfigError for fewer than MIN_HELD_OUT planets, and with `update` for infinite intervals.
+    Raises ConfigError for fewer than MIN_HELD_OUT planets, and with `update` for infinite intervals; StorageError for weights that no
+    manifest.json beside them lists.
     """
-    weights, outdir, checkpoint = Path(weights), Path(outdir), Checkpoint.load(weights)
+    weights, outdir, checkpoint = Path(weights), Path(outdir), Checkpoint.load(verify(weights))
     held_out, naive, left_out = _held_out(dataset, checkpoint, weights, workers, progress)
     with threads(checkpoint.config["training"]["threads"]), warnings.catch_warnings():
         warnings.simplefilter("ignore", TooFewPlanets)  # one warning for all folds follows

@@ -31,7 +31,7 @@ def verify(path: Path | str) -> Path:
     if not path.is_file():
         raise StorageError(f"{path}: no such file")
     if not manifest.is_file():
-        raise StorageError(f"{path}: expected {MANIFEST} beside it, found none. `make weights` writes both.")
+        raise StorageError(f"{path}: expected {MANIFEST} beside it, found none. `train` and `make weights` write both: copy both.")
     try:
         wanted = json.loads(manifest.read_bytes())["files"][path.name]["sha256"]
     except (ValueError, KeyError, TypeError) as error:

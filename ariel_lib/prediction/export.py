@@ -52,7 +52,10 @@ class ExportedSpectrum:
 
 
 def export(submission: SubmissionRecord, dataset: Dataset, out: Path | str, format: str, *, covariance: bool = True) -> dict:
-    """Write the spectra of a submission to `out`; returns path, number of planets and of covariances, JSON-able.
+    """Write the spectra of a submission to `out`; returns path, number of planets and of covariances, remarks and damage, JSON-able.
+
+    remarks  planet → why its row is the training mean, or what its answer does without; written to the metadata too
+    damage   planet → why its stored fit cannot be read: it is exported without a covariance
 
     submission  its weights provide the population corrections of the covariance
     dataset     from submission.dataset(): wavelengths and stored fits; planets selected in it, else all, are written
@@ -76,8 +79,9 @@ def export(submission: SubmissionRecord, dataset: Dataset, out: Path | str, form
         raise ArchiveError(dataset.root / "wavelengths.csv", f"{mean.shape[1]} wavelengths as in {path}", f"{len(wavelength)}")
     answers = submission.answers()
     corrections, why = _corrections(submission) if covariance else (None, "left out on request.")
+    damage: dict[str, str] = {}
     spectra = (
-        _spectrum(planet, (mean[n], sigma[n]), answers.get(planet, {}), corrections, dataset)
+        _spectrum(planet, (mean[n], sigma[n]), answers.get(planet, {}), corrections, dataset, damage)
         for n, planet in enumerate(ids)
         if planet in chosen
     )
@@ -86,11 +90,13 @@ def export(submission: SubmissionRecord, dataset: Dataset, out: Path | str, form
         "weights_sha256": submission.source.get("weights"), "git": submission.manifest.get("git"),
         "units": "wavelength in micron; depths, sigmas and covariances are dimensionless, (Rp/Rs)^2",
         "columns": _descriptions(submission.initial_estimate),
+        "remarks": {planet: text for planet, text in submission.remarks.items() if planet in chosen},
         "covariance": UNKNOWN + (f"{COVARIANCE}: of fit_depth, in the planets that have it" if corrections else f"{COVARIANCE}: {why}"),
     }  # fmt: skip
     write = _write_fits if format == "fits" else _write_text
     with_covariance = write(out, wavelength, spectra, meta, format)
-    return {"out": str(out), "planets": len(chosen), "with_covariance": with_covariance, "covariance": meta["covariance"]}
+    counts = {"planets": len(chosen), "with_covariance": with_covariance}
+    return {"out": str(out), **counts, "covariance": meta["covariance"], "remarks": meta["remarks"], "damage": damage}
 
 
 def _descriptions(initial_estimate: str | None) -> dict[str, str]:
@@ -112,21 +118,23 @@ def _corrections(submission: SubmissionRecord) -> tuple[PopulationCorrections | 
 
 
 def _spectrum(
-    planet: str, answer: tuple[np.ndarray, np.ndarray], others: dict, corrections: PopulationCorrections | None, dataset: Dataset
+    planet: str, answer: tuple[np.ndarray, np.ndarray], others: dict, corrections: PopulationCorrections | None, dataset: Dataset,
+    damage: dict[str, str],
 ) -> ExportedSpectrum:
-    """One planet of the export; others: its arrays in submission.safetensors."""
+    """One planet of the export; others: its arrays in submission.safetensors; a fit that cannot be read is added to `damage`."""
     nothing = np.full(len(answer[0]), np.nan)
     columns = {name: others.get(source, nothing) for name, (source, _) in COLUMNS.items()}
     columns |= {"transit_depth": answer[0], "sigma": answer[1]}
     covariance = None
-    if corrections and is_plain_name(planet):
+    if corrections and is_plain_name(planet) and dataset.fit_path(planet).is_file():
         try:
-            estimate = corrections.condition(load_estimate(dataset.fit_path(planet)))
-        except StorageError:
-            estimate = None
+            estimate = load_estimate(dataset.fit_path(planet))
+        except StorageError as error:
+            estimate, damage[planet] = None, f"no covariance: {error}"
         # Only the fit that the prediction used has this depth; a later one would give the covariance of other columns.
-        if estimate is not None and np.array_equal(estimate.depth, columns["fit_depth"]):
-            covariance = estimate.covariance
+        if estimate is not None and len(estimate.depth) == len(nothing):
+            estimate = corrections.condition(estimate)
+            covariance = estimate.covariance if np.array_equal(estimate.depth, columns["fit_depth"]) else None
     return ExportedSpectrum(planet, columns, covariance)
 
 
@@ -187,7 +195,7 @@ def _write_fits(out: Path, wavelength: np.ndarray, spectra: Iterator[ExportedSpe
     with atomic_path(out) as temporary, temporary.open("wb") as file:
         first.writeto(file)
         for version, spectrum in enumerate(spectra, 1):
-            for hdu in _hdus(wavelength, spectrum, meta["columns"]):
+            for hdu in _hdus(wavelength, spectrum, meta["columns"], meta["remarks"].get(spectrum.planet_id, "")):
                 hdu.ver = version
                 hdu.header["PLANET"] = quote(spectrum.planet_id, safe=FITS_LETTERS)
                 file.write(_bytes(hdu))
@@ -195,16 +203,24 @@ def _write_fits(out: Path, wavelength: np.ndarray, spectra: Iterator[ExportedSpe
     return found
 
 
-def _hdus(wavelength: np.ndarray, spectrum: ExportedSpectrum, descriptions: dict[str, str]) -> list:
+def _hdus(wavelength: np.ndarray, spectrum: ExportedSpectrum, descriptions: dict[str, str], remark: str) -> list:
+    """The extensions of one planet; remark: what is said of its answer, or empty."""
     from astropy.io import fits
 
     table = fits.table_to_hdu(_table(wavelength, spectrum, descriptions))
     table.name = "SPECTRUM"
+    if remark:
+        table.header.add_comment(_ascii(remark))
     if spectrum.covariance is None:
         return [table]
     matrix = fits.ImageHDU(spectrum.covariance, name="COVARIANCE")
     matrix.header.add_comment("of fit_depth, rows and columns in the order of SPECTRUM")
     return [table, matrix]
+
+
+def _ascii(text: str) -> str:
+    """A text in the characters that a FITS header can hold, one line."""
+    return " ".join(text.split()).encode("ascii", "backslashreplace").decode()
 
 
 def _bytes(hdu) -> bytes:

@@ -51,9 +51,9 @@ class Model:
 
     @classmethod
     def load(cls, path: Path | str) -> "Model":
-        """Read weights.safetensors, checked against the manifest beside it where there is one. It predicts on the GPU where there is one.
+        """Read weights.safetensors, checked against manifest.json beside it. It predicts on the GPU where there is one.
 
-        Raises StorageError for a file that is missing, damaged, of another format, or not the one that the manifest lists.
+        Raises StorageError for a file that is missing, damaged, of another format, or not the one that a manifest lists.
         """
         return cls(load_checkpoint(Path(path)), Path(path))
 

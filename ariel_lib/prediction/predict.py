@@ -14,7 +14,7 @@ import torch
 from ariel_lib.errors import ArchiveError, SpectraMindError
 from ariel_lib.execution.time_budget import Budget
 from ariel_lib.execution.workers import WorkerPool, attempt, local_pool
-from ariel_lib.io.checksums import MANIFEST, sha256, verify
+from ariel_lib.io.checksums import sha256, verify
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.models.ensemble import Ensemble
 from ariel_lib.models.threads import threads
@@ -26,6 +26,7 @@ from ariel_lib.prediction.submission_file import SubmissionFile
 
 EXTRAS = ("initial_mean", "initial_sigma", "gaussian_mean", "gaussian_sigma", "depth", "depth_sigma")
 MEMBER = "member"  # name of a rate in the budget: one planet through one network
+WRITING = "writing"  # under "skipped" of a result: why the last answers, or the files beside the submission, are not on disk
 logger = logging.getLogger(__name__)
 
 
@@ -121,8 +122,9 @@ def predict(
 
     Returns {"submission", "planets", "fallbacks": {planet: reason}, "closed_form": {planet: reason}, "notes", "flags":
     {planet: [flag]}, "skipped", "tracebacks"}, JSON-able. A planet whose network failed has V50's initial estimate (closed_form), one
-    without a fit the training mean (fallbacks); where all have, an error is logged. Raises ArchiveError for a data set without planets,
-    StorageError for weights that are damaged or differ from their manifest.
+    without a fit, or whose answer could not be written, the training mean (fallbacks); where all have, an error is logged. "skipped" has
+    "writing" where the disk is full at the end. Raises ArchiveError for a data set without planets, StorageError for weights that are
+    damaged, differ from the manifest.json beside them or have none.
 
     >>> from ariel_lib import Dataset, predict, read_submission
     >>> dataset = Dataset(folder, split="test")
@@ -139,7 +141,7 @@ def predict(
 
 
 def _predict(dataset: Dataset, out: Path, weights: Path, budget: Budget, pool: WorkerPool, progress, log) -> dict:
-    checkpoint = load_checkpoint(weights, log)
+    checkpoint = load_checkpoint(weights)
     _require_same_axis(dataset, checkpoint, weights)
     _require_planets(dataset)
     fallback = checkpoint.fallback_mean, checkpoint.fallback_sigma
@@ -153,20 +155,15 @@ def _predict(dataset: Dataset, out: Path, weights: Path, budget: Budget, pool: W
         budget.measure(MEMBER, len(batch.planet_fits.fits) * len(checkpoint.network.members), budget.clock() - began)
         checkpoint = _skip_members(checkpoint, budget, batch.total - batch.settled)
         log(f"{batch.settled} of {batch.total} planets, {len(answers.found)} answered, {len(answers.reasons)} not; {budget}")
-        if not _write(submission_file, answers, budget, log):
-            break
+        _write(submission_file, answers, budget, log)
         if progress:
             progress(batch.settled, batch.total)
     return _conclude(submission_file, answers, budget, log)
 
 
-def load_checkpoint(weights: Path, log: Callable[[str], None] = logger.info) -> Checkpoint:
-    """Load a checkpoint, to predict on the GPU where there is one, after a check against the manifest beside it, if there is one."""
-    if (weights.parent / MANIFEST).is_file():
-        verify(weights)
-    else:
-        log(f"{weights}: no {MANIFEST} beside the weights, they are used without a check of their SHA-256")
-    return replace(Checkpoint.load(weights), device="cuda" if torch.cuda.is_available() else "cpu")
+def load_checkpoint(weights: Path) -> Checkpoint:
+    """Load a checkpoint that its manifest lists, to predict on the GPU where there is one."""
+    return replace(Checkpoint.load(verify(weights)), device="cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _skip_members(checkpoint: Checkpoint, budget: Budget, waiting: int) -> Checkpoint:
@@ -179,8 +176,9 @@ def _skip_members(checkpoint: Checkpoint, budget: Budget, waiting: int) -> Check
     return replace(checkpoint, network=Ensemble(members[:1]))
 
 
-def _write(submission_file: SubmissionFile, answers: Answers, budget: Budget, log) -> bool:
-    """Write the answers; False where writing failed: the previous file is kept, and is valid."""
+def _write(submission_file: SubmissionFile, answers: Answers, budget: Budget, log) -> None:
+    """Write the answers. Where that fails, as on a full disk, the previous file is kept and is valid, and WRITING is listed as skipped
+    until the answers of a later batch are written, these with them."""
     rows = {planet: (found.mean, found.sigma) for planet, found in answers.found.items()}
     try:
         submission_file.update(rows, answers.facts(submission_file, budget))
@@ -188,16 +186,18 @@ def _write(submission_file: SubmissionFile, answers: Answers, budget: Budget, lo
         initial = {found.initial_estimate for found in answers.found.values()}  # one for all: that of the weights
         submission_file.add_arrays(arrays, list(answers.found), initial_estimate=", ".join(initial))
     except OSError as error:
-        log(f"cannot write ({error}); the submission on disk has {submission_file.answered} answers")
-        budget.skip("planets", f"writing failed after {submission_file.answered} answers: {error}")
-        return False
-    return True
+        log(f"cannot write ({error}); the submission on disk has {submission_file.answered} of {len(answers.found)} answers")
+        budget.skip(WRITING, str(error))
+    else:
+        budget.skipped.pop(WRITING, None)
 
 
 def _conclude(submission_file: SubmissionFile, answers: Answers, budget: Budget, log) -> dict:
     """Log fallbacks, notes, flags and skipped work; returns the result of `predict`."""
     facts = answers.facts(submission_file, budget)
     facts["fallbacks"] = {planet: answers.reasons.get(planet, "no answer") for planet in facts["fallbacks"]}
+    lost = [planet for planet in answers.found if planet not in submission_file.written]
+    facts["fallbacks"] |= {planet: f"its answer could not be written: {budget.skipped[WRITING]}" for planet in lost}
     for planet, reason in facts["fallbacks"].items():
         logger.warning("planet %s gets the training mean: %s", planet, reason)
     result = {"submission": str(submission_file.path), "planets": len(submission_file.planets), **facts}

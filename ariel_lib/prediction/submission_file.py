@@ -19,6 +19,7 @@ class SubmissionFile:
     fallback  mean and sigma, (wavelength,): the row of a planet without an answer
     source    identifies weights and data
     columns   in the order to write, those of the sample submission; None: as write_submission orders them
+    written   planets whose answers are on disk
 
     Opening it replaces a file of an earlier run, and removes what lay beside that one. Raises OSError where it cannot be written.
     """
@@ -28,10 +29,15 @@ class SubmissionFile:
         columns: Sequence[str] | None = None,
     ):  # fmt: skip
         self.path, self.planets, self.fallback, self.source = Path(path), tuple(planets), fallback, dict(source)
-        self.columns, self.answered = columns, 0
+        self.columns, self.written = columns, frozenset()
         self.update({})
         for companion in (self.path.with_suffix(".safetensors"), self.path.with_name(MANIFEST), self.path.with_name(EXPLANATION)):
             companion.unlink(missing_ok=True)
+
+    @property
+    def answered(self) -> int:
+        """Number of planets whose answers are on disk."""
+        return len(self.written)
 
     @property
     def record(self) -> Path:
@@ -48,7 +54,7 @@ class SubmissionFile:
             self.path, self.planets, mean, sigma, fallback_mean=self.fallback[0], fallback_sigma=self.fallback[1],
             columns=self.columns,
         )  # fmt: skip
-        self.answered = len(rows)
+        self.written = frozenset(rows)
         record = {"answered": self.answered, "source": self.source, **(facts or {})}
         write_atomically(self.record, json.dumps(record, indent=1).encode())
         return True

@@ -13,7 +13,7 @@ import torch
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.config import Config, ConfigError, config_hash, to_dict
 from ariel_lib.execution.time_budget import Budget
-from ariel_lib.io.checksums import write_manifest
+from ariel_lib.io.checksums import verify, write_manifest
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import Spectra
 from ariel_lib.io.storage import write_atomically
@@ -207,7 +207,7 @@ def make_network(config: Config, wavelength: np.ndarray, seed: int = 0) -> V50:
 
 def take_weights(network: V50, path: Path, member: int) -> None:
     """Load the weights of another run, such as one on simulated data. Raises ConfigError for a network of other sizes."""
-    members = Checkpoint.load(path).network.members
+    members = Checkpoint.load(verify(path)).network.members
     try:
         network.load_state_dict(members[member % len(members)].state_dict())
     except RuntimeError as error:

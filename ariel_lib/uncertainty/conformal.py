@@ -44,11 +44,13 @@ class Intervals:
 def conformal_quantile(scores: Array, level: float) -> Array:
     """The ⌈(n + 1) level⌉-th smallest of n scores along axis 0; infinite, with a TooFewPlanets warning, if that exceeds n.
 
-    Raises SpectraMindError for a level outside (0, 1).
+    An infinite score bounds nothing and ranks last; a NaN has no rank. Raises SpectraMindError for a NaN and for a level outside (0, 1).
     """
-    if not 0 < level < 1:
-        raise SpectraMindError(f"coverage level: expected a number between 0 and 1, found {level}")
+    _require_level(level)
     n = len(scores)
+    if unknown := sorted(set(np.argwhere(np.isnan(scores))[:, 0].tolist())):
+        found = f"NaN for {len(unknown)} of {n} planets, the first in row {unknown[0]}"
+        raise SpectraMindError(f"conformal scores: expected numbers, found {found}. Leave these planets out.")
     rank = math.ceil((n + 1) * level - 1e-9)  # against rounding of decimal levels
     if rank > n:
         warnings.warn(
@@ -77,9 +79,13 @@ def sigma_of(intervals: Intervals, fallback: Array) -> Array:
 
 def normal_half_width(level: float) -> float:
     """Half-width in sigmas of the central interval of a Gaussian. Raises SpectraMindError for a level outside (0, 1)."""
+    _require_level(level)
+    return NormalDist().inv_cdf(0.5 * (1 + level))
+
+
+def _require_level(level: float) -> None:
     if not 0 < level < 1:
         raise SpectraMindError(f"coverage level: expected a number between 0 and 1, found {level}")
-    return NormalDist().inv_cdf(0.5 * (1 + level))
 
 
 def brightness_classes(level: Array, edges: Array) -> Array:

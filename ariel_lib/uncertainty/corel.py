@@ -146,13 +146,17 @@ def train_corel(
     features  (planet, wavelength, feature) from corel_features; the others (planet, wavelength); level in (0, 1)
 
     If the calibration half is too small for the level, intervals are infinite, with a TooFewPlanets warning.
-    Raises SpectraMindError for fewer than MIN_PLANETS planets or a level outside (0, 1).
+    Raises SpectraMindError for fewer than MIN_PLANETS planets, for planets with values that are not finite, and for a level outside
+    (0, 1).
     """
     n = len(truth)
     if n < MIN_PLANETS:
         raise SpectraMindError(f"corel: expected at least {MIN_PLANETS} planets that the model was not trained on, found {n}")
     if not 0 < level < 1:
         raise SpectraMindError(f"corel: expected a coverage level q between 0 and 1, found {level}")
+    for name, values in {"features": features, "mean": mean, "sigma": sigma, "truth": truth}.items():
+        if unknown := sorted(set(np.argwhere(~np.isfinite(values))[:, 0].tolist())):
+            raise SpectraMindError(f"corel: expected finite {name}, found others in rows {unknown[:5]} of {n} planets. Leave these out.")
     train, calibrate = halves(n, seed)
     center = features[train].mean(axis=(0, 1))
     spread = np.maximum(features[train].std(axis=(0, 1)), 1e-3)

@@ -106,7 +106,7 @@ def folder(tmp_path_factory):
     return root
 
 
-PREDICTED = {"fallbacks": {}, "closed_form": {}, "tracebacks": {}}
+PREDICTED = {"fallbacks": {}, "closed_form": {}, "tracebacks": {}, "skipped": {}}
 
 
 def test_every_command_is_tried():
@@ -128,6 +128,8 @@ def test_wrong_input_is_one_line_and_code_2(folder, case, monkeypatch):
         ("predict --data data --weights w --out s.csv", "commands.run_prediction", PREDICTED | {"fallbacks": {"1": "why"}}, {}),
         ("predict --data data --weights w --out s.csv", "commands.run_prediction", PREDICTED | {"closed_form": {"1": "why"}}, {}),
         ("predict --data data --weights w --out s.csv", "commands.run_prediction", PREDICTED | {"tracebacks": {"1": "…"}}, {}),
+        ("predict --data data --weights w --out s.csv", "commands.run_prediction", PREDICTED | {"skipped": {"writing": "full"}}, {}),
+        ("export --submission s.csv --format csv --out new.csv --data data", "prediction.export.export", {"damage": {"1": "why"}}, {}),
         ("check --submission s.csv --data data --outdir new", "commands.run_check", {"unread": {"1": "why"}}, {}),
         ("diagnose dashboard --outdir new --submission s.csv --data data", "commands.run_diagnosis", {"unread": {"1": "why"}}, {}),
         ("ablate --config g.yaml", "commands.run_ablation", {"failed": {"a": "why"}, "left_out": {}}, {}),

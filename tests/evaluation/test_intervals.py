@@ -13,7 +13,9 @@ from ariel_lib.commands import run_intervals
 from ariel_lib.config import ConfigError, load_config
 from ariel_lib.evaluation import intervals
 from ariel_lib.io.archive import Archive
+from ariel_lib.io.checksums import write_manifest
 from ariel_lib.io.dataset import Dataset
+from ariel_lib.io.storage import StorageError
 from ariel_lib.io.submission import read_submission
 from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.prediction.predict import predict
@@ -90,6 +92,7 @@ def test_few_planets_give_infinite_intervals_one_warning_and_no_update(trained, 
     checkpoint = Checkpoint.load(weights)
     few = tmp_path / "weights.safetensors"
     replace(checkpoint, held_out=(checkpoint.held_out[0][:5],)).save(few)  # the bias of these is still without them
+    write_manifest(tmp_path, [few.name])
     before = few.read_bytes()
     result = run_intervals(weights=Path(few), outdir=tmp_path / "out", q=0.8)
     table = pd.read_csv(tmp_path / "out" / "intervals.csv")
@@ -103,6 +106,9 @@ def test_few_planets_give_infinite_intervals_one_warning_and_no_update(trained, 
         run_intervals(weights=Path(few), outdir=tmp_path / "out", q=0.8, update=True)
     assert few.read_bytes() == before
     replace(checkpoint, held_out=(checkpoint.held_out[0][:3],)).save(few)
+    with pytest.raises(StorageError, match="The file has changed since the manifest was written"):
+        run_intervals(weights=Path(few), outdir=tmp_path / "out", q=0.8)
+    write_manifest(tmp_path, [few.name])
     with pytest.raises(ConfigError, match="expected at least 4 held-out planets, found 3"):
         run_intervals(weights=Path(few), outdir=tmp_path / "out", q=0.8)
 

@@ -144,3 +144,37 @@ def test_inputs_that_do_not_belong_together_raise(run, tmp_path):
     (tmp_path / "data" / "wavelengths.csv").write_text("wl_1\n0.7\n")
     with pytest.raises(ValueError, match="7 wavelengths"):
         write(submission, out=tmp_path / "a", format="csv")
+
+
+@pytest.mark.parametrize("format", ["ecsv", "fits", "csv"])
+@pytest.mark.parametrize("harm", [lambda b: b[: len(b) // 3], lambda b: b"", lambda b: b[:40] + b[41:]])
+def test_a_damaged_fit_costs_its_planet_the_covariance_and_is_named(run, tmp_path, format, harm):
+    submission, _, expected, _ = run
+    fit = submission.parent / "estimates" / "test" / f"{PLANETS[0]}.safetensors"
+    fit.write_bytes(harm(fit.read_bytes()))
+    result = write(submission, out=tmp_path / "a", format=format)
+    assert list(result["damage"]) == [PLANETS[0]] and str(fit) in result["damage"][PLANETS[0]]
+    assert (result["planets"], result["with_covariance"]) == (5, 0)
+    if format != "fits":
+        table = Table.read(tmp_path / "a", format=f"ascii.{format}", converters={"planet_id": str}, fill_values=[])
+        assert all(equal(table[name], rows.ravel()) for name, rows in expected.items())
+
+
+def test_what_predict_remarked_on_a_planet_stands_in_the_result_and_in_the_files(run, tmp_path):
+    submission, *_ = run
+    record = submission.with_suffix(".json")
+    why = "visit 1 is left out: σ\nof none"
+    facts = {"fallbacks": {PLANETS[4]: why}, "notes": {PLANETS[1]: "no star is used"}}
+    record.write_text(json.dumps(json.loads(record.read_text()) | facts))
+    wanted = {PLANETS[4]: f"training mean: {why}", PLANETS[1]: "no star is used"}
+    assert write(submission, tmp_path / "a.csv", "csv")["remarks"] == wanted
+    assert json.loads((tmp_path / "a.csv.json").read_text())["remarks"] == wanted
+    write(submission, tmp_path / "a.ecsv", "ecsv")
+    assert Table.read(tmp_path / "a.ecsv", format="ascii.ecsv").meta["remarks"] == wanted
+    write(submission, tmp_path / "a.fits", "fits")
+    with fits.open(tmp_path / "a.fits") as file:
+        file.verify("exception")
+        told = {unquote(hdu.header["PLANET"]): "".join(hdu.header.get("COMMENT", "")) for hdu in file if hdu.name == "SPECTRUM"}
+    assert {planet: text for planet, text in told.items() if text} == {
+        PLANETS[1]: "no star is used", PLANETS[4]: "training mean: visit 1 is left out: \\u03c3 of none"}  # fmt: skip
+    assert write(submission, tmp_path / "b.csv", "csv", planets=[PLANETS[0]])["remarks"] == {}

@@ -44,7 +44,9 @@ def data(scene, tmp_path_factory):
 def weights(request, make_checkpoint, tmp_path_factory):
     checkpoint, _ = make_checkpoint(corel=request.param)
     config = checkpoint.config | {"training": {"threads": 1}, "calibration": {"airs_samples": 1125}}
-    return replace(checkpoint, config=config).save(tmp_path_factory.mktemp("weights") / "weights.safetensors")
+    path = replace(checkpoint, config=config).save(tmp_path_factory.mktemp("weights") / "weights.safetensors")
+    write_manifest(path.parent, [path.name])
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +94,11 @@ def test_the_fit_is_left_as_it_was_and_so_are_torchs_threads(weights, fits):
     np.testing.assert_array_equal(fits["7"].depth, depth)
 
 
-def test_weights_that_the_manifest_does_not_list_are_refused(weights, tmp_path):
+def test_weights_that_no_manifest_lists_are_refused(weights, tmp_path):
     copy = tmp_path / "weights.safetensors"
     copy.write_bytes(weights.read_bytes())
+    with pytest.raises(StorageError, match=r"expected manifest.json beside it, found none. `train` and `make weights` write both: copy both"):
+        Model.load(copy)
     write_manifest(tmp_path, [copy.name], {})
     assert len(Model.load(copy).wavelengths) == 13
     copy.write_bytes(weights.read_bytes() + b" ")

@@ -13,6 +13,8 @@ from ariel_lib.cli import app
 from ariel_lib.commands import run_prediction
 from ariel_lib.config import load_config, to_dict
 from ariel_lib.diagnostics.report import report_from_artifacts
+from ariel_lib.io import submission
+from ariel_lib.io.checksums import write_manifest
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import light_curves_path
 from ariel_lib.io.light_curves import save_light_curves
@@ -23,6 +25,7 @@ from ariel_lib.models.ensemble import predict_inputs
 from ariel_lib.pipeline.batches import FIRST_VISIT_ONLY, PlanetBatch
 from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.pipeline.planet_fits import PlanetFits, fit_planets
+from ariel_lib.prediction import submission_file
 from ariel_lib.prediction.predict import Answers
 
 PLANETS = ("7", "12", "13")
@@ -45,7 +48,9 @@ def data(scene, tmp_path_factory):
 @pytest.fixture(scope="module")
 def weights(make_checkpoint, tmp_path_factory):
     config = to_dict(load_config(overrides=["training.threads=1"]))
-    return replace(make_checkpoint()[0], config=config).save(tmp_path_factory.mktemp("weights") / "weights.safetensors")
+    path = replace(make_checkpoint()[0], config=config).save(tmp_path_factory.mktemp("weights") / "weights.safetensors")
+    write_manifest(path.parent, [path.name])
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -210,3 +215,27 @@ def test_a_networks_answer_from_the_first_visit_is_kept_where_the_network_fails_
     again.add_batch(both, checkpoint)
     assert not again.closed_form and again.found["12"].note == ""
     assert not np.array_equal(again.found["12"].mean, kept.mean)
+
+
+@pytest.mark.parametrize("module", [submission, submission_file], ids=["the submission", "a file beside it"])
+def test_a_disk_that_is_full_for_a_while_costs_nothing_and_one_that_stays_full_is_told(data, weights, whole, tmp_path, monkeypatch, module):
+    write, calls, full = module.write_atomically, [], set()
+
+    def refuse(path, content):
+        calls.append(path)
+        if len(calls) in full:
+            raise OSError(28, "No space left on device", str(path))
+        return write(path, content)
+
+    monkeypatch.setattr(module, "write_atomically", refuse)
+    full |= {2}  # after the first planet
+    result = run(data, weights, tmp_path / "a" / "submission.csv")
+    assert rows(tmp_path / "a" / "submission.csv") == rows(whole) and not result["fallbacks"] and not result["skipped"]
+    calls.clear()
+    full |= {3}  # after the last too
+    result = run(data, weights, tmp_path / "b" / "submission.csv")
+    assert len(calls) == 3 and "No space left" in result["skipped"]["writing"]
+    told, after = result["fallbacks"], rows(tmp_path / "b" / "submission.csv")
+    assert {planet for planet in PLANETS if after[planet] != rows(whole)[planet]} == set(told)
+    assert set(told) == (set(PLANETS) if module is submission else set())
+    assert all(why.startswith("its answer could not be written: [Errno 28]") for why in told.values())

@@ -69,7 +69,8 @@ def write_submission(rng, folder, data):
         path, budget = folder / "submission.csv", Budget(None)
         budget.skip("ensemble members", "one planet was left to one of two networks")
         file = SubmissionFile(path, PLANETS, (np.full(WIDTH, 0.01), np.full(WIDTH, 0.01)), {"data": str(data), "weights": "0"})
-        assert predict._write(file, predict.Answers(answers, reasons={PLANETS[2]: "no light"}), budget, print)
+        predict._write(file, predict.Answers(answers, reasons={PLANETS[2]: "no light"}), budget, print)
+        assert file.written == set(answers) and predict.WRITING not in budget.skipped
         run.artifacts, run.inputs = [path, path.with_suffix(".json")], {"data": data}
         run.metrics, run.settings = {"planets": 3, "v50": {"score": 0.5}}, {"split": "test"}
     white = WhiteCurve("FGS1", 0, *rng.random((4, STEPS)), 1e-4, 1e5, 3.7, 2.5, 1.01, 0.02, 0.1)

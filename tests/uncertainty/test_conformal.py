@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from ariel_lib.errors import SpectraMindError
 from ariel_lib.uncertainty.conformal import (
     JOINT,
     MARGINAL,
@@ -71,6 +72,16 @@ def test_the_quantile_has_the_finite_sample_rank():
     assert conformal_quantile(scores, 0.95) == 19
     assert conformal_quantile(scores[:9], 0.9) == 9
     assert conformal_quantile(scores[::-1], 0.8) == 16
+
+
+@pytest.mark.parametrize("shape", [(19,), (19, 3)])
+def test_a_score_of_nan_is_refused_and_an_infinite_one_ranks_last(shape):
+    scores = np.random.default_rng(3).normal(size=shape)
+    scores[7] = np.inf
+    assert np.array_equal(conformal_quantile(scores, 0.9), np.sort(scores, axis=0)[17]) and np.isinf(conformal_quantile(scores, 0.95)).all()
+    scores.flat[-1] = np.nan
+    with pytest.raises(SpectraMindError, match="NaN for 1 of 19 planets, the first in row 18"):
+        conformal_quantile(scores, 0.5)
 
 
 def test_too_few_planets_give_infinite_widths_and_one_warning():

@@ -95,6 +95,12 @@ def test_few_planets_give_infinite_intervals_or_an_error():
         fewest = train_corel(*make_planets(np.random.default_rng(5), 3), level=0.8, steps=20)
     assert np.isinf(fewest.intervals(*planets).upper).all() and np.isfinite(fewest.recalibrated(*make_planets(
         np.random.default_rng(7), 4), 0.8).intervals(*planets).upper).all()  # fmt: skip
+    features, mean, sigma, truth = make_planets(np.random.default_rng(5), 20)
+    for row in range(20):  # in the half that trains the network as in the one that calibrates it
+        mean[row, 3] = np.nan
+        with pytest.raises(ValueError, match=rf"expected finite mean, found others in rows \[{row}\] of 20 planets"):
+            train_corel(features, mean, sigma, truth, level=0.8, steps=0)
+        mean[row, 3] = 0.01
     with pytest.raises(ValueError, match="at least 3 planets"):
         train_corel(*make_planets(np.random.default_rng(5), 2), level=0.8)
     with pytest.raises(ValueError, match="coverage level"):
