@@ -104,7 +104,7 @@ def _log_lines(planets, wavelength, found: dict[str, Violations], detections, sh
         yield {
             "planet": planet,
             "violated": [name for name, violations in found.items() if violations.flagged[row].any()],
-            "molecules": {name: round(float(share[row]), 4) for name, share in shares.items()},
+            "molecules": {name: round(float(share[row]), 4) for name, share in shares.items() if share[row].isfinite()},
             "bumps": [
                 {"visit": g.visit, "kind": "achromatic" if g.bump.achromatic else "chromatic", **asdict(g.bump)}
                 for g in detections.get(planet, ())

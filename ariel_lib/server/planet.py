@@ -161,6 +161,8 @@ class PlanetPages:
         path = self._dataset_file(found, f"{found.split}_star_info.csv")
         if path:
             table = self._stars(path)
+            if planet not in table:
+                detail.missing["star"] = f"{path.name} of the data set has no row for this planet"
             detail.star = dict(zip(map(as_text, table.columns[1:]), map(as_text, table.cells(planet) or ())))
 
     def _add_facts(self, detail: PlanetDetail, found: RunFiles, planet: str) -> None:

@@ -71,13 +71,16 @@ def molecule_shares(mu: Tensor, context: Context) -> dict[str, Tensor]:
     """Fraction of the AIRS variance attributed to each absorber, (planet,) by name, and the unexplained fraction ("rest").
 
     The fraction of an absorber is the increase of the residual variance without its templates, relative to the variance of the
-    spectrum below the resolution. Absorbers overlap, hence the fractions need not add up to one.
+    spectrum below the resolution. Absorbers overlap, hence the fractions need not add up to one. All are NaN for a spectrum that does
+    not vary by more than its rounding, such as a row of training means.
     """
     airs, weight = low_pass(mu)[:, 1:], context.bin_weight[:, 1:]
     names, basis = templates(tuple(context.wavelength[1:].tolist()))
     basis = basis.to(mu)
     centred = airs - airs.mean(dim=1, keepdim=True)
-    total = (centred**2).sum(dim=1).clamp_min(1e-30)
+    lowest, highest = mu[:, 1:].aminmax(dim=1)
+    varies = highest - lowest > 8 * torch.finfo(mu.dtype).eps * highest.abs()
+    total = (centred**2).sum(dim=1).where(varies, torch.nan)
 
     def residual(columns: list[int]) -> Tensor:
         return ((airs - _fitted(airs, weight, basis[:, columns])) ** 2).sum(dim=1) / total

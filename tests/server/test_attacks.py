@@ -198,6 +198,19 @@ def test_one_damaged_file_is_named_and_the_others_are_shown(folder, tmp_path, na
         assert site.ask(f"/api/light-curves?run={site.run()}&planet=1103775")[0].status == 200
 
 
+def test_one_damaged_light_curve_file_is_named_on_its_planets_page_alone(folder, tmp_path):
+    root = tmp_path / "out"
+    shutil.copytree(folder[0], root)
+    curves = root / "data" / "lightcurves" / "test"
+    shutil.copy(curves / "1103775_0.safetensors", curves / "42_0.safetensors")
+    (curves / "1103775_0.safetensors").write_bytes((curves / "42_0.safetensors").read_bytes()[:-1000])
+    with served(root) as site:
+        damaged, whole = (site.json(f"/api/light-curves?run={site.run()}&planet={planet}") for planet in ("1103775", "42"))
+        assert damaged["curves"] == [] and [p.startswith("1103775_0.safetensors: ") for p in damaged["problems"]] == [True]
+        assert len(whole["curves"]) == 2 and whole["problems"] == []
+        assert site.json(f"/api/planet?run={site.run()}&planet=1103775")["problems"] == []
+
+
 def test_huge_files_are_not_read_whole(folder, tmp_path):
     root = tmp_path / "out"
     shutil.copytree(folder[0], root)

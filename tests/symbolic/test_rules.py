@@ -149,6 +149,15 @@ def test_the_molecule_of_a_simulated_spectrum_has_the_largest_share():
         assert max(shares, key=shares.get) == molecule
 
 
+def test_a_spectrum_without_variation_has_no_molecule_shares():
+    mu, sigma = draw_spectra(planets=3)
+    mu = torch.cat([mu, torch.full_like(mu[:1], 0.0148), torch.zeros_like(mu[:1])])
+    context = make_context(mu, torch.cat([sigma, sigma[:2]]), torch.from_numpy(WAVELENGTH))
+    for name, share in molecule_shares(mu, context).items():
+        assert share[:3].isfinite().all() and share[:3].abs().max() <= 1 + 1e-6, name
+        assert share[3:].isnan().all(), name
+
+
 def test_the_high_pass_filter_is_a_projection_and_suppresses_slopes():
     matrix = high_pass_matrix(282)
     assert matrix @ matrix == pytest.approx(matrix.numpy(), abs=1e-12)
