@@ -5,11 +5,12 @@ function returns the JSON-able result that the command prints, and raises the er
 """
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
+
+import numpy as np
 
 from ariel_lib.config import Config, ConfigError, config_hash, from_dict, to_dict
 from ariel_lib.errors import SpectraMindError
@@ -41,10 +42,11 @@ def run_training(
         return train(dataset, config, log=lambda line: None)
     if config.uncertainty.corel.enabled:  # checked before hours of training
         from ariel_lib.evaluation.intervals import require_held_out
+        from ariel_lib.training.split import split_planets
 
-        labelled, training = len(dataset.labels().planet_ids), config.training
-        most = labelled if training.folds > 1 else math.ceil(training.validation_fraction * labelled)
-        require_held_out(most, config.uncertainty.corel.q)
+        settings = config.training.folds, config.training.validation_fraction
+        parts = split_planets(dataset.labels().planet_ids, *settings, np.random.default_rng(0))  # their sizes are those of any seed
+        require_held_out(sum(len(part.held_out) for part in parts), config.uncertainty.corel.q)
     folder = Path(config.training.out)
     with record_run("train", folder, seed=config.training.seed, config_hash=config_hash(config)) as run:
         run.settings = to_dict(config)

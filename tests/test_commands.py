@@ -32,8 +32,9 @@ def sha_of(path):
     return sha256(path)
 
 
-@pytest.mark.parametrize(("planets", "folds", "enough"), [(20, 1, False), (5, 2, False), (45, 1, True), (20, 2, True)])
+@pytest.mark.parametrize(("planets", "folds", "enough"), [(20, 1, False), (37, 1, False), (7, 2, False), (45, 1, True), (20, 2, True)])
 def test_too_few_planets_for_corel_end_a_training_before_it_starts(tmp_path, monkeypatch, planets, folds, enough):
+    """At 80 % four of seven planets must calibrate: seven that neither fit a network, a fifth or half of all, nor choose its epoch."""
     from ariel_lib.training import loop
 
     class Started(Exception):

@@ -93,47 +93,49 @@ def broken_second_visit(folder):
         signal(folder, instrument, 1).write_bytes(b"PAR1")
 
 
-# name → (damage(root, folder), whether an answer of its own may be given): the reason is logged in every case
+# name → (damage(root, folder), how far below that of the whole files the gain of an answer may fall; None: no answer may be given). The
+# reason is logged in every case. Measured falls of answers: 0.040 for a star of no size, 0 where the files that are left are whole.
+HARMLESS, TOLERABLE = 0.001, 0.1
 DAMAGE = {
-    "no folder": (lambda root, folder: shutil.rmtree(folder), False),
-    "empty folder": (lambda root, folder: (shutil.rmtree(folder), folder.mkdir()), False),
-    "no AIRS": (lambda root, folder: signal(folder, AIRS).unlink(), False),
-    "no FGS1": (lambda root, folder: signal(folder, FGS1).unlink(), False),
-    "AIRS cut in half": (lambda root, folder: replace_bytes(signal(folder, AIRS), lambda c: c[: len(c) // 2]), False),
-    "FGS1 cut at its end": (lambda root, folder: replace_bytes(signal(folder, FGS1), lambda c: c[:-5]), False),
-    "AIRS of no bytes": (lambda root, folder: replace_bytes(signal(folder, AIRS), lambda c: b""), False),
-    "AIRS of other bytes": (lambda root, folder: replace_bytes(signal(folder, AIRS), lambda c: b"planet" * 1000), False),
-    "FGS1 with flipped bytes": (lambda root, folder: replace_bytes(signal(folder, FGS1), flip), True),
-    "AIRS with flipped bytes": (lambda root, folder: replace_bytes(signal(folder, AIRS), flip), True),
-    "AIRS lacks a column": (lambda root, folder: rewrite(signal(folder, AIRS), lambda v: v[:, 1:]), False),
-    "AIRS has a column more": (lambda root, folder: rewrite(signal(folder, AIRS), lambda v: np.hstack([v, v[:, :1]])), False),
-    "FGS1 in the shape of AIRS": (lambda root, folder: shutil.copy(signal(folder, AIRS), unlinked(signal(folder, FGS1))), False),
-    "AIRS as floats with NaN": (lambda root, folder: rewrite(signal(folder, AIRS), lambda v: np.where(v > 3000, np.nan, v)), False),
-    "AIRS with a null": (lambda root, folder: with_null(folder), False),
-    "one read of AIRS": (lambda root, folder: rewrite(signal(folder, AIRS), lambda v: v[:1]), False),
-    "no read of FGS1": (lambda root, folder: rewrite(signal(folder, FGS1), lambda v: v[:0]), False),
-    "three pairs of AIRS reads": (lambda root, folder: rewrite(signal(folder, AIRS), lambda v: v[:6]), True),
-    "more reads than times": (lambda root, folder: rewrite(signal(folder, AIRS), lambda v: np.vstack([v, v])), False),
-    "no calibration": (lambda root, folder: shutil.rmtree(folder / f"{AIRS}_calibration_0"), False),
-    "no dark map": (lambda root, folder: (folder / f"{AIRS}_calibration_0" / "dark.parquet").unlink(), False),
-    "dark of NaN": (lambda root, folder: each_map(folder, "dark", lambda v: v * np.nan), False),
-    "flat of zeros": (lambda root, folder: each_map(folder, "flat", lambda v: v * 0), False),
-    "flat of NaN": (lambda root, folder: each_map(folder, "flat", lambda v: v * np.nan), False),
-    "read noise of NaN": (lambda root, folder: each_map(folder, "read", lambda v: v * np.nan), False),
-    "linearity of another shape": (lambda root, folder: each_map(folder, "linear_corr", lambda v: v[:-1]), False),
-    "linearity of NaN": (lambda root, folder: each_map(folder, "linear_corr", lambda v: v * np.nan), False),
-    "all pixels dead": (lambda root, folder: each_map(folder, "dead", lambda v: v | True), False),
-    "saturated": (lambda root, folder: [rewrite(signal(folder, i), lambda v: v * 0 + 65535) for i in (AIRS, FGS1)], False),
-    "AIRS saturated": (lambda root, folder: rewrite(signal(folder, AIRS), lambda v: v * 0 + 65535), True),
-    "counts of zero": (lambda root, folder: [rewrite(signal(folder, i), lambda v: v * 0) for i in (AIRS, FGS1)], False),
-    "no variance": (lambda root, folder: [rewrite(signal(folder, i), frozen) for i in (AIRS, FGS1)], False),
-    "no order in time": (lambda root, folder: [rewrite(signal(folder, i), shuffled) for i in (AIRS, FGS1)], False),
-    "no star row": (lambda root, folder: star_row(root, folder.name, lambda table, row: table[~row]), True),
-    "star of NaN": (lambda root, folder: star_row(root, folder.name, lambda t, row: t.assign(P=t["P"].where(~row))), True),
-    "star of no size": (lambda root, folder: star_row(root, folder.name, lambda t, row: t.assign(sma=t["sma"].where(~row, 0))), True),
-    "star row twice": (lambda root, folder: star_row(root, folder.name, lambda t, row: pd.concat([t, t[row]])), True),
-    "only visit 1": (lambda root, folder: no_visit_0(folder), True),
-    "broken second visit": (lambda root, folder: broken_second_visit(folder), True),
+    "no folder": (lambda root, folder: shutil.rmtree(folder), None),
+    "empty folder": (lambda root, folder: (shutil.rmtree(folder), folder.mkdir()), None),
+    "no AIRS": (lambda root, folder: signal(folder, AIRS).unlink(), None),
+    "no FGS1": (lambda root, folder: signal(folder, FGS1).unlink(), None),
+    "AIRS cut in half": (lambda root, folder: replace_bytes(signal(folder, AIRS), lambda c: c[: len(c) // 2]), None),
+    "FGS1 cut at its end": (lambda root, folder: replace_bytes(signal(folder, FGS1), lambda c: c[:-5]), None),
+    "AIRS of no bytes": (lambda root, folder: replace_bytes(signal(folder, AIRS), lambda c: b""), None),
+    "AIRS of other bytes": (lambda root, folder: replace_bytes(signal(folder, AIRS), lambda c: b"planet" * 1000), None),
+    "FGS1 with flipped bytes": (lambda root, folder: replace_bytes(signal(folder, FGS1), flip), TOLERABLE),
+    "AIRS with flipped bytes": (lambda root, folder: replace_bytes(signal(folder, AIRS), flip), TOLERABLE),
+    "AIRS lacks a column": (lambda root, folder: rewrite(signal(folder, AIRS), lambda v: v[:, 1:]), None),
+    "AIRS has a column more": (lambda root, folder: rewrite(signal(folder, AIRS), lambda v: np.hstack([v, v[:, :1]])), None),
+    "FGS1 in the shape of AIRS": (lambda root, folder: shutil.copy(signal(folder, AIRS), unlinked(signal(folder, FGS1))), None),
+    "AIRS as floats with NaN": (lambda root, folder: rewrite(signal(folder, AIRS), lambda v: np.where(v > 3000, np.nan, v)), None),
+    "AIRS with a null": (lambda root, folder: with_null(folder), None),
+    "one read of AIRS": (lambda root, folder: rewrite(signal(folder, AIRS), lambda v: v[:1]), None),
+    "no read of FGS1": (lambda root, folder: rewrite(signal(folder, FGS1), lambda v: v[:0]), None),
+    "three pairs of AIRS reads": (lambda root, folder: rewrite(signal(folder, AIRS), lambda v: v[:6]), TOLERABLE),
+    "more reads than times": (lambda root, folder: rewrite(signal(folder, AIRS), lambda v: np.vstack([v, v])), None),
+    "no calibration": (lambda root, folder: shutil.rmtree(folder / f"{AIRS}_calibration_0"), None),
+    "no dark map": (lambda root, folder: (folder / f"{AIRS}_calibration_0" / "dark.parquet").unlink(), None),
+    "dark of NaN": (lambda root, folder: each_map(folder, "dark", lambda v: v * np.nan), None),
+    "flat of zeros": (lambda root, folder: each_map(folder, "flat", lambda v: v * 0), None),
+    "flat of NaN": (lambda root, folder: each_map(folder, "flat", lambda v: v * np.nan), None),
+    "read noise of NaN": (lambda root, folder: each_map(folder, "read", lambda v: v * np.nan), None),
+    "linearity of another shape": (lambda root, folder: each_map(folder, "linear_corr", lambda v: v[:-1]), None),
+    "linearity of NaN": (lambda root, folder: each_map(folder, "linear_corr", lambda v: v * np.nan), None),
+    "all pixels dead": (lambda root, folder: each_map(folder, "dead", lambda v: v | True), None),
+    "saturated": (lambda root, folder: [rewrite(signal(folder, i), lambda v: v * 0 + 65535) for i in (AIRS, FGS1)], None),
+    "AIRS saturated": (lambda root, folder: rewrite(signal(folder, AIRS), lambda v: v * 0 + 65535), TOLERABLE),
+    "counts of zero": (lambda root, folder: [rewrite(signal(folder, i), lambda v: v * 0) for i in (AIRS, FGS1)], None),
+    "no variance": (lambda root, folder: [rewrite(signal(folder, i), frozen) for i in (AIRS, FGS1)], None),
+    "no order in time": (lambda root, folder: [rewrite(signal(folder, i), shuffled) for i in (AIRS, FGS1)], None),
+    "no star row": (lambda root, folder: star_row(root, folder.name, lambda table, row: table[~row]), TOLERABLE),
+    "star of NaN": (lambda root, folder: star_row(root, folder.name, lambda t, row: t.assign(P=t["P"].where(~row))), TOLERABLE),
+    "star of no size": (lambda root, folder: star_row(root, folder.name, lambda t, row: t.assign(sma=t["sma"].where(~row, 0))), TOLERABLE),
+    "star row twice": (lambda root, folder: star_row(root, folder.name, lambda t, row: pd.concat([t, t[row]])), TOLERABLE),
+    "only visit 1": (lambda root, folder: no_visit_0(folder), HARMLESS),
+    "broken second visit": (lambda root, folder: broken_second_visit(folder), HARMLESS),
 }  # fmt: skip
 UNSEEN = ("only visit 1",)  # nothing is wrong with it, so nothing is logged
 
@@ -194,7 +196,7 @@ def compare(made, folder, damages, others, caplog):
     assert "planet 9999 lies under" in logged
     for name, kind in victims.items():
         assert f"planet {name}" in logged or kind in UNSEEN, f"{kind}: not a word in the log"
-        assert DAMAGE[kind][1] or name in found["fallbacks"], f"{kind}: answered as if nothing were wrong"
+        assert DAMAGE[kind][1] is not None or name in found["fallbacks"], f"{kind}: answered as if nothing were wrong"
     gains = {way: score_planets(hurt, folder / way / "submission.csv") for way in "ab"}
     return {kind: (gains["a"][name], gains["b"][name], name in found["fallbacks"]) for name, kind in victims.items()}
 
@@ -215,17 +217,24 @@ def check_rows(folder, victims):
 
 
 def judge(outcome):
-    """A fallback scores no less than the naive answer; an answer from damaged data is not much worse than from whole."""
+    """A fallback scores no less than the naive answer; an answer from damaged data falls no further than its kind of damage may."""
     fallen = [hurt for _, hurt, fell in outcome.values() if fell]
-    assert np.mean(fallen) >= 0 and min(fallen) > -0.01
-    worse = {kind: pair for kind, (whole, hurt, fell) in outcome.items() if not fell and (pair := (whole, hurt))[1] < min(whole, 0) - 0.5}
+    assert not fallen or (np.mean(fallen) >= 0 and min(fallen) > -0.01)
+    worse = {kind: (whole, hurt) for kind, (whole, hurt, fell) in outcome.items() if not fell and not whole - hurt < DAMAGE[kind][1]}
     assert not worse
 
 
+@pytest.mark.parametrize("kind, hurt", [("star of no size", 0.45), ("star of no size", -0.49), ("only visit 1", 0.598), ("only visit 1", np.nan)])
+def test_the_judge_finds_an_answer_that_fell_too_far(kind, hurt):
+    judge({kind: (0.6, 0.6, False)})
+    with pytest.raises(AssertionError):
+        judge({kind: (0.6, hurt, False)})
+
+
 def test_a_few_damaged_planets_trouble_nobody_else(made, tmp_path, caplog):
-    outcome = compare(made, tmp_path, ("AIRS cut in half", "saturated", "broken second visit"), 1, caplog)
+    outcome = compare(made, tmp_path, ("AIRS cut in half", "saturated", "broken second visit", "star of no size"), 1, caplog)
     judge(outcome)
-    assert [fell for *_, fell in outcome.values()] == [True, True, False]
+    assert [fell for *_, fell in outcome.values()] == [True, True, False, False]
 
 
 @pytest.mark.slow
