@@ -224,7 +224,9 @@ def judge(outcome):
     assert not worse
 
 
-@pytest.mark.parametrize("kind, hurt", [("star of no size", 0.45), ("star of no size", -0.49), ("only visit 1", 0.598), ("only visit 1", np.nan)])
+@pytest.mark.parametrize(
+    "kind, hurt", [("star of no size", 0.45), ("star of no size", -0.49), ("only visit 1", 0.598), ("only visit 1", np.nan)]
+)
 def test_the_judge_finds_an_answer_that_fell_too_far(kind, hurt):
     judge({kind: (0.6, 0.6, False)})
     with pytest.raises(AssertionError):

@@ -97,7 +97,7 @@ def test_the_fit_is_left_as_it_was_and_so_are_torchs_threads(weights, fits):
 def test_weights_that_no_manifest_lists_are_refused(weights, tmp_path):
     copy = tmp_path / "weights.safetensors"
     copy.write_bytes(weights.read_bytes())
-    with pytest.raises(StorageError, match=r"expected manifest.json beside it, found none. `train` and `make weights` write both: copy both"):
+    with pytest.raises(StorageError, match=r"expected manifest.json beside it, found none. `train` and `make weights` write both: copy"):
         Model.load(copy)
     write_manifest(tmp_path, [copy.name], {})
     assert len(Model.load(copy).wavelengths) == 13
