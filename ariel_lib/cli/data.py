@@ -39,6 +39,14 @@ def simulate(
     shifted: Annotated[
         bool, typer.Option(help="Draw drifts and limb darkening of the test split from other distributions.")
     ] = False,
+    systematics: Annotated[
+        str,
+        typer.Option(
+            help="nominal: cubic drifts. mixed: for each planet a random subset of the families of systematics. FAMILY: that one. "
+            "FAMILY+FAMILY: all of them; FAMILY,FAMILY: a random subset; mixed-FAMILY: all but that one. "
+            "docs/packages/simulator.md lists the families."
+        ),
+    ] = "nominal",
 ) -> None:
     """Simulate a data set in Kaggle's layout. The true spectra of the test planets are in test.csv."""
     from ariel_lib.simulator.dataset import simulate_dataset
@@ -47,7 +55,8 @@ def simulate(
     with progress_bar("Simulating planets") as progress:
         simulate_dataset(
             out, n_planets=planets, seed=seed, size=size.value, labels=labels, level=level.value,
-            calibration_from=calibration_from, n_test=test_planets, shifted=shifted, progress=progress,
+            calibration_from=calibration_from, n_test=test_planets, shifted=shifted, systematics=systematics,
+            progress=progress,
         )  # fmt: skip
 
 

@@ -26,6 +26,8 @@ from ariel_lib.io.tables import read_spectra, read_table
 from ariel_lib.simulator import photometry, visit
 from ariel_lib.simulator.detector import draw_calibration_maps
 from ariel_lib.simulator.planet import SHIFTED, Nuisances, Planet, draw_planet
+from ariel_lib.simulator.systematics.mixture import Recipe, read_recipe
+from ariel_lib.simulator.systematics.planets import RECORD, DisturbedPlanet, disturb, write_record
 
 FULL_SAMPLES = {FGS1.name: 67500, AIRS.name: 5625}  # pairs of reads in the 7.5 h of a real visit
 COMPRESSION = {"full": 1, "toy": 25}  # factor by which reads are fewer and orbits faster
@@ -35,7 +37,7 @@ BRIGHTEST = 6.0
 THREADS = 2  # planets at a time; drawing noise and compression release the interpreter lock
 TRUTH_FILE = "truth.json"
 CONVERTER = Converter(ADC_GAIN, ADC_OFFSET)
-_PLANET, _VISIT, _LABELS = 0, 1, 2  # keys of the random streams spawned from the seed
+_PLANET, _VISIT, _LABELS, _SYSTEMATICS = 0, 1, 2, 3  # keys of the random streams spawned from the seed
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ def simulate_dataset(
     calibration_from: Path | str | None = None,
     n_test: int | None = None,
     shifted: bool = False,
+    systematics: str = "nominal",
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Simulate n_planets planets and write them under out, replacing an earlier simulation there.
@@ -67,6 +70,7 @@ def simulate_dataset(
     calibration_from  folder of a planet whose calibration maps are used for all; None: maps are drawn for each visit
     n_test            planets of the test split, by default a quarter; their spectra are written to test.csv
     shifted           draw drifts and limb darkening of the test split from other distributions than the training split
+    systematics       families of systematics, as simulator.systematics.mixture.read_recipe reads them; nominal: polynomial drifts
     progress          called with (planets done, planets in total)
 
     Raises SpectraMindError for invalid arguments, ArchiveError for bad files or if out holds other files.
@@ -78,22 +82,26 @@ def simulate_dataset(
     """
     out, n_test = Path(out), n_planets // 4 if n_test is None else n_test
     _check_arguments(n_planets, n_test, size, level)
+    recipe = read_recipe(systematics)
     source = read_labels(Path(labels)) if labels else None
     maps = read_maps(Path(calibration_from)) if calibration_from else None
     counts, magnitudes = {"train": n_planets - n_test, "test": n_test}, (BRIGHTEST, FAINTEST[size])
     planets = draw_planets(seed, counts, COMPRESSION[size], magnitudes, source, shifted=shifted)
     n_samples = {name: samples // COMPRESSION[size] for name, samples in FULL_SAMPLES.items()}
+    disturbed = {} if systematics == "nominal" else disturb_planets(seed, planets, recipe, COMPRESSION[size])
+    planets = [(split, number, disturbed[planet.planet_id].planet if disturbed else planet) for split, number, planet in planets]
     _clear_previous(out)
     write_truth(out, planets, seed=seed, size=size, level=level, shifted=shifted)
+    if disturbed:
+        write_record(out, systematics, seed, disturbed)
     write_tables(out, planets, n_samples)
     write = write_frames if level == "frames" else write_light_curves
 
     def write_planet(drawn: tuple[str, int, Planet]) -> None:
         split, number, planet = drawn
         for which in range(planet.n_visits):
-            write(
-                out, split, planet, which, n_samples, maps, _generator(seed, SPLITS.index(split), number, _VISIT, which)
-            )
+            rng = _generator(seed, SPLITS.index(split), number, _VISIT, which)
+            write(out, split, planet, which, n_samples, maps, rng, disturbed.get(planet.planet_id))
 
     threads = 1 if (size, level) == ("full", "frames") else THREADS
     _run(write_planet, planets, threads, progress)
@@ -128,13 +136,25 @@ def draw_planets(
     return planets
 
 
+def disturb_planets(
+    seed: int, planets: list[tuple[str, int, Planet]], recipe: Recipe, compression: float
+) -> dict[str, DisturbedPlanet]:
+    """Draw the systematics of all planets, by planet id; arguments as in draw_planets."""
+    length = FULL_SAMPLES[AIRS.name] * AIRS.sample_time / 3600
+    streams = (np.random.SeedSequence(seed, spawn_key=(SPLITS.index(split), number, _SYSTEMATICS)) for split, number, _ in planets)
+    return {
+        planet.planet_id: disturb(planet, recipe, compression, length, stream)
+        for (_, _, planet), stream in zip(planets, streams, strict=True)
+    }
+
+
 def write_frames(
     out: Path, split: str, planet: Planet, number: int, n_samples: dict[str, int],
-    maps: dict[str, CalibrationMaps] | None, rng: np.random.Generator,
+    maps: dict[str, CalibrationMaps] | None, rng: np.random.Generator, disturbed: DisturbedPlanet | None = None,
 ) -> None:  # fmt: skip
     """Simulate and write raw reads and calibration maps of one visit; maps None: drawn."""
     maps = maps or draw_maps(rng)
-    for name, scene in visit.draw_scenes(rng, planet, number, n_samples).items():
+    for name, scene in visit.draw_scenes(rng, planet, number, n_samples, disturbed).items():
         counts = visit.stream_counts(scene, maps[name], CONVERTER, rng)
         writer.write_calibration_maps(out, split, planet.planet_id, number, scene.instrument, maps[name])
         writer.write_signal(out, split, planet.planet_id, number, scene.instrument, counts)
@@ -142,12 +162,12 @@ def write_frames(
 
 def write_light_curves(
     out: Path, split: str, planet: Planet, number: int, n_samples: dict[str, int],
-    maps: dict[str, CalibrationMaps] | None, rng: np.random.Generator,
+    maps: dict[str, CalibrationMaps] | None, rng: np.random.Generator, disturbed: DisturbedPlanet | None = None,
 ) -> None:  # fmt: skip
     """Simulate light curves of one visit without frames and write them as calibration would, at its default cadence."""
     maps, settings, curves = maps or draw_maps(rng), CalibrationSettings(), {}
     wanted = {FGS1.name: settings.fgs1_samples, AIRS.name: settings.airs_samples}
-    for name, scene in visit.draw_scenes(rng, planet, number, n_samples).items():
+    for name, scene in visit.draw_scenes(rng, planet, number, n_samples, disturbed).items():
         curve = photometry.observe(scene, maps[name], CONVERTER, rng)
         width = max(1, len(curve.time) // wanted[name]) if wanted[name] else 1
         curves[name] = _round(bin_light_curve(curve, width))
@@ -245,6 +265,7 @@ def _clear_previous(out: Path) -> None:
         raise ArchiveError(
             out, "an empty folder or an earlier simulation", f"files but no {TRUTH_FILE}", "Choose another folder."
         )
+    (out / RECORD).unlink(missing_ok=True)
     for folder in (*SPLITS, "lightcurves"):
         shutil.rmtree(out / folder, ignore_errors=True)
 

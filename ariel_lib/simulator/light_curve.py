@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ariel_lib.simulator.systematics.occultation import LimbDarkening
 from ariel_lib.transit.occultation import relative_flux
 from ariel_lib.transit.orbit import separation
 
@@ -48,11 +49,11 @@ def transit_duration(orbit: Orbit, k: float) -> float:
 
 
 def transit(
-    time: np.ndarray, exposure: float, orbit: Orbit, t0: float, depth: np.ndarray, limb_darkening: np.ndarray
+    time: np.ndarray, exposure: float, orbit: Orbit, t0: float, depth: np.ndarray, limb_darkening: np.ndarray | LimbDarkening
 ) -> np.ndarray:
     """Relative flux averaged over each exposure, (time, wavelength); 1 outside the transit.
 
-    time (time,), exposure, t0 in h; depth (wavelength,) = k²; limb_darkening (wavelength, 2). The average is over at least
+    time (time,), exposure, t0 in h; depth (wavelength,) = k²; limb_darkening (wavelength, 2) or another law. The average is over at least
     three points per exposure and a thousand per transit. Within 0.1 ppm of batman (tests/simulator/test_light_curve.py).
     """
     flux = np.ones((len(depth), len(time)))
@@ -63,7 +64,10 @@ def transit(
     supersample = max(3, int(np.ceil(1000 * exposure / duration)))
     parts = time[near][:, None] + exposure * ((np.arange(supersample) + 0.5) / supersample - 0.5)
     z, _ = separation(parts, t0, orbit.period, np.log(orbit.a), orbit.impact**2)
-    flux[:, near] = relative_flux(z, np.sqrt(depth), *limb_darkening.T)
+    if isinstance(limb_darkening, LimbDarkening):
+        flux[:, near] = limb_darkening.relative_flux(z, np.sqrt(depth))
+    else:
+        flux[:, near] = relative_flux(z, np.sqrt(depth), *limb_darkening.T)
     return flux.T
 
 

@@ -68,6 +68,10 @@ def _averaged_rms(n: int) -> float:
     return float(np.sqrt((1 + 2 * np.sum((1 - lag / n) * _CORRELATED * _AUTOCORRELATION**lag)) / n))
 
 
+# Motion of the image on AIRS over that on FGS1, pixel / pixel: AIRS's jitter over the mean of FGS1's within an exposure of AIRS.
+AIRS_OVER_FGS1_MOTION = JITTER_RMS[AIRS.name] / (_averaged_rms(12) * JITTER_RMS[FGS1.name])
+
+
 def _airs_image(rates: np.ndarray) -> np.ndarray:
     wavelength = airs_wavelengths(len(rates))
     wing = 0.21 + 0.07 * (3.9 - wavelength)

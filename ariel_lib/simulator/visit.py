@@ -9,6 +9,8 @@ from ariel_lib.instrument import AIRS, FGS1, FGS1_INTEGRATION_TIMES, INSTRUMENTS
 from ariel_lib.io.layout import CalibrationMaps, Converter
 from ariel_lib.simulator import detector, light_curve, optics, star
 from ariel_lib.simulator.planet import Planet
+from ariel_lib.simulator.systematics.disc import Disc
+from ariel_lib.simulator.systematics.planets import DisturbedPlanet
 
 AIRS_INTEGRATION_TIMES = (0.1, 4.5)  # s, AIRS-CH0-integration_time of axis_info.parquet
 INTEGRATION_TIMES = {FGS1.name: FGS1_INTEGRATION_TIMES, AIRS.name: AIRS_INTEGRATION_TIMES}
@@ -54,23 +56,34 @@ def sample_times(instrument: Instrument, n_samples: int) -> np.ndarray:
     return read_times(instrument, 2 * n_samples)[1::2] + 0.5 * instrument.ramp_time / 3600
 
 
-def draw_scenes(rng: np.random.Generator, planet: Planet, visit: int, n_samples: dict[str, int]) -> dict[str, Scene]:
-    """Scenes of both instruments by name; pointing and background are drawn. n_samples: pairs of reads by name."""
+def draw_scenes(
+    rng: np.random.Generator, planet: Planet, visit: int, n_samples: dict[str, int], disturbed: DisturbedPlanet | None = None
+) -> dict[str, Scene]:
+    """Scenes of both instruments by name; pointing and background are drawn. n_samples: pairs of reads by name.
+
+    disturbed: the same planet with its systematics, which are drawn from streams of their own; None: nominal
+    """
     pointing = dict(
         zip((FGS1.name, AIRS.name), optics.draw_pointing(rng, n_samples[FGS1.name], n_samples[AIRS.name]), strict=True)
     )
     sky = float(np.exp(rng.normal(0, 0.5)))
+    times = {name: sample_times(instrument, n_samples[name]) for name, instrument in INSTRUMENTS.items()}
+    drawn, disc = (disturbed.draw_visit(visit, times), disturbed.disc) if disturbed else (None, None)
     scenes = {}
     for name, instrument in INSTRUMENTS.items():
-        time = sample_times(instrument, n_samples[name])
+        brightness = _brightness(instrument, planet, visit, times[name], disc)
+        moved = pointing[name]
+        if drawn is not None:
+            brightness *= _in_columns(instrument, drawn.factor(name))
+            moved = moved + drawn.pointing[name]
         scenes[name] = Scene(
             instrument=instrument,
             images=optics.image_derivatives(instrument, _star_rates(instrument, planet)),
             sky=_sky_image(instrument, sky),
-            brightness=_brightness(instrument, planet, visit, time),
-            basis=optics.jitter_basis(pointing[name], optics.JITTER_RESPONSE[name]),
-            pointing=pointing[name],
-            time=time,
+            brightness=brightness,
+            basis=optics.jitter_basis(moved, optics.JITTER_RESPONSE[name]),
+            pointing=moved,
+            time=times[name],
         )
     return scenes
 
@@ -103,8 +116,8 @@ def _sky_image(instrument: Instrument, level: float) -> np.ndarray:
     return SKY_RATE[instrument.name] * level * np.tile(slope, (instrument.rows, 1))
 
 
-def _brightness(instrument: Instrument, planet: Planet, visit: int, time: np.ndarray) -> np.ndarray:
-    """Transit times drift: (time, 1) for FGS1, (time, column) for AIRS."""
+def _brightness(instrument: Instrument, planet: Planet, visit: int, time: np.ndarray, disc: Disc | None) -> np.ndarray:
+    """Transit times drift: (time, 1) for FGS1, (time, column) for AIRS. disc: of the star; None: the planet's limb darkening alone."""
     chosen = np.array([0]) if instrument.crop is None else _wavelength_of_column()
     unique, column = np.unique(chosen, return_inverse=True)
     transit = light_curve.transit(
@@ -113,13 +126,20 @@ def _brightness(instrument: Instrument, planet: Planet, visit: int, time: np.nda
         planet.orbit,
         planet.mid_transits[visit],
         planet.depth[unique],
-        planet.limb_darkening[unique],
+        planet.limb_darkening[unique] if disc is None or disc.limb_darkening is None else disc.limb_darkening.at(unique),
     )
+    if disc is not None:
+        transit = 1 + disc.depth_factor[unique] * (transit - 1)
     drift = planet.drifts[visit]
     tau = 2 * (time - time[0]) / max(time[-1] - time[0], instrument.sample_time / 3600) - 1
     if instrument.crop is None:
         return transit * light_curve.fgs1_drift(drift, tau)
     return transit[:, column] * light_curve.airs_drift(drift, tau, np.linspace(1, -1, instrument.columns))
+
+
+def _in_columns(instrument: Instrument, factor: np.ndarray) -> np.ndarray:
+    """Values at an instrument's wavelengths (time, wavelength), in its columns (time, 1 | column)."""
+    return factor if instrument.crop is None else factor[:, _wavelength_of_column() - 1]
 
 
 def _wavelength_of_column() -> np.ndarray:

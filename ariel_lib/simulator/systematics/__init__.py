@@ -1,0 +1,1 @@
+"""Families of systematics that a cubic drift does not describe, a file for each physical cause; ranges.py has their sizes."""
