@@ -94,8 +94,8 @@ def run_calibration(dataset: Dataset, *, workers: AbstractContextManager, progre
 
     workers  context manager of a number of processes or of a worker pool
 
-    Returns the numbers of visits calibrated and skipped with the failed ones, and the failed ones alone. Raises ArchiveError for a
-    split without planets.
+    Returns the numbers of visits calibrated and skipped with the failed ones, and the folders that are no planets if there are some; and
+    the failed ones alone. Raises ArchiveError for a split without planets and for a table that no visit can use.
     """
     from ariel_lib.calibration.pipeline import CalibrationSettings
     from ariel_lib.calibration.visits import calibrate_split
@@ -113,7 +113,8 @@ def run_calibration(dataset: Dataset, *, workers: AbstractContextManager, progre
         run.metrics = {"visits": len(run.artifacts), "failed": len(failed)}
         for failure in report.failed:
             run.remarks[failure.planet_id] = "; ".join(filter(None, [run.remarks.get(failure.planet_id), failure.reason]))
-    return {"done": len(report.done), "skipped": len(report.skipped), "failed": failed}, failed
+    ignored = {"ignored": list(found)} if (found := dataset.archive.ignored(dataset.split)) else {}
+    return {"done": len(report.done), "skipped": len(report.skipped), "failed": failed} | ignored, failed
 
 
 def run_intervals(*, weights: Path, outdir: Path, q: float, data: Path | None = None, **settings) -> dict:
@@ -149,6 +150,7 @@ def run_check(dataset: Dataset, *, submission: Path, outdir: Path, **settings) -
     """Check a submission against physics rules by evaluation.physics_check.check_submission; recorded in outdir."""
     from ariel_lib.evaluation.physics_check import check_submission
 
+    dataset.require_light_curves()
     with record_run("check", outdir) as run:
         result = check_submission(submission, dataset, outdir, **settings)
         run.settings = {"split": dataset.split}

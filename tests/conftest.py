@@ -126,7 +126,7 @@ def small_frames(tmp_path_factory, make_visit):
             made = make_visit(instrument, n, rng)
             write_signal(root, "train", planet, visit, instrument, [made.counts])
             write_calibration_maps(root, "train", planet, visit, instrument, made.detector.maps)
-    write_axis(root, np.arange(24) / 900, np.tile([0.1, 4.5], 12), np.arange(60) / 9000, airs_wavelengths())
+    write_axis(root, np.arange(24) / 900, np.tile([0.1, 4.5], 12), np.arange(60) / 10800, airs_wavelengths())
     write_converters(root, {name: made.detector.converter for name in INSTRUMENTS})
     return root
 

@@ -116,11 +116,15 @@ def calibrate_split(
     workers      processes, 1 being this one; or the pool of a cluster
     most_visits  only so many of each planet, the first ones; None: all
     progress     called with the number of visits settled and their total
+
+    Raises ArchiveError where a table that all visits share is of no use for any of them.
     """
     tasks, failed = _list_tasks(dataset, settings, most_visits)
     done: list[Task] = []
     skipped: list[Task] = []
     total = len(tasks) + len(failed)
+    if tasks:
+        dataset.archive.require_shared_tables(dataset.split)
     if progress:
         progress(len(failed), total)
     for settled in run_tasks(tasks, calibrate_task, workers):

@@ -75,6 +75,7 @@ def diagnose(
     page, started = Path(html) if html else outdir / "v50_report_v1.html", time.monotonic()
     planets, mean, sigma = read_submission(submission.path)
     dataset = dataset.select(planets)
+    dataset.require_light_curves()
     folders = (dataset.root, submission.weights_path.parent, submission.path.parent)
     gathered = Gathered(read_seconds([folder / SUMMARY for folder in folders]))
     truth, naive = _labels(dataset, submission, gathered)

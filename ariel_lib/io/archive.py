@@ -4,7 +4,8 @@ Malformed input raises ArchiveError with the file, what was expected and what wa
 """
 
 import hashlib
-import re
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +26,11 @@ from ariel_lib.io.layout import (
     numeric_order,
 )
 from ariel_lib.io.parquet import read_map
+from ariel_lib.io.placement import MOST_FOLDERS, SIGNAL, hint_at_data, hint_at_signals
 from ariel_lib.io.signal import Signal
 from ariel_lib.io.submission import Sample, read_sample
 from ariel_lib.io.tables import as_number, numbered_columns, planet_ids_of, read_spectra, read_table
 from ariel_lib.io.time_axis import axis_column, read_integration_times, read_start_times, require_one_clock
-
-DATA_TABLES = ("axis_info.parquet", "wavelengths.csv", "adc_info.csv", "train_adc_info.csv")  # by which a data set is recognised
-MOST_FOLDERS = 20
 
 MAPS = ("dark", "flat", "read", "dead", "linear_corr")  # names of the calibration files of one instrument in one visit
 POSITIVE = ("Rs", "Ts", "P", "sma")  # of a star
@@ -60,37 +59,104 @@ class Archive:
     # Planets and visits
 
     def planets(self, split: str) -> tuple[str, ...]:
-        """Planet ids with a folder under the split, in numeric order; what systems leave beside them is no planet.
+        """Planet ids, in numeric order: the folders of the split that hold signal files, or that its star table lists.
 
         Raises ArchiveError for a name that cannot be written to a submission.
         """
         folder = self.root / split
-        if not folder.is_dir():
-            return ()
-        found = sorted((p.name for p in folder.iterdir() if p.is_dir() and not is_hidden(p.name)), key=numeric_order)
+        found, _ = self._sort_folders(split)
         if foreign := [name for name in found if not is_plain_name(name)]:
             hint = "Rename it; where the locale's encoding is ASCII, set PYTHONUTF8=1."
             raise ArchiveError(folder, "planets named in UTF-8", repr(foreign[0]), hint)
         return tuple(found)
 
+    def ignored(self, split: str) -> tuple[str, ...]:
+        """Folders of the split that are no planets: without signal files, and not in its star table."""
+        return tuple(self._sort_folders(split)[1])
+
+    def _sort_folders(self, split: str) -> tuple[list[str], list[str]]:
+        """Names of the folders of a split that are planets, and of the others, without those that systems hide."""
+        folder = self.root / split
+        if not folder.is_dir():
+            return [], []
+        names = sorted((p.name for p in folder.iterdir() if p.is_dir() and not is_hidden(p.name)), key=numeric_order)
+        planets = {name for name in names if any(SIGNAL.fullmatch(each) for each in os.listdir(folder / name))}
+        if others := [name for name in names if name not in planets]:
+            planets |= self._catalogue(split) & set(others)
+        return [name for name in names if name in planets], [name for name in others if name not in planets]
+
+    def _catalogue(self, split: str) -> set[str]:
+        """Planets of the split's star table; empty without one that can be read, which `star` reports."""
+        path = self.root / f"{split}_star_info.csv"
+        try:
+            return set(planet_ids_of(self._table(path), path)) if path.is_file() else set()
+        except ArchiveError:
+            return set()
+
     def require_planets(self, split: str) -> None:
         """Raise ArchiveError for a split without planets, which says where there are some."""
         if not self.planets(split):
-            found = "no folder of a planet" if (self.root / split).is_dir() else "no such folder"
-            raise ArchiveError(self.root / split, "planets, one folder each with AIRS-CH0_signal_0.parquet", found, self._hint())
+            folder, ignored = self.root / split, self.ignored(split)
+            found = f"none in {', '.join(ignored[:3])}" if ignored else "no folder of a planet" if folder.is_dir() else "no such folder"
+            hint = next(filter(None, [hint_at_data(self.root), *(hint_at_signals(folder / name) for name in ignored[:MOST_FOLDERS])]), "")
+            raise ArchiveError(folder, "planets, one folder each with AIRS-CH0_signal_0.parquet", found, hint)
+
+    def require_shared_tables(self, split: str) -> None:
+        """Raise ArchiveError where a table that all visits of a split share is of no use for any of them: axis_info.parquet, adc_info.csv.
+
+        The numbers of reads are those of the first visit that fits the axes; where none does, the first is the one that is named.
+        """
+        path = self._first_file("axis_info.parquet")
+        table = self._table(path)
+        axes = {name: read_start_times(table, path, instrument) for name, instrument in INSTRUMENTS.items()}
+        require_one_clock(table, path)
+        read_integration_times(table, path, AIRS, len(axes[AIRS.name]))
+        converters = self._table(self._first_file("adc_info.csv", f"{split}_adc_info.csv"))
+        for instrument in INSTRUMENTS.values() if "planet_id" not in converters else ():
+            self.converter(split, "all", instrument)
+        if (self.root / "wavelengths.csv").is_file():
+            self._require_columns_of_spectrum()
+        found = list(self._numbers_of_reads(split, {name: len(axis) for name, axis in axes.items()}))
+        for instrument in INSTRUMENTS.values():
+            numbers = [n_reads for each, n_reads in found if each is instrument]
+            if numbers and len(axes[instrument.name]) not in numbers:
+                read_start_times(table, path, instrument, numbers[0])
+
+    def _require_columns_of_spectrum(self) -> None:
+        """Raise ArchiveError where the detector columns that are extracted have other wavelengths than wl_2 … of wavelengths.csv."""
+        first, last = AIRS.crop
+        columns, wanted = self.column_wavelengths()[first:last][::-1], self.wavelengths()[1:]
+        if len(columns) != len(wanted) or np.abs(columns - wanted).max() > np.diff(wanted).min() / 2:
+            expected = f"AIRS-CH0-axis2-um: wl_{len(wanted) + 1} … wl_2 of wavelengths.csv, micron, in rows {first} to {last - 1}"
+            ends = f", from {columns[-1]:.5g} to {columns[0]:.5g}" if len(columns) else ""
+            raise ArchiveError(self.root / "axis_info.parquet", expected, f"{len(columns)} wavelengths there{ends}")
+
+    def _numbers_of_reads(self, split: str, wanted: dict[str, int]) -> Iterator[tuple[Instrument, int]]:
+        """The numbers of reads of the signals that can be opened, until there is the wanted one of each instrument."""
+        missing = set(wanted)
+        for planet in self.planets(split):
+            try:
+                for visit in self.visits(split, planet):
+                    for instrument in INSTRUMENTS.values():
+                        signal = self.signal(split, planet, visit, instrument)
+                        signal.close()
+                        yield instrument, signal.n_reads
+                        if signal.n_reads == wanted[instrument.name]:
+                            missing.discard(instrument.name)
+                    if not missing:
+                        return
+            except ArchiveError:
+                continue  # a fault of this planet alone
 
     def visits(self, split: str, planet_id: str) -> tuple[int, ...]:
         """Numbers of the visits with a signal file (2024: visit 0, without a suffix). Raises ArchiveError without any."""
         folder = self._planet_folder(split, planet_id)
         found = set()
         for path in folder.glob("*_signal*.parquet"):
-            match = re.fullmatch(r"(?:AIRS-CH0|FGS1)_signal(?:_(\d+))?\.parquet", path.name)
-            if match:
+            if match := SIGNAL.fullmatch(path.name):
                 found.add(int(match.group(1) or 0))
         if not found:
-            deeper = next((p.parent for p in sorted(folder.glob("*/*_signal*.parquet"))), None)
-            hint = f"There are some in {deeper}: planets are folders of {folder.parent}." if deeper else ""
-            raise ArchiveError(folder, "AIRS-CH0_signal_0.parquet and FGS1_signal_0.parquet", "no signal file", hint)
+            raise ArchiveError(folder, "AIRS-CH0_signal_0.parquet and FGS1_signal_0.parquet", "no signal file", hint_at_signals(folder))
         return tuple(sorted(found))
 
     def requested_planets(self) -> tuple[str, ...]:
@@ -219,7 +285,7 @@ class Archive:
     def _planet_folder(self, split: str, planet_id: str) -> Path:
         folder = self.root / split / planet_id
         if not is_plain_name(planet_id) or not folder.is_dir():
-            raise ArchiveError(folder, "a planet's folder", "no such folder", self._hint())
+            raise ArchiveError(folder, "a planet's folder", "no such folder", hint_at_data(self.root))
         return folder
 
     def _signal_path(self, split: str, planet_id: str, visit: int, instrument: Instrument) -> Path:
@@ -238,27 +304,10 @@ class Archive:
         for name in names:
             if (self.root / name).is_file():
                 return self.root / name
-        raise ArchiveError(self.root, " or ".join(names), "no such file", self._hint())
-
-    def _hint(self) -> str:
-        """What to give in place of a root that is too high or too deep: the data set near it; empty without one."""
-        root = self.root.resolve()
-        if _is_data(root):
-            return ""
-        near = [*root.parents[:2], *_folders(root), *(child for folder in _folders(root) for child in _folders(folder))]
-        return next((f"The data set seems to be {folder}: give that folder." for folder in near if _is_data(folder)), "")
+        raise ArchiveError(self.root, " or ".join(names), "no such file", hint_at_data(self.root))
 
     def _table(self, path: Path) -> pd.DataFrame:
         if path not in self._tables:
             self._tables[path] = read_table(path)
             self.files[path] = sha256(path)
         return self._tables[path]
-
-
-def _is_data(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in DATA_TABLES)
-
-
-def _folders(folder: Path) -> list[Path]:
-    """The first folders in a folder, by name, of which not many are looked at."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name))[:MOST_FOLDERS]

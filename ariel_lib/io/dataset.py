@@ -15,6 +15,7 @@ from ariel_lib.errors import ArchiveError, SpectraMindError
 from ariel_lib.io.archive import Archive
 from ariel_lib.io.layout import SPLITS, Spectra, Star, is_plain_name, light_curves_path, list_light_curves
 from ariel_lib.io.light_curves import LightCurves, find_damage, load_light_curves
+from ariel_lib.io.placement import hint_at_light_curves
 
 LIGHT_CURVES = "lightcurves"  # the folder of light curves in a simulated data set, or in a scratch folder
 
@@ -170,6 +171,15 @@ class Dataset:
     def light_curve_visits(self) -> dict[str, tuple[int, ...]]:
         """Planet id → visits whose light curves are on disk."""
         return list_light_curves(self.light_curve_folder, self.split)
+
+    def require_light_curves(self) -> None:
+        """Raise ArchiveError where a folder of light curves was given that has none of the split, with a hint at where there are some."""
+        if self.given_curves is None or self.light_curve_visits:
+            return
+        folder = self.given_curves / self.split
+        found = "none" if folder.is_dir() else "no such folder"
+        expected = f"light curves PLANET_VISIT.safetensors of `spectramind calibrate --split {self.split}`"
+        raise ArchiveError(folder, expected, found, hint_at_light_curves(self.given_curves, self.split))
 
     def light_curve_path(self, planet: str, visit: int) -> Path:
         """The file of one visit's light curves."""

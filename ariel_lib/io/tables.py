@@ -91,6 +91,11 @@ def as_numbers(cells: Iterable[object]) -> np.ndarray:
     return np.array([as_number(cell) for cell in cells], dtype=float)
 
 
+def present(cells: pd.Series) -> np.ndarray:
+    """Which cells of a column hold a value, (cell,): neither null nor a text that stands for a missing value, such as "nan"."""
+    return cells.notna().to_numpy() & np.array([not (isinstance(cell, str) and cell.strip().lower() in MISSING) for cell in cells], bool)
+
+
 def read_table(path: Path) -> pd.DataFrame:
     """Read a CSV or Parquet table: planet_id, if there is one, as text, other columns as floats unless text is in them.
 

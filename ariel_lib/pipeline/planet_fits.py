@@ -21,6 +21,7 @@ from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import Star
 from ariel_lib.io.light_curves import LightCurves, load_light_curves, parse_light_curves
 from ariel_lib.io.storage import StorageError, load_metadata
+from ariel_lib.io.time_axis import clock_remark
 from ariel_lib.transit.estimate import estimate_depths
 from ariel_lib.transit.quality import rejection_reason
 from ariel_lib.transit.result import DepthEstimate, load_estimate, save_estimate
@@ -105,7 +106,7 @@ class Fitted:
 
     source   Task.source
     digests  SHA-256 of the light-curve files, in the order of the task's paths
-    note     reason why the estimate could not be stored, or empty
+    note     what is odd about the light curves' times, and reason why the estimate could not be stored; or empty
     """
 
     estimate: DepthEstimate
@@ -128,7 +129,10 @@ def fit_planets(
     settings     of that calibration; default: CalibrationSettings()
     most_visits  number of visits used of each planet, the first ones; default: all
     workers      number of processes, 1 for this one, or a pool, which stays open
+
+    Raises ArchiveError for a given folder without light curves, and where calibration cannot use a table that all planets share.
     """
+    dataset.require_light_curves()
     with as_pool(workers) as pool:
         remarks, report = Remarks(), _calibrate_outdated(dataset, settings or CalibrationSettings(), most_visits, pool)
         for failure in report.failed:
@@ -207,16 +211,17 @@ def fit_task(task: Task) -> Fitted:
     contents = [path.read_bytes() for path in task.paths]
     digests = tuple(hashlib.sha256(content).hexdigest() for content in contents)
     source = task.source(digests)
-    if kept := _stored_estimate(task.kept, source):
-        return Fitted(kept, source, digests)
     visits = [parse_light_curves(content, path) for path, content in zip(task.paths, contents)]
+    note = "; ".join(filter(None, map(clock_remark, visits)))
+    if kept := _stored_estimate(task.kept, source):
+        return Fitted(kept, source, digests, note)
     with threadpool_limits(1):
         estimate = estimate_depths(visits, task.star, np.array(task.wavelength))
     try:
         save_estimate(task.kept, estimate, source)
     except OSError as error:  # a full disk: the fit is as good, and the next run makes it again
-        return Fitted(estimate, source, digests, f"its fit could not be stored: {error}")
-    return Fitted(estimate, source, digests)
+        return Fitted(estimate, source, digests, "; ".join(filter(None, [note, f"its fit could not be stored: {error}"])))
+    return Fitted(estimate, source, digests, note)
 
 
 def _stored_estimate(path: Path, source: str) -> DepthEstimate | None:

@@ -227,9 +227,15 @@ def require_predicted(result: dict) -> None:
 
 
 def _require_planets(dataset: Dataset) -> None:
-    """Raise ArchiveError for a data set without planets; warn of planets on disk that are not requested."""
+    """Raise ArchiveError for a data set without planets, or whose light curves or shared tables are of no use for any.
+
+    Warns of planets on disk that are not requested.
+    """
     if not dataset.planets:
         raise ArchiveError(dataset.root / dataset.split, "planets to predict", "none")
+    dataset.require_light_curves()
+    if dataset.is_calibrated_on_demand and dataset.archive.planets(dataset.split):
+        dataset.archive.require_shared_tables(dataset.split)
     for planet in sorted(set(dataset.on_disk) - set(dataset.planets)):
         logger.warning("planet %s lies under %s but is not requested; it is left out", planet, dataset.root / dataset.split)
 

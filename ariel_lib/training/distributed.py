@@ -6,14 +6,16 @@ Where the machine's own name does not resolve, as in a bare container, torchrun 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as group
 
 ANY_TIME = timedelta(days=365)
+T = TypeVar("T")
 
 
 def size() -> int:
@@ -41,23 +43,19 @@ def joined() -> Iterator[None]:
         group.destroy_process_group()
 
 
-@contextmanager
-def leader_first() -> Iterator[None]:
-    """Run the body in process 0 first, then in the others, so that they read the files that it wrote.
+def from_leader(work: Callable[[], T]) -> T:
+    """The result of `work` in process 0, sent to the others, which do not call it. It is pickled.
 
     They wait for any time: a calibration may last longer than the 30 minutes of gloo's time limit or the 10 of NCCL's. torchrun ends
     them when process 0 fails.
     """
     if size() == 1:
-        yield
-        return
+        return work()
     waiting = group.new_group(backend="gloo", timeout=ANY_TIME)
-    if rank() > 0:
-        group.barrier(waiting)
-    yield
-    if rank() == 0:
-        group.barrier(waiting)
+    result = [work() if rank() == 0 else None]
+    group.broadcast_object_list(result, 0, group=waiting)
     group.destroy_process_group(waiting)
+    return result[0]
 
 
 def average_gradients(network: torch.nn.Module) -> None:

@@ -82,11 +82,14 @@ class Example:
 def training_set(config: Config) -> Dataset:
     """The labelled split of a configuration (data.root, data.split), with training.out as its scratch folder.
 
-    Raises ConfigError where data.root is not set, ArchiveError where the folder does not exist.
+    Raises ConfigError where data.root is not set, ArchiveError where the folder does not exist, or one of light curves that was given
+    holds none of the split.
     """
     if config.data.root is None:
         raise ConfigError("data.root: expected a data folder, found none. Give data.root=DIR or +data.split=toy.")
-    return Dataset(config.data.root, config.data.folder, light_curves=config.data.light_curves, scratch=config.training.out)
+    dataset = Dataset(config.data.root, config.data.folder, light_curves=config.data.light_curves, scratch=config.training.out)
+    dataset.require_light_curves()
+    return dataset
 
 
 def labelled_planets(planet_fits: PlanetFits, labels: Spectra) -> list[str]:

@@ -79,11 +79,12 @@ def _train(dataset: Dataset, config: Config, progress: Callable[[int, int], None
     out, known = Path(settings.out), LabelledSpectra.read(dataset)
     known = known if config.model.scale_height else known.unscaled()
     budget = Budget(settings.max_hours and 3600 * settings.max_hours, started=started)
-    with distributed.leader_first():
-        planet_fits = fit_within_budget(
-            dataset, budget.share(FIT_SHARE), log=log, settings=CalibrationSettings(airs_samples=config.calibration.airs_samples),
-            workers=config.calibration.workers, progress=progress,
-        )  # fmt: skip
+    calibration = CalibrationSettings(airs_samples=config.calibration.airs_samples)
+    planet_fits = distributed.from_leader(  # the same planets in all processes, which would train on without each other otherwise
+        lambda: fit_within_budget(
+            dataset, budget.share(FIT_SHARE), log=log, settings=calibration, workers=config.calibration.workers, progress=progress
+        )
+    )
     for planet, reason in planet_fits.failures.items():
         log(f"planet {planet} left out of training: {reason}")
     for planet, note in planet_fits.notes.items():

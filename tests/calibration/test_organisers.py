@@ -37,7 +37,7 @@ def simulated(tmp_path_factory, make_visit):
         maps.flat[maps.dead] = 0.0
         write_signal(root, "train", "11", 0, instrument, [visit.counts])
         write_calibration_maps(root, "train", "11", 0, instrument, maps)
-    write_axis(root, np.arange(18) / 900, np.tile([0.1, 4.5], 9), np.arange(80) / 9000, airs_wavelengths())
+    write_axis(root, np.arange(18) / 900, np.tile([0.1, 4.5], 9), np.arange(80) / 10800, airs_wavelengths())
     write_converters(root, {name: visit.detector.converter for name in INSTRUMENTS})
     return Archive(root), "11"
 

@@ -4,11 +4,13 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ariel_lib.calibration.fused import calibrate_visit
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.calibration.visits import calibrate_split, read_inputs
+from ariel_lib.errors import ArchiveError
 from ariel_lib.io.archive import Archive
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import light_curves_path
@@ -102,6 +104,19 @@ def test_a_corrected_gain_is_calibrated_again(data, tmp_path):
     assert np.median(dataset.light_curves("23")[0].airs.flux / first) < 0.7
 
 
+def test_an_axis_of_no_use_for_any_visit_is_one_error_before_the_first(data, tmp_path):
+    root = tmp_path / "data"
+    root.mkdir()
+    for path in data.iterdir():
+        (root / path.name).symlink_to(path)
+    (root / "axis_info.parquet").unlink()
+    table = pd.read_parquet(data / "axis_info.parquet")
+    table.assign(**{"FGS1-axis0-h": 1.1 * table["FGS1-axis0-h"]}).to_parquet(root / "axis_info.parquet")
+    with pytest.raises(ArchiveError, match=r"axis_info.parquet: expected times of both instruments on one clock"):
+        calibrate_split(Dataset(root, "train", light_curves=tmp_path / "out"), SETTINGS)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_failed_visit_is_listed_with_its_reason_and_others_are_calibrated(data, tmp_path):
     root = tmp_path / "data"
     root.mkdir()
@@ -115,6 +130,8 @@ def test_a_failed_visit_is_listed_with_its_reason_and_others_are_calibrated(data
     (root / "train" / "23" / "AIRS-CH0_signal_0.parquet").unlink()
     (root / "train" / "23" / "AIRS-CH0_signal_0.parquet").write_bytes(b"PAR1 truncated")
     (root / "train" / "77").mkdir()
+    (root / "train" / "78").mkdir()  # no planet: neither signals nor a star
+    (root / "train_star_info.csv").write_text("planet_id\n77\n")
     report = calibrate_split(Dataset(root, "train", light_curves=tmp_path / "out"), SETTINGS)
     assert report.done == (("11", 0),)
     reasons = {(failure.planet_id, failure.visit): failure.reason for failure in report.failed}

@@ -4,10 +4,14 @@ import pytest
 
 from ariel_lib.errors import ArchiveError
 from ariel_lib.io.archive import Archive
+from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.kaggle_inputs import find_input
 from ariel_lib.io.layout import list_light_curves
 
-LEFT_BEHIND = (".ipynb_checkpoints", "__MACOSX", "@eaDir", ".DS_Store", ".Trash-0", "$RECYCLE.BIN", "#recycle", "lost+found")
+LEFT_BEHIND = (
+    "Thumbs.db.d", "desktop.ini", "New Folder", "._7", ".ipynb_checkpoints", "__MACOSX", "@eaDir", ".DS_Store", ".Trash-0", "$RECYCLE.BIN",
+    "#recycle", "lost+found",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -25,9 +29,37 @@ def test_what_systems_leave_behind_is_no_planet(data):
     for name in LEFT_BEHIND:
         (data / "train" / name).mkdir()
     (data / "train" / "12" / "._FGS1_signal_1.parquet").touch()
+    (data / "train" / "New Folder" / "._FGS1_signal_0.parquet").touch()
     (data / "train" / "Thumbs.db").touch()
-    assert Archive(data).planets("train") == ("7", "12")
-    assert Archive(data).visits("train", "12") == (0,)
+    archive = Archive(data)
+    assert archive.planets("train") == ("7", "12")
+    assert archive.ignored("train") == ("New Folder", "Thumbs.db.d", "desktop.ini")
+    assert archive.visits("train", "12") == (0,)
+
+
+def test_a_folder_without_signals_is_a_planet_where_the_star_table_lists_it(data):
+    (data / "train" / "31").mkdir()
+    (data / "train" / "32").mkdir()
+    (data / "train_star_info.csv").write_text("planet_id,Rs\n31,1.0\n40,1.0\n")
+    assert Archive(data).planets("train") == ("7", "12", "31")
+    assert Archive(data).ignored("train") == ("32",)
+
+
+@pytest.mark.parametrize(("given", "there"), [("..", ""), ("../..", ""), ("test", ""), ("missing", ""), ("other", "other/deep")])
+def test_light_curves_a_level_too_high_or_too_deep_are_named(data, tmp_path, given, there):
+    right = tmp_path / "made" / "curves"
+    (right / there / "test").mkdir(parents=True)
+    (right / there / "test" / "7_0.safetensors").touch()
+    Dataset(data, "test", light_curves=right / there).require_light_curves()
+    with pytest.raises(ArchiveError, match=rf"expected light curves .*--split test`, found .* under {right / there}: give that folder."):
+        Dataset(data, "test", light_curves=right / given).require_light_curves()
+
+
+def test_light_curves_of_the_other_split_are_none(data, tmp_path):
+    (tmp_path / "curves/train").mkdir(parents=True)
+    (tmp_path / "curves/train/7_0.safetensors").touch()
+    with pytest.raises(ArchiveError, match=r"curves/test: expected light curves .* found no such folder.$"):
+        Dataset(data, "test", light_curves=tmp_path / "curves").require_light_curves()
 
 
 def test_light_curves_of_hidden_names_are_no_planets(tmp_path):
@@ -67,3 +99,5 @@ def test_planets_a_level_too_deep_in_a_split_are_named(data):
     (data / "unpacked").rename(data / "train" / "train")
     with pytest.raises(ArchiveError, match=r"train/train: .*no signal file. There are some in .*train/train/12: planets are folders"):
         Archive(data).visits("train", "train")
+    with pytest.raises(ArchiveError, match=r"/train: expected planets.* found none in train. There are some in .*train/train/12: planets"):
+        Archive(data).require_planets("train")
