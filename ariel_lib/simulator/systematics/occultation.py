@@ -49,7 +49,7 @@ class LimbDarkening:
     def relative_flux(self, z: np.ndarray, k: np.ndarray) -> np.ndarray:
         """Flux relative to the unocculted star, averaged over the parts of each exposure, (wavelength, time).
 
-        z (time, part): distance of the centres in stellar radii; k (wavelength,): Rp/Rs. Within 0.5 ppm of batman, for k = 0.1.
+        z (time, part): distance of the centres in stellar radii; k (wavelength,): Rp/Rs. Within 0.1 ppm of batman for k up to 0.2.
         """
         flux = np.ones((len(k), len(z)))
         _light(*(np.ascontiguousarray(x, dtype=float) for x in (z, k, self.weight, self.power)), flux)
