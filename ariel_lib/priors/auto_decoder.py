@@ -6,6 +6,7 @@ priors are functions of arrays, without torch.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -62,7 +63,7 @@ def train_decoder(target: np.ndarray, n_latents: int, rng: np.random.Generator, 
     start = target[:, :n_latents] / np.maximum(target[:, :n_latents].std(axis=0), 1e-6)
     sizes = (n_latents, HIDDEN, HIDDEN, target.shape[1])
     parameters = [start]
-    for fan_in, fan_out in zip(sizes, sizes[1:]):
+    for fan_in, fan_out in pairwise(sizes):
         parameters += [rng.uniform(-1, 1, (fan_in, fan_out)) / np.sqrt(fan_in), np.zeros(fan_out)]
     parameters = [x.astype(np.float32) for x in parameters]
     moments = [(np.zeros_like(x), np.zeros_like(x)) for x in parameters]

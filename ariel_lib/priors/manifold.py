@@ -1,7 +1,8 @@
 """Spectral manifold: a generative model of spectra learned from labels.
 
 A spectrum is  y = μ·1 + A·(s(z) + h·e),  e ~ N(0, C): a white depth μ, an amplitude A, the shape s(z) that a decoder gives for a few
-latents z, and a model error h·e. (z, ln A) has a Gaussian mixture as its prior, ln A relative to the scale height where that is known.
+latents z, and a model error h·e. The prior of (z, ln A) is a kernel density whose kernel at each label has the covariance of its
+neighbours (manifold Parzen windows: Vincent & Bengio 2003, NIPS 15, 849); ln A is relative to the scale height where that is known.
 Each decoder of an ensemble is trained without one fold of the labels; C and the prior of h are those of the errors on the labels
 left out. Shapes lie in the span of the labels' first principal components. The posterior is in priors.manifold_posterior.
 """
@@ -16,18 +17,17 @@ from ariel_lib.errors import SpectraMindError
 from ariel_lib.io.storage import Stored
 from ariel_lib.priors.auto_decoder import Decoder, fit_latents, train_decoder
 from ariel_lib.priors.gaussian import normalise
-from ariel_lib.priors.gaussian_mixture import GaussianMixture, fit_gaussian_mixture
 from ariel_lib.priors.manifold_posterior import ManifoldPosterior, Modes, Sheet
 
 MIN_LABELS = 30
 LATENTS = 8
-DECODERS = 5  # each trained without its fold of the labels
+DECODERS = 3  # each trained without its fold of the labels
 COMPONENTS = 64  # principal components of the shapes
 FGS1_WEIGHT = 0.02  # of FGS1's squared error against that of one AIRS wavelength: FGS1 varies ten times as much
-PARTS = 4  # of the prior of (z, ln A)
-RIDGE = 0.05  # added to its variances, in units of the labels'
-BROAD = 0.05  # weight of a further part that has twice the spread of all labels
-WIDTHS = (0.5, 1.0, 2.0, 4.0, 8.0)  # h
+KERNEL_NEIGHBOURS = 12  # labels whose covariance about a label is that of its kernel
+KERNEL_WIDTH = 1.0  # standard deviations of these neighbours
+RIDGE = 0.003  # added to a kernel's variances, in units of those of all labels
+WIDTHS = (0.5, 1.5, 4.5)  # h
 NEIGHBOURS = 6  # labels from whose latents those of a label left out are sought
 
 
@@ -39,8 +39,7 @@ class Manifold(Stored):
     mean, basis                (wavelength,), (component, wavelength): s = mean + f(z) · basis
     w1 … b3                    (decoder, …) of each auto_decoder.Decoder f
     latents                    (decoder, label, latent), those of the labels left out fitted afterwards
-    log_scale                  (label,) ln of the depth that one scale height adds, NaN where unknown
-    weights, means, covariances  (decoder, 2, part, …) mixtures of (z, ln A) and, second, of (z, ln A − log_scale)
+    log_amplitude, log_scale   (label,) ln A, and ln of the depth that one scale height adds, NaN where unknown
     error, width_weights       (component, component) C, and (width,) prior of h in WIDTHS
     """
 
@@ -54,10 +53,8 @@ class Manifold(Stored):
     w3: np.ndarray
     b3: np.ndarray
     latents: np.ndarray
+    log_amplitude: np.ndarray
     log_scale: np.ndarray
-    weights: np.ndarray
-    means: np.ndarray
-    covariances: np.ndarray
     error: np.ndarray
     width_weights: np.ndarray
 
@@ -70,14 +67,17 @@ class Manifold(Stored):
     def _sheets(self) -> tuple[list[Sheet], list[Sheet]]:
         """The decoders with the prior of (z, ln A), and with that of (z, ln A − log_scale)."""
         decoders = [Decoder(*arrays) for arrays in zip(self.w1, self.b1, self.w2, self.b2, self.w3, self.b3)]
-        outputs = [decoder(latents) for decoder, latents in zip(decoders, self.latents)]
-        mixtures = [[GaussianMixture(*part) for part in zip(*arrays)] for arrays in zip(self.weights, self.means, self.covariances)]
-        parts = list(zip(decoders, mixtures, self.latents, outputs))
-        return tuple([Sheet(decoder, pair[n], z, output) for decoder, pair, z, output in parts] for n in range(2))
+        every, known = np.ones(len(self.log_scale), bool), np.isfinite(self.log_scale)
+        relative = (self.log_amplitude, every), (self.log_amplitude - self.log_scale, known)
+        return tuple(
+            [make_sheet(decoder, np.column_stack([z, a])[rows]) for decoder, z in zip(decoders, self.latents)]
+            if rows.sum() >= MIN_LABELS else []
+            for a, rows in relative
+        )  # fmt: skip
 
     def sheets(self, scale: float) -> tuple[list[Sheet], float]:
         """Decoders with their priors of (z, ln A − shift), and shift, for a planet's scale height; NaN: unknown."""
-        known = bool(np.isfinite(scale)) and int(np.isfinite(self.log_scale).sum()) >= MIN_LABELS
+        known = bool(np.isfinite(scale)) and bool(self._sheets[1])
         return self._sheets[known], float(np.log(scale)) if known else 0.0
 
     def conditioned_on(self, noise: np.ndarray, scale: float = np.nan) -> ManifoldPosterior:
@@ -94,17 +94,28 @@ class Manifold(Stored):
         With NaN the amplitudes are distributed as those of the labels.
         """
         (sheets, shift), root = self.sheets(scale), np.linalg.cholesky(self.error)
-        which = rng.integers(len(sheets), size=n)
+        which, width = rng.integers(len(sheets), size=n), rng.choice(WIDTHS, n, p=self.width_weights)
         points, shapes = np.empty((n, self.latents.shape[2] + 1)), np.empty((n, len(self.basis)))
         for number, sheet in enumerate(sheets):
             rows = which == number
-            points[rows] = sheet.prior.draw(int(rows.sum()), rng)
+            points[rows] = sheet.draw(int(rows.sum()), rng)
             shapes[rows] = sheet.decoder(points[rows, :-1])
-        width = rng.choice(WIDTHS, n, p=self.width_weights)[:, None]
-        shapes += width * (rng.standard_normal(shapes.shape) @ root.T)
+        shapes += width[:, None] * (rng.standard_normal(shapes.shape) @ root.T)
         features = np.exp(points[:, -1:] + shift) * (self.mean + shapes @ self.basis)
         white = self.offset[0] + self.offset[1] * rng.standard_normal((n, 1))
         return np.maximum(white, 1e-6 - features.min(axis=1, keepdims=True)) + features
+
+
+def make_sheet(decoder: Decoder, points: np.ndarray) -> Sheet:
+    """The kernel density of points (label, axis), latents and ln A of labels."""
+    variances = np.maximum(points.var(axis=0), 1e-6)
+    distance = np.sum((points[:, None] - points) ** 2 / variances, axis=2)
+    nearest = np.argsort(distance, axis=1)[:, 1 : KERNEL_NEIGHBOURS + 1]
+    apart = points[nearest] - points[:, None]
+    covariances = KERNEL_WIDTH**2 * (apart.transpose(0, 2, 1) @ apart / nearest.shape[1] + RIDGE * np.diag(variances))
+    precisions = np.linalg.inv(covariances)
+    log_scales = 0.5 * np.linalg.slogdet(precisions)[1] - np.log(len(points))
+    return Sheet(decoder, points, precisions, log_scales)
 
 
 def fit_manifold(depth: np.ndarray, scale: np.ndarray | None = None, *, latents: int = LATENTS, seed: int = 0) -> Manifold:
@@ -121,24 +132,19 @@ def fit_manifold(depth: np.ndarray, scale: np.ndarray | None = None, *, latents:
     offset, amplitude, shapes = normalise(depth)
     mean, basis, target = _principal_components(shapes)
     log_scale = np.full(len(depth), np.nan) if scale is None else np.log(scale)
-    log_amplitude, known = np.log(amplitude), np.isfinite(log_scale)
     rng = np.random.default_rng(seed)
-    folds = np.array_split(rng.permutation(len(depth)), DECODERS)
-    decoders, points, mixtures, residual = [], [], [], np.empty_like(target)
-    for out in folds:
-        decoder, z = _fit_sheet(target, np.sort(out), min(latents, target.shape[1]), rng)
+    decoders, found, residual = [], [], np.empty_like(target)
+    for out in np.array_split(rng.permutation(len(depth)), DECODERS):
+        decoder, z = _fit_decoder(target, np.sort(out), min(latents, target.shape[1]), rng)
         residual[out] = target[out] - decoder(z[out])
-        every = [(log_amplitude, np.ones_like(known)), (log_amplitude - log_scale, known)]
-        enough = [pair if pair[1].sum() >= MIN_LABELS else every[0] for pair in every]
         decoders.append(decoder)
-        points.append(z)
-        mixtures.append([fit_gaussian_mixture(np.column_stack([z, a])[rows], PARTS, RIDGE, BROAD, rng) for a, rows in enough])
+        found.append(z)
     error, width_weights = _model_error(residual)
     network = {name: np.array([getattr(decoder, name) for decoder in decoders]) for name in decoders[0].to_arrays()}
-    prior = {name: np.array([[getattr(m, name) for m in pair] for pair in mixtures]) for name in ("weights", "means", "covariances")}
     return Manifold(
-        offset, mean, basis, **network, latents=np.array(points), log_scale=log_scale, **prior, error=error, width_weights=width_weights
-    )
+        offset, mean, basis, **network, latents=np.array(found), log_amplitude=np.log(amplitude), log_scale=log_scale,
+        error=error, width_weights=width_weights,
+    )  # fmt: skip
 
 
 def _principal_components(shapes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -153,7 +159,7 @@ def _principal_components(shapes: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
     return mean, rows / weight, ((shapes - mean) * weight) @ rows.T
 
 
-def _fit_sheet(target: np.ndarray, out: np.ndarray, latents: int, rng: np.random.Generator) -> tuple[Decoder, np.ndarray]:
+def _fit_decoder(target: np.ndarray, out: np.ndarray, latents: int, rng: np.random.Generator) -> tuple[Decoder, np.ndarray]:
     """A decoder trained without the labels `out`, and latents (label, latent) of all."""
     inside = np.setdiff1d(np.arange(len(target)), out)
     decoder, trained = train_decoder(target[inside], latents, rng)

@@ -1,41 +1,59 @@
 """Posterior of a spectrum under priors.manifold, given one planet's measured depths and their covariance Σ.
 
-Given latents z, amplitude A and width h of the model error, everything is Gaussian, in the modes W of the shapes' span that
-diagonalise the model error against Σ' = Σ + σ_μ² 11ᵀ. z and ln A are integrated by importance sampling: Student's t at the best
-modes (Laplace; Geweke 1989, Econometrica 57, 1317), from fixed quasi-random points (Sobol 1967), so that equal depths have equal
-posteriors. h is summed over.
+The prior of (z, ln A) is one narrow Gaussian for each label and decoder. Under each of them the posterior is nearly Gaussian (Laplace:
+the decoder is linearised where the posterior is largest), so the posterior is a mixture in closed form, weighted by evidence. Labels are
+linearised once, at their own latents; the best ones again, for every width of the model error, at their modes.
+
+Spectra are handled in the modes W of the shapes' span that diagonalise the model error against Σ' = Σ + σ_μ² 11ᵀ.
 """
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import cholesky, eigh, solve_triangular
-from scipy.special import gammaln, logsumexp, ndtri
-from scipy.stats import chi2, qmc
 
 from ariel_lib.priors.auto_decoder import Decoder
-from ariel_lib.priors.gaussian_mixture import GaussianMixture
 
-STARTS = 4  # modes sought for each decoder
-STEPS = 8  # of Levenberg–Marquardt
-DRAWS = 256  # for each decoder
-FREEDOM = 6  # of Student's t
-SAME = 1.0  # squared distance, in posterior standard deviations, below which two modes are one
-UNLIKELY = 8.0  # a mode whose evidence is smaller by that factor's exponential is not drawn from
-NEGLIGIBLE = 1e-6  # weight of a draw that is left out of the moments
+TRIED = 128  # labels of each decoder, at least, that are linearised; so are those whose own spectra fit within UNLIKELY of the best
+UNLIKELY = 10.0  # in log likelihood
+REFINED = 16  # labels of each decoder whose modes are sought
+STEPS = 4  # of Levenberg–Marquardt
+NEGLIGIBLE = 1e-4  # weight of a part of the mixture that is left out
 N_AMPLITUDES = 33
 AMPLITUDE_RANGE = 4.0  # standard deviations of ln A that the grid of amplitudes spans on either side
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """One decoder: the prior of (z, ln A − shift), and latents (label, latent) and outputs (label, component) of the labels."""
+    """One decoder and a Gaussian of (z, ln A − shift) for each label.
+
+    points      (label, axis)            means of the Gaussians
+    precisions  (label, axis, axis)      their inverse covariances
+    log_scales  (label,)                 logarithms of their weights and normalisation, without the powers of 2π
+    """
 
     decoder: Decoder
-    prior: GaussianMixture
-    latents: np.ndarray
-    outputs: np.ndarray
+    points: np.ndarray
+    precisions: np.ndarray
+    log_scales: np.ndarray
+
+    @cached_property
+    def linearised(self) -> tuple[np.ndarray, np.ndarray]:
+        """Outputs (label, component) and derivatives (label, latent, component) at the labels' latents."""
+        return self.decoder.linearised(self.points[:, :-1])
+
+    @cached_property
+    def covariances(self) -> np.ndarray:
+        """(label, axis, axis)"""
+        return np.linalg.inv(self.precisions)
+
+    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """n points (n, axis) of the mixture."""
+        labels = rng.integers(len(self.points), size=n)
+        roots = np.linalg.cholesky(self.covariances)[labels]
+        return self.points[labels] + (roots @ rng.standard_normal((n, self.points.shape[1], 1)))[..., 0]
 
 
 class Modes:
@@ -60,12 +78,33 @@ class Modes:
         self.variance = np.diag(noise) - np.sum(whitened[:, len(basis) + 1 :] ** 2, axis=0)
 
 
+class Parts(NamedTuple):
+    """Gaussian parts of the posterior in the modes W, each linearised at a point (z, ln A − shift).
+
+    log_evidence (part,); step (part, axis) from the point to the maximum, precision (part, axis, axis) there, height (part,) of the log
+    posterior at the point; residual (part, mode) p − A s at the maximum; response (part, axis, mode) of A s, times damping;
+    damping (part, mode) 1 / (1 + A² h² λ); amplitude (part,)
+    """
+
+    log_evidence: np.ndarray
+    step: np.ndarray
+    precision: np.ndarray
+    height: np.ndarray
+    residual: np.ndarray
+    response: np.ndarray
+    damping: np.ndarray
+    amplitude: np.ndarray
+
+    def take(self, rows: np.ndarray) -> "Parts":
+        return Parts(*(array[rows] for array in self))
+
+
 @dataclass(frozen=True)
 class ManifoldPosterior:
     """The manifold combined with a planet's noise covariance.
 
-    offset                  mean white depth
-    widths, width_weights   (width,) h and its prior
+    offset                 mean white depth
+    widths, width_weights  (width,) h and its prior
     """
 
     sheets: list[Sheet]
@@ -78,8 +117,9 @@ class ManifoldPosterior:
     @cached_property
     def amplitudes(self) -> np.ndarray:
         """Grid (amplitude,) in (Rp/Rs)² on which the weights of amplitudes are given."""
-        centre, spread = np.mean([moments_of(sheet.prior) for sheet in self.sheets], axis=0)
-        return np.exp(self.shift + centre + spread * np.linspace(-AMPLITUDE_RANGE, AMPLITUDE_RANGE, N_AMPLITUDES))
+        of_labels = self.sheets[0].points[:, -1]
+        spread = max(of_labels.std(), 0.1)
+        return np.exp(self.shift + of_labels.mean() + spread * np.linspace(-AMPLITUDE_RANGE, AMPLITUDE_RANGE, N_AMPLITUDES))
 
     def moments(self, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Posterior mean and standard deviation (draw, wavelength) and amplitude weights (draw, amplitude).
@@ -91,123 +131,87 @@ class ManifoldPosterior:
     def _moments(self, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         deviation, modes = depth - self.offset, self.modes
         projected = deviation @ modes.w
-        log_weights, residual, amplitude = (np.concatenate(x) for x in zip(*(self._sample(sheet, projected) for sheet in self.sheets)))
-        weights = np.exp(log_weights - log_weights.max())
+        parts = [part for sheet in self.sheets for part in self._parts(sheet, projected)]
+        parts = Parts(*(np.concatenate(arrays) for arrays in zip(*parts)))
+        weights = np.exp(parts.log_evidence - parts.log_evidence.max())
         weights /= weights.sum()
-        draw, width = np.nonzero(weights > NEGLIGIBLE)
-        share = weights[draw, width] / weights[draw, width].sum()
-        # E[y | d, z, A, h] = d − Σ Σ'⁻¹ (d − μ) + Σ W (p − damping (p − A s))
-        damping = self._damping(amplitude)[draw, width]
-        corrected = projected - damping * residual[draw]
-        centre = share @ corrected
-        spread = (corrected - centre) * np.sqrt(share)[:, None]
-        covariance = spread.T @ spread + np.diag(1 - share @ damping)
+        parts, weights = parts.take(weights > NEGLIGIBLE), weights[weights > NEGLIGIBLE]
+        weights /= weights.sum()
+        # E[y | d, part] = d − Σ Σ'⁻¹ (d − μ) + Σ W (p − damping (p − A s))
+        corrected = projected - parts.damping * parts.residual
+        centre = weights @ corrected
+        spread = (corrected - centre) * np.sqrt(weights)[:, None]
+        inside = np.linalg.solve(np.linalg.cholesky(parts.precision), parts.response) * np.sqrt(weights)[:, None, None]
+        inside = inside.reshape(-1, len(centre))
+        covariance = spread.T @ spread + inside.T @ inside + np.diag(1 - weights @ parts.damping)
         variance = modes.variance + np.sum((modes.sigma_w @ covariance) * modes.sigma_w, axis=1)
         mean = depth - modes.rest @ deviation + modes.sigma_w @ centre
-        return mean, np.sqrt(variance), self._on_grid(amplitude, weights.sum(axis=1))
+        return mean, np.sqrt(variance), self._on_grid(parts.amplitude, weights)
 
-    def _damping(self, amplitude: np.ndarray) -> np.ndarray:
-        """1 / (1 + A² h² λ), (…, width, mode)."""
-        return 1 / (1 + (amplitude[..., None, None] * self.widths[:, None]) ** 2 * self.modes.values)
+    def _parts(self, sheet: Sheet, projected: np.ndarray) -> tuple[Parts, Parts]:
+        """Parts of the labels at their own latents, and of the best ones at their modes, for every width."""
+        labels, points, widths = self._starts(sheet, projected)
+        parts = self._linearise(sheet, projected, labels, points, widths, *(array[labels] for array in sheet.linearised))
+        order = np.argsort(-parts.log_evidence)
+        best, others = order[:REFINED], order[REFINED:]
+        starts = np.repeat(points[best] + parts.step[best], len(self.widths), axis=0)
+        refined = self._refine(sheet, projected, np.repeat(labels[best], len(self.widths)), starts, np.tile(self.widths, len(best)))
+        return parts.take(others), refined
 
-    def _starts(self, sheet: Sheet, projected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Latents of the labels that fit best, with the best amplitudes: points (start, latent + 1), and the best widths (start,)."""
-        shapes, grid = self.modes.mean + sheet.outputs @ self.modes.basis, np.log(self.amplitudes[1:-1:2]) - self.shift
-        amplitude = np.exp(grid + self.shift)
-        damping = self._damping(amplitude)
-        centre, spread = moments_of(sheet.prior)
-        prior = np.log(self.width_weights) - 0.5 * ((grid[:, None] - centre) / spread) ** 2
-        fit = prior + 0.5 * np.log(damping).sum(axis=-1) - 0.5 * damping @ projected**2
-        fit = fit + amplitude[:, None] * np.tensordot(shapes, damping * projected, ([1], [2]))
-        fit = fit - 0.5 * amplitude[:, None] ** 2 * np.tensordot(shapes**2, damping, ([1], [2]))
-        best = fit.reshape(len(shapes), -1).argmax(axis=1)
-        chosen = np.argsort(-fit.reshape(len(shapes), -1).max(axis=1))[:STARTS]
-        of_amplitude, of_width = np.unravel_index(best[chosen], fit.shape[1:])
-        return np.column_stack([sheet.latents[chosen], grid[of_amplitude]]), self.widths[of_width]
+    def _starts(self, sheet: Sheet, projected: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Labels (start,) that fit best, their latents with the best amplitudes (start, axis), and the best widths (start,)."""
+        shapes, amplitude = self.modes.mean + sheet.linearised[0] @ self.modes.basis, self.amplitudes[1:-1:2]
+        grid = np.log(amplitude) - self.shift
+        damping = 1 / (1 + (amplitude[:, None, None] * self.widths[:, None]) ** 2 * self.modes.values)
+        common = np.log(self.width_weights) + 0.5 * np.log(damping).sum(axis=-1) - 0.5 * damping @ projected**2
+        fit = amplitude[:, None] * np.tensordot(shapes, damping * projected, ([1], [2])) + common
+        fit -= 0.5 * amplitude[:, None] ** 2 * np.tensordot(shapes**2, damping, ([1], [2]))
+        fit -= (0.5 * (grid - sheet.points[:, -1:]) ** 2 / sheet.covariances[:, -1, -1:])[..., None]
+        fit = fit.reshape(len(shapes), -1)
+        order = np.argsort(-fit.max(axis=1))
+        height = fit.max(axis=1)[order]
+        labels = order[(np.arange(len(order)) < TRIED) | (height > height[0] - UNLIKELY)]
+        of_amplitude, of_width = np.unravel_index(fit[labels].argmax(axis=1), (len(grid), len(self.widths)))
+        return labels, np.column_stack([sheet.points[labels, :-1], grid[of_amplitude]]), self.widths[of_width]
 
-    def _modes_of(self, sheet: Sheet, projected: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Local maxima of the posterior of (z, ln A): points (start, axis), log densities (start,) and precisions (start, axis, axis)."""
-        points, widths = self._starts(sheet, projected)
-        found, damping, unit = self._expand(sheet, projected, points, widths), np.full(len(points), 1e-2), np.eye(points.shape[1])
+    def _refine(self, sheet: Sheet, projected: np.ndarray, labels: np.ndarray, points: np.ndarray, widths: np.ndarray) -> Parts:
+        """Parts of labels at their modes, sought by Levenberg–Marquardt from points (part, axis)."""
+        parts = self._linearise(sheet, projected, labels, points, widths, *sheet.decoder.linearised(points[:, :-1]))
+        share = np.ones(len(points))
         for _ in range(STEPS):
-            _, slope, precision = found
-            step = np.linalg.solve(precision * (1 + damping[:, None, None] * unit), slope[..., None])[..., 0]
-            moved = self._expand(sheet, projected, points + step, widths)
-            better = moved[0] > found[0]
-            points = np.where(better[:, None], points + step, points)
-            found = tuple(np.where(better.reshape(-1, *[1] * (old.ndim - 1)), new, old) for new, old in zip(moved, found))
-            damping = np.clip(np.where(better, 0.2 * damping, 5 * damping), 1e-6, 1e4)
-        return points, found[0], found[2]
+            moved = points + share[:, None] * parts.step
+            tried = self._linearise(sheet, projected, labels, moved, widths, *sheet.decoder.linearised(moved[:, :-1]))
+            better = tried.height > parts.height
+            points = np.where(better[:, None], moved, points)
+            parts = Parts(*(np.where(better.reshape(-1, *[1] * (a.ndim - 1)), b, a) for a, b in zip(parts, tried)))
+            share = np.where(better, np.minimum(2 * share, 1), 0.3 * share)
+        return parts
 
-    def _expand(
-        self, sheet: Sheet, projected: np.ndarray, points: np.ndarray, widths: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Log posterior, gradient and Gauss–Newton precision of points (point, axis) with widths (point,) of the model error."""
-        output, jacobian = sheet.decoder.linearised(points[:, :-1])
-        amplitude = np.exp(points[:, -1:] + self.shift)
-        expected = amplitude * (self.modes.mean + output @ self.modes.basis)
-        damping = 1 / (1 + (amplitude * widths[:, None]) ** 2 * self.modes.values)
-        jacobian = np.concatenate([amplitude[..., None] * (jacobian @ self.modes.basis), expected[:, None]], axis=1)
-        weighted, residual = jacobian * damping[:, None], projected - expected
-        fit = 0.5 * np.log(damping).sum(axis=1) - 0.5 * np.sum(damping * residual**2, axis=1)
-        gradient, precision = sheet.prior.derivatives(points)
-        gradient = gradient + (weighted @ residual[..., None])[..., 0]
-        return fit + sheet.prior.log_density(points), gradient, precision + weighted @ jacobian.transpose(0, 2, 1)
-
-    def _sample(self, sheet: Sheet, projected: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Importance samples: log weights (draw, width), residuals p − A s (draw, mode) and amplitudes (draw,)."""
-        points, heights, precisions = self._modes_of(sheet, projected)
-        roots = np.linalg.cholesky(precisions)
-        log_scale = np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)
-        chosen, share = _distinct(points, precisions, heights - log_scale)
-        counts = np.maximum(np.round(share * DRAWS).astype(int), 8)
-        standard = student_draws(points.shape[1])
-        drawn = np.concatenate([
-            points[n] + solve_triangular(roots[n], standard[:count].T, lower=True, trans="T").T for n, count in zip(chosen, counts)
-        ])  # fmt: skip
-        distance = [np.sum(((drawn - points[n]) @ roots[n]) ** 2, axis=1) for n in chosen]
-        proposals = [np.log(count) + log_scale[n] + _log_student(d, points.shape[1]) for n, count, d in zip(chosen, counts, distance)]
-        amplitude = np.exp(drawn[:, -1] + self.shift)
-        residual = projected - amplitude[:, None] * (self.modes.mean + sheet.decoder(drawn[:, :-1]) @ self.modes.basis)
-        damping = self._damping(amplitude)
-        fit = 0.5 * np.log(damping).sum(axis=-1) - 0.5 * np.einsum("nhm,nm->nh", damping, residual**2) + np.log(self.width_weights)
-        return fit + (sheet.prior.log_density(drawn) - logsumexp(proposals, axis=0))[:, None], residual, amplitude
+    def _linearise(
+        self, sheet: Sheet, projected: np.ndarray, labels: np.ndarray, points: np.ndarray, widths: np.ndarray, output: np.ndarray,
+        jacobian: np.ndarray,
+    ) -> Parts:  # fmt: skip
+        """Parts of labels (part,) with widths (part,) of the model error, linearised at points (part, axis)."""
+        amplitude = np.exp(points[:, -1] + self.shift)
+        expected = amplitude[:, None] * (self.modes.mean + output @ self.modes.basis)
+        damping = 1 / (1 + ((amplitude * widths) ** 2)[:, None] * self.modes.values)
+        response = np.concatenate([amplitude[:, None, None] * (jacobian @ self.modes.basis), expected[:, None]], axis=1)
+        weighted, residual = response * damping[:, None], projected - expected
+        away = sheet.points[labels] - points
+        pulled = (sheet.precisions[labels] @ away[..., None])[..., 0]
+        gradient = pulled + (weighted @ residual[..., None])[..., 0]
+        precision = sheet.precisions[labels] + weighted @ response.transpose(0, 2, 1)
+        step = np.linalg.solve(precision, gradient[..., None])[..., 0]
+        prior = sheet.log_scales[labels] + np.log(self.width_weights[np.searchsorted(self.widths, widths)]) - 0.5 * np.sum(away * pulled, 1)
+        height = prior + 0.5 * np.log(damping).sum(axis=1) - 0.5 * np.sum(damping * residual**2, axis=1)
+        evidence = height + 0.5 * np.sum(gradient * step, axis=1) - 0.5 * np.linalg.slogdet(precision)[1]
+        at_maximum = residual - (step[:, None] @ response)[:, 0]
+        return Parts(evidence, step, precision, height, at_maximum, weighted, damping, amplitude * np.exp(np.clip(step[:, -1], -1, 1)))
 
     def _on_grid(self, amplitude: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Weights (draw,) of amplitudes, shared by the two nearest of the grid so that the mean amplitude stays."""
+        """Weights (part,) of amplitudes, shared by the two nearest of the grid so that the mean amplitude stays."""
         grid = self.amplitudes
         amplitude = np.clip(amplitude, grid[0], grid[-1])
         upper = np.clip(np.searchsorted(grid, amplitude), 1, len(grid) - 1)
         share = (amplitude - grid[upper - 1]) / (grid[upper] - grid[upper - 1])
         return np.bincount(upper, weights * share, len(grid)) + np.bincount(upper - 1, weights * (1 - share), len(grid))
-
-
-def moments_of(prior: GaussianMixture) -> tuple[float, float]:
-    """Mean and standard deviation of the last axis, ln A, in a prior of (z, ln A)."""
-    means, variances = prior.means[:, -1], prior.covariances[:, -1, -1]
-    mean = prior.weights @ means
-    return float(mean), float(np.sqrt(prior.weights @ (variances + (means - mean) ** 2)))
-
-
-def _distinct(points: np.ndarray, precisions: np.ndarray, evidence: np.ndarray) -> tuple[list[int], np.ndarray]:
-    """Modes that differ from each other and are not UNLIKELY, and their shares of the draws."""
-    chosen: list[int] = []
-    for n in np.argsort(-evidence):
-        apart = (points[n] - points[chosen])[:, None] @ precisions[chosen] @ (points[n] - points[chosen])[..., None]
-        if evidence[n] > evidence.max() - UNLIKELY and (apart > SAME).all():
-            chosen.append(int(n))
-    share = np.exp(evidence[chosen] - evidence.max())
-    return chosen, 0.8 * share / share.sum() + 0.2 / len(chosen)
-
-
-@lru_cache
-def student_draws(axes: int) -> np.ndarray:
-    """(DRAWS, axes) quasi-random points of Student's t with unit scale."""
-    uniform = qmc.Sobol(axes + 1, seed=1).random(DRAWS)
-    return ndtri(uniform[:, :-1]) / np.sqrt(chi2.ppf(uniform[:, -1:], FREEDOM) / FREEDOM)
-
-
-def _log_student(distance: np.ndarray, axes: int) -> np.ndarray:
-    """Log density of Student's t with unit scale at squared distances from its centre."""
-    constant = gammaln((FREEDOM + axes) / 2) - gammaln(FREEDOM / 2) - 0.5 * axes * np.log(FREEDOM * np.pi)
-    return constant - 0.5 * (FREEDOM + axes) * np.log1p(distance / FREEDOM)
