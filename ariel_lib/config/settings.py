@@ -12,7 +12,7 @@ TOY_ROOT = "build/toy/data"  # where `make toy` puts its data, relative to the w
 SPLITS = ("train", "test", "toy")
 OPERATORS = ("rgcn", "gatv2", "nnconv")
 RELATIONS = ("neighbour", "white", "molecule", "region")
-PRIORS = {"library": "spectral_library", "gaussian": "gaussian"}  # name → module of ariel_lib/priors
+PRIORS = {"library": "spectral_library", "gaussian": "gaussian", "mixture": "mixture"}  # name → module of ariel_lib/priors
 INITIAL_ESTIMATES = (*PRIORS, "fit", "white")
 OPTIMIZERS = ("adamw", "adam", "sgd")
 

@@ -70,7 +70,10 @@ def test_answer_also_holds_the_fit_its_gaussian_posterior_and_its_flags(make_che
     assert found.flags == ("flare",) and found.note == ""
 
 
-@pytest.mark.parametrize(("setting", "name"), [("library", "library_posterior"), ("fit", "gls_fit"), ("white", "white_depth")])
+@pytest.mark.parametrize(
+    ("setting", "name"),
+    [("library", "library_posterior"), ("mixture", "mixture_posterior"), ("fit", "gls_fit"), ("white", "white_depth")],
+)
 def test_the_initial_estimate_is_named_after_what_it_is(make_checkpoint, planet_fit, setting, name):
     checkpoint, _ = make_checkpoint(settings={"initial_estimate": setting})
     assert answer(planet_fit, checkpoint).initial_estimate == name

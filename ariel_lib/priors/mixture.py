@@ -1,0 +1,84 @@
+"""Spectral library and manifold together: the logarithmic opinion pool of their posteriors (Genest & Zidek 1986, Statist. Sci. 1, 114).
+
+For Gaussians the precisions of each wavelength are averaged, and the means with them. A mixture of the two would be too wide: they
+agree about most of a spectrum, and each is calibrated by itself (benchmarks/manifold.py). Where labels are too few for a manifold, the
+library is alone.
+"""
+
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+
+from ariel_lib.io.storage import Stored, part
+from ariel_lib.priors.manifold import MIN_LABELS, Manifold, fit_manifold
+from ariel_lib.priors.manifold_posterior import ManifoldPosterior
+from ariel_lib.priors.spectral_library import LibraryPosterior, SpectralLibrary, fit_spectral_library
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PooledPosterior:
+    """The posteriors of one planet, one or two, which count equally."""
+
+    posteriors: tuple[LibraryPosterior | ManifoldPosterior, ...]
+
+    @cached_property
+    def amplitudes(self) -> np.ndarray:
+        """The amplitudes (amplitude,) of all, in (Rp/Rs)²."""
+        return np.concatenate([posterior.amplitudes for posterior in self.posteriors])
+
+    def moments(self, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Mean and standard deviation (draw, wavelength) of the pool and amplitude weights (draw, amplitude).
+
+        depth (draw, wavelength): measured depths.
+        """
+        means, sigmas, weights = zip(*(posterior.moments(depth) for posterior in self.posteriors))
+        precisions = np.array(sigmas) ** -2
+        mean = np.average(means, axis=0, weights=precisions)
+        return mean, np.mean(precisions, axis=0) ** -0.5, np.concatenate(weights, axis=1) / len(weights)
+
+
+@dataclass(frozen=True)
+class LibraryAndManifold(Stored):
+    """manifold: None where the labels were fewer than MIN_LABELS."""
+
+    library: SpectralLibrary
+    manifold: Manifold | None
+
+    @classmethod
+    def fit(cls, depth: np.ndarray, wavelength: np.ndarray, scale: np.ndarray | None = None) -> Self:
+        """Fit both to labels depth (planet, wavelength); scale (planet,) as in fit_spectral_library.
+
+        With fewer than MIN_LABELS labels a warning says that the library is alone. Raises SpectraMindError for fewer than two planets.
+        """
+        library = fit_spectral_library(depth, wavelength, scale)
+        if len(depth) < MIN_LABELS:
+            logger.warning("%d labels, of which a spectral manifold needs %d: the spectral library is used alone", len(depth), MIN_LABELS)
+            return cls(library, None)
+        return cls(library, fit_manifold(depth, scale))
+
+    def conditioned_on(self, noise: np.ndarray, scale: float = np.nan) -> PooledPosterior:
+        """Combine both with the noise covariance (wavelength, wavelength) of a planet's measured depths.
+
+        scale: depth that one scale height of the planet adds, NaN where unknown.
+        """
+        priors = [prior for prior in (self.library, self.manifold) if prior is not None]
+        return PooledPosterior(tuple(prior.conditioned_on(noise, scale) for prior in priors))
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """The arrays of both, by names that begin with library. or manifold."""
+        priors = {"library": self.library} | ({"manifold": self.manifold} if self.manifold is not None else {})
+        return {f"{name}.{key}": array for name, prior in priors.items() for key, array in prior.to_arrays().items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Self:
+        """Inverse of to_arrays; further arrays are ignored."""
+        manifold = part(arrays, "manifold")
+        return cls(SpectralLibrary.from_arrays(part(arrays, "library")), Manifold.from_arrays(manifold) if manifold else None)
+
+
+PRIOR = LibraryAndManifold
