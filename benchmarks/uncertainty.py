@@ -112,7 +112,7 @@ def make_planets(options) -> tuple[Planets, dict, NuisancePrior]:
         population = fit_nuisance_prior([o.estimate for o in planet_fits.fits.values()])
         fits = planet_fits.conditioned_on(population).fits
         truth, (others, library) = read_spectra(data / "test.csv").of(fits), other_labels(options)
-        arrays = {"truth": truth, "population": population.variance} | answer(list(fits.values()), library)
+        arrays = {"truth": truth, "population": population.covariance} | answer(list(fits.values()), library)
         text = {"naive": json.dumps(naive_answer(others))}
         save_arrays(kept, arrays, text)
     population = NuisancePrior(arrays.pop("population"))

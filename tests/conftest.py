@@ -180,7 +180,7 @@ def draw_corrections(rng: np.random.Generator, n: int, bias: float = 0.02):
     from ariel_lib.transit.result import KINDS
 
     root = 1e-3 * rng.standard_normal((n, n))
-    return PopulationCorrections(NuisancePrior(rng.uniform(0.1, 0.9, KINDS)), MultiplicativeBias(np.full(n, bias), root @ root.T))
+    return PopulationCorrections(NuisancePrior(np.diag(rng.uniform(0.1, 0.9, KINDS))), MultiplicativeBias(np.full(n, bias), root @ root.T))
 
 
 @pytest.fixture(scope="session")

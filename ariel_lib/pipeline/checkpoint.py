@@ -26,7 +26,7 @@ from ariel_lib.transit.result import DepthEstimate
 from ariel_lib.uncertainty.corel import Corel
 from ariel_lib.uncertainty.temperature import Temperature
 
-FORMAT = "spectramind-v50-9"
+FORMAT = "spectramind-v50-10"
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from ariel_lib.transit.estimate import estimate_depths
 from ariel_lib.transit.quality import rejection_reason
 from ariel_lib.transit.result import DepthEstimate, load_estimate, save_estimate
 
-ESTIMATE_VERSION = 9  # raised when the fit changes, so that stored estimates are recomputed
+ESTIMATE_VERSION = 10  # raised when the fit changes, so that stored estimates are recomputed
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,9 @@ from ariel_lib.transit.fit import (
     DRIFT_PRIOR,
     LOG_A,
     N_PHYSICAL,
-    TREND_ORDER,
     Problem,
     Solution,
     common_response,
-    drift_orders,
     linearise,
     solve,
     solve_channels,
@@ -29,9 +27,10 @@ from ariel_lib.transit.fit import (
 from ariel_lib.transit.noise import SURE, CommonNoise, fit_common_noise, reweight, white_light
 from ariel_lib.transit.orbit import transit_duration
 from ariel_lib.transit.physical_priors import PhysicalPriors, catalogue_priors, is_eccentric, lacks_orbit
+from ariel_lib.transit.quality import is_detected
 from ariel_lib.transit.result import B_SQUARED_KIND, LOG_A_KIND, DepthEstimate, Flag, WhiteCurve, drift_kinds
 from ariel_lib.transit.search import LARGEST_START, TEMPLATE_K, Candidate, allowed_stretches, find_transit
-from ariel_lib.transit.segments import Segment, make_segments, merge_channels
+from ariel_lib.transit.segments import POLYNOMIALS, Segment, drift_terms, make_segments, merge_channels, with_cosines
 
 N_BANDS = 8
 MOST_EVENTS = 3  # per segment
@@ -61,11 +60,13 @@ def estimate_depths(
         stretches=allowed_stretches(priors.orbit.log_a[1]), t0={visit: mean for visit, (mean, _) in priors.t0.items()},
     )  # fmt: skip
     segments, bands, events = _solve_bands(segments, priors, candidate)
+    segments = [with_cosines(segment) for segment in segments]
     problem = make_problem(segments, len(wavelength), priors, candidate)
     spectrum = _smooth_spectrum(bands, segments, len(wavelength))
-    fit = linearise(problem, *solve_channels(problem, spectrum, bands[1].shared)[1:])
+    _, depth, shared, cubic = _solve_drift(problem, spectrum, bands[1].shared)
+    fit = linearise(problem, depth, shared)
     problem = replace(problem, segments=tuple(reweight(s, r) for s, r in zip(problem.segments, fit.residual)))
-    point, depth, shared = solve_channels(problem, spectrum, fit.shared)
+    point, depth, shared, _ = _solve_drift(problem, spectrum, cubic)
     flags = (*events, Flag.ECCENTRIC) if is_eccentric(star) else events
     if lacks_orbit(star) and priors.orbit == catalogue_priors(star).orbit:
         flags = (*flags, Flag.ORBIT_UNKNOWN)
@@ -78,9 +79,9 @@ def make_problem(segments: list[Segment], n_channels: int, priors: PhysicalPrior
     prior, (u_mean, u_sigma) = priors.orbit, priors.limb_darkening
     window = max(s.time[-1] - s.time[0] for s in segments)
     t0 = np.array([priors.t0.get(s.visit, (candidate.t0[s.visit], window)) for s in segments])
-    n_drift = sum(TREND_ORDER * drift_orders(s) for s in segments)
-    mean = np.concatenate([[prior.log_a[0], prior.b_squared[0]], u_mean, t0[:, 0], np.zeros(n_drift)])
-    sigma = np.concatenate([[prior.log_a[1], prior.b_squared[1]], u_sigma, t0[:, 1], np.full(n_drift, DRIFT_PRIOR)])
+    drift = np.concatenate([DRIFT_PRIOR[drift_terms(s)[0]] for s in segments])
+    mean = np.concatenate([[prior.log_a[0], prior.b_squared[0]], u_mean, t0[:, 0], np.zeros_like(drift)])
+    sigma = np.concatenate([[prior.log_a[1], prior.b_squared[1]], u_sigma, t0[:, 1], drift])
     duration = transit_duration(prior.period, candidate.log_a, min(prior.b_squared[0], LARGEST_START), TEMPLATE_K)
     return Problem(tuple(segments), n_channels, prior.period, duration, mean, sigma)
 
@@ -90,6 +91,24 @@ def starting_point(problem: Problem, candidate: Candidate) -> np.ndarray:
     start = problem.prior_mean.copy()
     start[LOG_A], start[B_SQUARED] = candidate.log_a, min(start[B_SQUARED], LARGEST_START)
     return start
+
+
+def _solve_drift(problem: Problem, spectrum: np.ndarray, start: np.ndarray) -> tuple[Solution, np.ndarray, np.ndarray, np.ndarray]:
+    """Fit all channels with a cubic drift, from start (parameter of that fit,), then take one Gauss–Newton step with the cosines.
+
+    Returns the last point of linearisation, the depths and shared parameters of the step, and those of the cubic fit. Cosines resemble
+    a transit: in a nonlinear fit they lead some orbits astray. With one step the result is linear in them, and conditioned on a
+    population without cosines it equals the cubic fit.
+    """
+    power = np.concatenate([drift_terms(segment)[0] for segment in problem.segments])
+    kept = np.r_[np.ones(N_PHYSICAL + len(problem.segments), bool), power < POLYNOMIALS]
+    segments = tuple(replace(segment, trend=segment.trend[:, :POLYNOMIALS]) for segment in problem.segments)
+    cubic = replace(problem, segments=segments, prior_mean=problem.prior_mean[kept], prior_sigma=problem.prior_sigma[kept])
+    before, _, solved = solve_channels(cubic, spectrum, start)
+    shared = problem.prior_mean.copy()
+    shared[kept] = solved
+    point, depth, shared = solve_channels(problem, spectrum, shared, steps=1)
+    return replace(point, converged=before.converged), depth, shared, solved
 
 
 def _solve_bands(
@@ -157,12 +176,15 @@ def _summarise(
         excess[after.channels] = before.weight.max(axis=1) / after.weight.max(axis=1)
     n_physical = N_PHYSICAL + len(segments)
     drift = np.arange(n_physical, len(fit.shared))
-    kinds = [drift_kinds(segment, drift_orders(segment)) for segment in segments]
+    kinds = [drift_kinds(segment) for segment in segments]
     nuisance, kind = np.r_[drift, LOG_A, B_SQUARED], np.r_[*kinds, LOG_A_KIND, B_SQUARED_KIND]
     if not listed:
         nuisance, kind = nuisance[:-2], kind[:-2]
     unit = problem.prior_sigma[nuisance]
-    flags += _flags(problem, fit, covariance, level, excess, white, converged=point.converged)
+    # Detection is judged with the cosines as fitted; the population shows how large they can be.
+    cosines = drift[np.concatenate([drift_terms(s)[0] for s in segments]) >= POLYNOMIALS]
+    certain = covariance - coupling[:, cosines] @ np.linalg.solve(shared[np.ix_(cosines, cosines)], coupling[:, cosines].T)
+    flags += _flags(problem, fit, certain, level, excess, white, converged=point.converged)
     return DepthEstimate(
         planet_id, fit.depth, covariance, np.sqrt(1 / point.depth_precision), level, excess,
         fit.shared[:N_PHYSICAL], (fit.shared - problem.prior_mean)[nuisance] / unit,
@@ -195,8 +217,7 @@ def _flags(problem, solution, covariance, level, excess, white, *, converged: bo
     """Flags of a fit, events excepted."""
     flags = []
     mean_depth = np.average(solution.depth, weights=solution.depth_precision)
-    weight = solution.depth_precision / solution.depth_precision.sum()
-    if mean_depth < 5 * np.sqrt(weight @ covariance @ weight):
+    if not is_detected(solution.depth, covariance, solution.depth_precision**-0.5):
         flags.append(Flag.NO_TRANSIT)
     half = _duration(problem, solution) / 2
     for index, segment in enumerate(problem.segments):

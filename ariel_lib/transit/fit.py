@@ -1,6 +1,6 @@
 """Gauss–Newton fit of all depths, orbit, limb darkening, drift and levels together.
 
-Model of segment s and channel λ:  F = T(t; k²_λ, u_λ, orbit) · [S_λ (1 + Σ_jm q_jm P_j(t) P_m(λ)) + Σ_i e_λi n_i(t)].
+Model of segment s and channel λ:  F = T(t; k²_λ, u_λ, orbit) · [S_λ (1 + Σ_jm q_jm f_j(t) P_m(λ)) + Σ_i e_λi n_i(t)].
 S and e are linear and specific to a channel; they are eliminated by variable projection (Golub & Pereyra 1973). Each depth
 belongs to one channel and all other parameters are shared, so the normal matrix is an arrow: a diagonal of depths, a small
 dense block of shared parameters, and the coupling between them. The depth covariance is then diagonal plus low rank.
@@ -14,10 +14,12 @@ from ariel_lib.instrument import AIRS, FGS1
 from ariel_lib.transit.limb_darkening import AIRS_HALF_WIDTH, AIRS_PIVOT, airs_coefficients
 from ariel_lib.transit.occultation import transit_flux
 from ariel_lib.transit.orbit import separation
-from ariel_lib.transit.segments import DRIFT_ORDERS, TREND_ORDER, Segment
+from ariel_lib.transit.segments import DRIFT_ORDERS, POLYNOMIALS, TREND_ORDER, Segment, drift_terms
 
 PART_OF_DURATION = 0.004  # longest sub-exposure, in transit durations; curvature within one stays below 1 ppm of flux
-DRIFT_PRIOR = 0.05  # prior sigma of a drift coefficient, relative flux: wide, regularises what the data do not constrain
+# Prior sigma of a drift coefficient by function of time, relative flux. Cubic: wide, regularises what the data do not constrain.
+# Cosines: a smooth drift, 18 ppm rms in all, until the population of fits shows what drifts there are.
+DRIFT_PRIOR = np.where(np.arange(TREND_ORDER) < POLYNOMIALS, 0.05, 3e-4 / np.arange(1, TREND_ORDER + 1) ** 2)
 DEPTH_PRIOR = (0.0147, 0.05)  # mean of the 2025 labels, five times their spread
 SMALLEST_DEPTH = 1e-5  # the flux is extrapolated linearly below this depth, so that noise can give negative depths
 LOG_A, B_SQUARED, FGS1_U, AIRS_U = 0, 1, slice(2, 4), slice(4, 8)  # indices of the shared parameters
@@ -44,7 +46,7 @@ class Problem:
 
     def drift_index(self, segment: int) -> slice:
         """Indices of a segment's drift coefficients among the shared parameters."""
-        sizes = [TREND_ORDER * drift_orders(s) for s in self.segments]
+        sizes = [len(drift_terms(s)[0]) for s in self.segments]
         first = N_PHYSICAL + len(self.segments) + sum(sizes[:segment])
         return slice(first, first + sizes[segment])
 
@@ -99,11 +101,6 @@ class Solution:
     def shared_covariance(self) -> np.ndarray:
         """Covariance (parameter, parameter) of the shared parameters, depths marginalised."""
         return np.linalg.inv(self.shared_precision - self.coupling.T @ (self.coupling / self.depth_precision[:, None]))
-
-
-def drift_orders(segment: Segment) -> int:
-    """Number of Legendre polynomials in wavelength per power of time of a segment's drift."""
-    return 1 if segment.instrument == FGS1.name else min(DRIFT_ORDERS, len(segment.channels))
 
 
 def solve(
@@ -189,11 +186,9 @@ def common_response(problem: Problem, solution: Solution, index: int) -> tuple[n
     It propagates noise common to all channels of segment number index into the fitted parameters.
     """
     segment, near = problem.segments[index], tangent(problem, index, solution.depth, solution.shared)
-    right = near.common_rhs(segment.weight)  # (wavelength, 1 + parameter, time)
-    on_depth = np.zeros((problem.n_channels, right.shape[-1]))
-    on_depth[segment.channels] = right[:, 0]
-    on_shared = np.zeros((len(solution.shared), right.shape[-1]))
-    on_shared[near.where] = right[:, 1:].sum(axis=0)
+    on_depth = np.zeros((problem.n_channels, len(segment.time)))
+    on_shared = np.zeros((len(solution.shared), len(segment.time)))
+    on_depth[segment.channels], on_shared[near.where] = near.common_rhs(segment.weight)
     return solution.solve(on_depth, on_shared)
 
 
@@ -202,15 +197,18 @@ class Tangent:
     """Linearised model of one segment; derivatives share few time series among many parameters.
 
     linear_basis   (wavelength, basis, time)            level and regressors of each channel, solved exactly
-    columns        (wavelength, column, time)           ∂model/∂(depth; log_a, b², t0; u1, u2; drift of each power of time)
-    expand         (wavelength, column, 1 + parameter)  from columns to depth and shared parameters: limb darkening and drift
-                                                        are polynomials in wavelength
+    columns        (wavelength, column, time)           ∂model/∂(depth; log_a, b², t0; u1, u2)
+    brightness     (wavelength, time)                   ∂model/∂drift, times trend (time, function)
+    expand         (wavelength, column, 1 + parameter)  from columns, then functions of trend, to depth and shared parameters: limb
+                                                        darkening and drift are polynomials in wavelength
     where          (parameter,)                         indices among the shared parameters
     residual, transit_model  (wavelength, time)
     """
 
     linear_basis: np.ndarray
     columns: np.ndarray
+    brightness: np.ndarray
+    trend: np.ndarray
     expand: np.ndarray
     where: np.ndarray
     residual: np.ndarray
@@ -219,21 +217,38 @@ class Tangent:
     def normal_equations(self, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Normal matrices (wavelength, p, p) and right-hand sides (wavelength, p), linear_basis projected out."""
         n, root = self.linear_basis.shape[1], np.sqrt(weight)[:, None]
-        both = np.concatenate([self.linear_basis, self.columns, self.residual[:, None]], axis=1) * root
-        gram = np.matmul(both, both.transpose(0, 2, 1))
+        series = np.concatenate([self.linear_basis, self.residual[:, None], self.columns], axis=1) * root
+        gram = _gram(series, self.brightness * root[:, 0], self.trend)
         left = np.linalg.solve(gram[:, :n, :n], gram[:, :n, n:])
         reduced = gram[:, n:, n:] - np.matmul(gram[:, n:, :n], left)
         to_parameters = self.expand.transpose(0, 2, 1)
-        inner, right = reduced[:, :-1, :-1], reduced[:, :-1, -1:]
+        inner, right = reduced[:, 1:, 1:], reduced[:, 1:, :1]
         return np.matmul(np.matmul(to_parameters, inner), self.expand), np.matmul(to_parameters, right)[..., 0]
 
-    def common_rhs(self, weight: np.ndarray) -> np.ndarray:
-        """Right-hand sides (wavelength, 1 + parameter, time) for unit flux added to every channel at one time."""
+    def common_rhs(self, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Right-hand sides (wavelength, time) and, summed over wavelengths, (parameter, time) for unit flux in all channels at one time."""
         weighted = self.linear_basis * weight[:, None]
         gram = np.matmul(weighted, self.linear_basis.transpose(0, 2, 1))
-        cross = np.matmul(self.columns, weighted.transpose(0, 2, 1))
-        free = self.columns - np.matmul(cross, np.linalg.solve(gram, self.linear_basis))
-        return np.matmul(self.expand.transpose(0, 2, 1), free * weight[:, None])
+        columns = np.concatenate([self.columns, self.brightness[:, None] * self.trend.T], axis=1)
+        cross = np.matmul(columns, weighted.transpose(0, 2, 1))
+        free = (columns - np.matmul(cross, np.linalg.solve(gram, self.linear_basis))) * weight[:, None]
+        return free[:, 0], np.tensordot(self.expand[:, :, 1:], free, ([0, 1], [0, 1]))
+
+
+def _gram(series: np.ndarray, factor: np.ndarray, functions: np.ndarray) -> np.ndarray:
+    """Gram matrices (wavelength, n + m, n + m) of time series (wavelength, n, time) and of factor (wavelength, time) × functions (time, m).
+
+    The products of functions are common to all wavelengths, so that their part is one matrix product.
+    """
+    n, m = series.shape[1], functions.shape[1]
+    gram = np.empty((len(series), n + m, n + m))
+    gram[:, :n, :n] = np.matmul(series, series.transpose(0, 2, 1))
+    gram[:, :n, n:] = (series * factor[:, None]) @ functions
+    gram[:, n:, :n] = gram[:, :n, n:].transpose(0, 2, 1)
+    first, second = np.triu_indices(m)
+    pairs = factor**2 @ (functions[:, first] * functions[:, second])
+    gram[:, n + first, n + second] = gram[:, n + second, n + first] = pairs
+    return gram
 
 
 def tangent(problem: Problem, index: int, depth: np.ndarray, shared: np.ndarray) -> Tangent:
@@ -247,9 +262,10 @@ def tangent(problem: Problem, index: int, depth: np.ndarray, shared: np.ndarray)
     gain = coefficients[:, :1] * drift + coefficients[:, 1:] @ segment.nuisance.T
     transit_model = basis[:, 0] * coefficients[:, :1]
     model = np.matmul(coefficients[:, None], basis)[:, 0]
-    by_power = (coefficients[:, :1] * transit.flux)[:, None] * segment.trend.T
-    columns = np.concatenate([gain[:, None] * transit.derivatives, by_power], axis=1)
-    return Tangent(basis, columns, *_expansion(problem, index), segment.flux - model, transit_model)
+    return Tangent(
+        basis, gain[:, None] * transit.derivatives, coefficients[:, :1] * transit.flux, segment.trend, *_expansion(problem, index),
+        segment.flux - model, transit_model,
+    )  # fmt: skip
 
 
 def _expansion(problem: Problem, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -260,7 +276,8 @@ def _expansion(problem: Problem, index: int) -> tuple[np.ndarray, np.ndarray]:
     scaled = (segment.wavelength - AIRS_PIVOT) / AIRS_HALF_WIDTH
     in_u = np.ones((n, 1)) if fgs1 else np.stack([np.ones(n), scaled], axis=1)
     in_drift = _drift_basis(segment)
-    blocks = [np.ones((n, 1))] * 4 + [in_u] * 2 + [in_drift] * TREND_ORDER
+    power, order = drift_terms(segment)
+    blocks = [np.ones((n, 1))] * 4 + [in_u] * 2 + [in_drift[:, order[power == p]] for p in range(segment.trend.shape[1])]
     expand = np.zeros((n, len(blocks), sum(block.shape[1] for block in blocks)))
     place = 0
     for column, block in enumerate(blocks):
@@ -297,15 +314,16 @@ def _transit(problem: Problem, index: int, depth: np.ndarray, shared: np.ndarray
 
 
 def _drift_basis(segment: Segment) -> np.ndarray:
-    """Legendre polynomials (wavelength, order) in which each power of time of the drift is expanded."""
+    """Legendre polynomials (wavelength, order) in which each function of time of the drift is expanded."""
     x = (segment.wavelength - AIRS_PIVOT) / AIRS_HALF_WIDTH
-    return np.polynomial.legendre.legvander(x, drift_orders(segment) - 1)
+    return np.polynomial.legendre.legvander(x, DRIFT_ORDERS.max() - 1)
 
 
 def _drift(problem: Problem, index: int, shared: np.ndarray) -> np.ndarray:
     """Baseline factor 1 + drift of a segment, (wavelength, time)."""
     segment = problem.segments[index]
-    coefficients = shared[problem.drift_index(index)].reshape(TREND_ORDER, -1)
+    coefficients = np.zeros((segment.trend.shape[1], DRIFT_ORDERS.max()))
+    coefficients[drift_terms(segment)] = shared[problem.drift_index(index)]
     return 1 + _drift_basis(segment) @ coefficients.T @ segment.trend.T
 
 

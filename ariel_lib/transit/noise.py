@@ -12,7 +12,7 @@ import numpy as np
 from scipy.fft import dct
 from scipy.linalg import toeplitz
 
-from ariel_lib.transit.segments import CLIP_SIGMA, Segment
+from ariel_lib.transit.segments import CLIP_SIGMA, POLYNOMIALS, Segment
 
 SMALLEST_EXCESS = 0.5  # lower limit on a channel's ratio of residual to propagated variance
 EXCESS_STRENGTH = 100  # weight of the segment's median excess, in samples, when a channel's excess is shrunk towards it
@@ -74,12 +74,12 @@ def white_light(segment: Segment, residual: np.ndarray) -> tuple[np.ndarray, np.
 def absorbed(segment: Segment, variance: np.ndarray, response: np.ndarray) -> np.ndarray:
     """Orthonormal basis (direction, time) of the whitened white light curves that the fit absorbs.
 
-    It spans level, drift, regressors and the response (wavelength, time) of the depths to flux common to all channels.
-    variance (time,) of the white light.
+    It spans level, cubic drift, regressors and the response (wavelength, time) of the depths to flux common to all channels; what the
+    cosines of the drift take up has a prior of its own. variance (time,) of the white light.
     """
     root = np.sqrt(variance)
     whiten = np.divide(1.0, root, out=np.zeros_like(root), where=root > 0)
-    baseline = np.concatenate([np.ones((1, len(root))), segment.trend.T, segment.nuisance.T]) * whiten
+    baseline = np.concatenate([np.ones((1, len(root))), segment.trend.T[:POLYNOMIALS], segment.nuisance.T]) * whiten
     scaled = response * root
     size, mixed = np.linalg.eigh(scaled @ scaled.T)
     scaled = mixed[:, size > RANK**2 * size[-1]].T @ scaled if size[-1] > 0 else scaled[:0]

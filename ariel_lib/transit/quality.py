@@ -8,7 +8,14 @@ import numpy as np
 from ariel_lib.transit.result import DepthEstimate, Flag
 
 DEEPEST = 0.25  # (Rp/Rs)²: half the star's radius; the deepest label of 2025 is well below
+DETECTION = 5.0  # standard errors of the mean depth below which no transit was found
 QUIETEST = 0.1  # white residual variance over propagated variance: photon noise cannot fall below Poisson
+
+
+def is_detected(depth: np.ndarray, covariance: np.ndarray, sigma_uncorrelated: np.ndarray) -> bool:
+    """Whether the mean depth of a spectrum is at least DETECTION standard errors; arguments as in DepthEstimate."""
+    weight = sigma_uncorrelated**-2 / np.sum(sigma_uncorrelated**-2)
+    return bool(weight @ depth >= DETECTION * np.sqrt(weight @ covariance @ weight))
 
 
 def rejection_reason(estimate: DepthEstimate) -> str | None:

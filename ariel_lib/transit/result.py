@@ -14,11 +14,11 @@ import numpy as np
 from ariel_lib.errors import SpectraMindError
 from ariel_lib.instrument import FGS1
 from ariel_lib.io.storage import StorageError, load_arrays, save_arrays
-from ariel_lib.transit.segments import DRIFT_ORDERS, TREND_ORDER, Segment
+from ariel_lib.transit.segments import DRIFT_ORDERS, TREND_ORDER, Segment, drift_terms
 
-LOG_A_KIND, B_SQUARED_KIND = (TREND_ORDER * (1 + DRIFT_ORDERS) + n for n in range(2))
+LOG_A_KIND, B_SQUARED_KIND = (TREND_ORDER + int(DRIFT_ORDERS.sum()) + n for n in range(2))
 NOT_KNOWN = np.zeros((0, 0))
-KINDS = B_SQUARED_KIND + 1  # drift of FGS1, drift of AIRS by power of time and order in wavelength, orbit
+KINDS = B_SQUARED_KIND + 1  # drift of FGS1, drift of AIRS by function of time and order in wavelength, orbit
 
 
 class Flag(StrEnum):
@@ -35,6 +35,7 @@ class Flag(StrEnum):
     FLARE = "flare"
     SPOT_CROSSING = "spot_crossing"
     BUMP = "bump"
+    UNUSUAL_DRIFT = "unusual_drift"  # larger or of another shape than the population of planets shows
     ECCENTRIC = "eccentric"  # the orbit in the star table is eccentric, that of the fit circular: see physical_priors.py
     ORBIT_UNKNOWN = "orbit_unknown"  # the star table lacks part of the orbit, or lists one that does not transit: a wide prior instead
 
@@ -140,15 +141,15 @@ class DepthEstimate:
             )
 
 
-def drift_kinds(segment: Segment, orders: int) -> np.ndarray:
+def drift_kinds(segment: Segment) -> np.ndarray:
     """Kind of each drift coefficient of a segment, in the order of the fit, (coefficient,).
 
-    FGS1: one kind per power of time. AIRS: one per power of time and order in wavelength (orders of them).
+    FGS1: one kind per function of time. AIRS: one per function of time and order in wavelength.
     """
+    power, order = drift_terms(segment)
     if segment.instrument == FGS1.name:
-        return np.arange(TREND_ORDER)
-    power, order = np.divmod(np.arange(TREND_ORDER * orders), orders)
-    return TREND_ORDER + power * DRIFT_ORDERS + order
+        return power
+    return TREND_ORDER + np.concatenate([[0], np.cumsum(DRIFT_ORDERS)])[power] + order
 
 
 def save_estimate(path: Path | str, estimate: DepthEstimate, source: str) -> None:

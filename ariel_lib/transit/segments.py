@@ -16,8 +16,8 @@ from ariel_lib.io.time_axis import require_hours
 MAX_SAMPLES = 1125  # a full visit in samples of 24 s: curvature of the light curve inside one stays below 1 ppm
 CLIP_SIGMA = 8.0  # deviation from the running median beyond which a binned sample is an outlier
 MIN_SAMPLES = 12  # fewer usable samples do not constrain level, drift and depth
-TREND_ORDER = 3  # cubic drift
-DRIFT_ORDERS = 4  # Legendre polynomials of wavelength (orders 0–3) for each power of time of the drift
+POLYNOMIALS, TREND_ORDER = 3, 15  # functions of time in a drift: Legendre polynomials of orders 1–3, then cosines
+DRIFT_ORDERS = np.where(np.arange(TREND_ORDER) < POLYNOMIALS, 4, 2)  # Legendre polynomials of wavelength for each of them
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Segment:
     flux        (wavelength, time)   relative to level
     weight      (wavelength, time)   inverse variance of flux, 0 where unusable
     level       (wavelength,)        median signal, electrons per sample
-    trend       (time, 3)            Legendre polynomials of time, orders 1–3
+    trend       (time, function)     functions of time in the drift: 3 polynomials, or these and cosines, see with_cosines
     nuisance    (time, regressor)    standardised centroid terms
     """
 
@@ -111,8 +111,35 @@ def _standardise(columns: np.ndarray) -> np.ndarray:
 
 def _trend(time: np.ndarray) -> np.ndarray:
     """Legendre polynomials of orders 1–3 over the span of time, (time, 3)."""
-    x = 2 * (time - time[0]) / (time[-1] - time[0]) - 1
-    return np.stack([np.polynomial.legendre.Legendre.basis(order)(x) for order in range(1, TREND_ORDER + 1)], axis=1)
+    return np.polynomial.legendre.legvander(_scaled(time), POLYNOMIALS)[:, 1:]
+
+
+def _cosines(time: np.ndarray, cubic: np.ndarray) -> np.ndarray:
+    """Cosines of 4 to 15 half periods in the span of time (at full length, periods of 1 to 3.8 h), (time, 12).
+
+    Their projection on a constant and the cubic (time, 3) is taken out; mean square 1/2.
+    """
+    cosines = np.cos(np.pi / 2 * np.arange(POLYNOMIALS + 1, TREND_ORDER + 1) * (_scaled(time)[:, None] + 1))
+    smooth = np.column_stack([np.ones(len(time)), cubic])
+    cosines -= smooth @ np.linalg.lstsq(smooth, cosines, rcond=None)[0]
+    return cosines / np.sqrt(2 * np.mean(cosines**2, axis=0))
+
+
+def _scaled(time: np.ndarray) -> np.ndarray:
+    """Time scaled to [-1, 1]."""
+    return 2 * (time - time[0]) / (time[-1] - time[0]) - 1
+
+
+def drift_terms(segment: Segment) -> tuple[np.ndarray, np.ndarray]:
+    """Function of time and order in wavelength of each drift coefficient of a segment, (coefficient,) and (coefficient,)."""
+    most = 1 if segment.instrument == FGS1.name else len(segment.channels)
+    orders = np.minimum(DRIFT_ORDERS[: segment.trend.shape[1]], most)
+    return np.nonzero(np.arange(DRIFT_ORDERS.max()) < orders[:, None])
+
+
+def with_cosines(segment: Segment) -> Segment:
+    """A segment whose drift is a cubic, with the cosines of the drift added."""
+    return replace(segment, trend=np.concatenate([segment.trend, _cosines(segment.time, segment.trend)], axis=1))
 
 
 def merge_channels(segment: Segment, n_bands: int) -> Segment:

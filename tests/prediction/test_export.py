@@ -19,7 +19,7 @@ from ariel_lib.prediction.export import COLUMNS, COVARIANCE, export
 from ariel_lib.transit.population.corrections import PopulationCorrections
 from ariel_lib.transit.population.multiplicative_bias import MultiplicativeBias
 from ariel_lib.transit.population.nuisance_prior import NuisancePrior
-from ariel_lib.transit.result import KINDS, DepthEstimate, save_estimate
+from ariel_lib.transit.result import B_SQUARED_KIND, KINDS, LOG_A_KIND, DepthEstimate, save_estimate
 
 PLANETS = ("1103775", "../../etc/passwd", "<img src=x onerror=alert(1)>", "=cmd|'/c calc'!A1", "# Ünïcode'")
 WIDTH = 7
@@ -41,12 +41,12 @@ def run(tmp_path):
     mean, sigma = 0.01 * rng.random((5, WIDTH)), 1e-4 * (1 + rng.random((5, WIDTH)))
     submission = folder / "submission.csv"
     write_submission(submission, PLANETS, mean, sigma, fallback_mean=mean[0], fallback_sigma=0.01)
-    population = NuisancePrior(np.full(KINDS, 1e-3))
+    population = NuisancePrior(1e-3 * np.eye(KINDS))
     save_arrays(folder / "model" / "weights.safetensors", weights_of(population), {})
     root, coupling = rng.normal(size=(WIDTH, WIDTH)) * 1e-4, 1e-8 * rng.normal(size=(WIDTH, 2))
     estimate = DepthEstimate(
         PLANETS[0], mean[0] + 1e-5, root @ root.T + 1e-8 * np.eye(WIDTH), np.full(WIDTH, 1e-4), np.ones(WIDTH), np.ones(WIDTH),
-        np.zeros(8), np.array([1e-3, 2e-3]), np.diag([1e-6, 1e-6]), coupling, np.array([0, 1]), (), (),
+        np.zeros(8), np.array([1e-3, 2e-3]), np.diag([1e-6, 1e-6]), coupling, np.array([LOG_A_KIND, B_SQUARED_KIND]), (), (),
     )  # fmt: skip
     save_estimate(folder / "estimates" / "test" / f"{PLANETS[0]}.safetensors", estimate, "source")
     conditioned = population.condition(estimate)
@@ -138,7 +138,7 @@ def test_inputs_that_do_not_belong_together_raise(run, tmp_path):
         write(submission, out=submission.with_suffix(".json"), format="csv")
     with pytest.raises(ValueError, match="no planet 'x'"):
         write(submission, out=tmp_path / "a", format="csv", planets=["x"])
-    other = save_arrays(tmp_path / "w.safetensors", weights_of(NuisancePrior(np.zeros(KINDS))), {})
+    other = save_arrays(tmp_path / "w.safetensors", weights_of(NuisancePrior(np.zeros((KINDS, KINDS)))), {})
     with pytest.raises(ValueError, match="found others"):
         write(submission, out=tmp_path / "a", format="csv", weights=other)
     (tmp_path / "data" / "wavelengths.csv").write_text("wl_1\n0.7\n")

@@ -8,7 +8,7 @@ import pytest
 from ariel_lib.errors import ArchiveError
 from ariel_lib.instrument import AIRS, FGS1
 from ariel_lib.io.light_curves import LightCurve, LightCurves
-from ariel_lib.transit.segments import MAX_SAMPLES, MIN_SAMPLES, TREND_ORDER, make_segments, merge_channels
+from ariel_lib.transit.segments import MAX_SAMPLES, MIN_SAMPLES, POLYNOMIALS, TREND_ORDER, make_segments, merge_channels, with_cosines
 
 CHANNELS = 18
 WAVELENGTH = np.array([0.7, *np.linspace(2.0, 3.9, CHANNELS)])
@@ -139,13 +139,26 @@ def test_a_long_visit_is_binned_without_loss_of_weight():
 def test_trend_is_legendre_polynomials_of_the_visit():
     segment = segments_of(observe(np.random.default_rng(9), n=1000))[0]
     trend, x = segment.trend, segment.time
-    assert trend.shape == (1000, TREND_ORDER)
+    assert trend.shape == (1000, POLYNOMIALS)
     np.testing.assert_allclose(trend[[0, -1]], [[-1, 1, -1], [1, 1, 1]])
     gram = trend.T @ trend / 1000
     np.testing.assert_allclose(gram, np.diag(1 / (2 * np.arange(1, 4) + 1)), atol=0.01)
-    for order in range(1, TREND_ORDER + 1):
+    for order in range(1, POLYNOMIALS + 1):
         assert spanned(trend[:, :order], x**order) and not spanned(trend[:, : order - 1], x**order)
-    assert not spanned(trend, x ** (TREND_ORDER + 1))
+    assert not spanned(trend, x ** (POLYNOMIALS + 1))
+
+
+def test_the_cosines_are_orthogonal_to_the_cubics_and_follow_sinusoids_of_six_periods_a_visit():
+    segment = with_cosines(segments_of(observe(np.random.default_rng(9), n=1000))[0])
+    trend, x = segment.trend, np.linspace(0, 1, 1000)
+    assert trend.shape == (1000, TREND_ORDER)
+    cosines = trend[:, POLYNOMIALS:]
+    np.testing.assert_allclose(cosines.T @ np.column_stack([np.ones(1000), trend[:, :POLYNOMIALS]]), 0, atol=1e-8)
+    np.testing.assert_allclose((cosines**2).mean(axis=0), 0.5)
+    for periods in (2, 4, 6):  # a sinusoid of any phase: what is left of it lies at the ends of the visit
+        wave = np.cos(2 * np.pi * periods * x + 1)
+        left = wave - trend @ np.linalg.lstsq(trend, wave - wave.mean(), rcond=None)[0] - wave.mean()
+        assert left.std() < 0.15 * wave.std()
 
 
 def test_centroid_terms_are_standardised_and_quadratic_for_fgs1():

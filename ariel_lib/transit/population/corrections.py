@@ -26,7 +26,7 @@ class PopulationCorrections:
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Named arrays for a checkpoint; from_arrays is the inverse."""
-        return {"nuisance_prior": self.nuisance_prior.variance} | self.bias.to_arrays()
+        return {"nuisance_prior": self.nuisance_prior.covariance} | self.bias.to_arrays()
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Self:

@@ -1,8 +1,10 @@
 """Empirical-Bayes prior on the nuisance parameters (drift, orbit) of transit fits, and depths conditioned on it.
 
-A single fit has a wide prior on drift and a loose one on the orbit; on a faint star a curved baseline is then degenerate with
-the transit. From the fits of many planets each kind of nuisance parameter gets a Gaussian prior with the variance of the
-population (Efron & Morris 1973, J. Am. Stat. Assoc. 68, 117), on which the linear–Gaussian fit is conditioned in closed form.
+A single fit has a weak prior on drift and a loose one on the orbit; a curved baseline is then degenerate with the transit. From
+the fits of many planets the drifts of a visit, of both instruments together, get a Gaussian prior with the full covariance of
+the population, and the orbit one variance a parameter (Efron & Morris 1973, J. Am. Stat. Assoc. 68, 117). The linear–Gaussian fit
+is conditioned on it in closed form. A visit whose drift is unusual has that covariance times one of SCALES, weighted by their
+evidence, which makes the prior heavy-tailed (a scale mixture of Gaussians: Andrews & Mallows 1974, J. R. Stat. Soc. B 36, 99).
 No labels are used. Limb darkening keeps the fit's prior: errors of the tables are common to all stars, not a scatter.
 
 Units: deviation from the mean of the fit's prior, over that prior's standard deviation.
@@ -13,76 +15,140 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ariel_lib.transit.result import KINDS, LOG_A_KIND, NOT_KNOWN, CorrectionKind, DepthEstimate
+from ariel_lib.transit.result import KINDS, LOG_A_KIND, NOT_KNOWN, CorrectionKind, DepthEstimate, Flag
+from ariel_lib.transit.segments import TREND_ORDER
 
-MIN_FITS = 20  # a kind with fewer parameters keeps the fit's prior
-WIDENED = 2.0  # safety factor on the variance of drifts, which may be larger in later visits; not on the orbit
-EM_ITERATIONS = 100
-OUTLIER_SIGMA = 4.0  # a parameter further from the population's mean is an outlier and keeps the fit's prior
+MIN_FITS = 20  # with fewer visits the prior of the fits is kept
+MOST_VISITS = 400  # from more, as many evenly spaced ones are used: they determine the covariance well enough
+EM_ITERATIONS = 40
+START = 0.5  # first covariance over that of the fit's prior: below it, so that what is small is found in few iterations
+SCALES = np.array([1.0, 5.0, 25.0, 1e3, 1e6])  # trial factors of the drifts' covariance
+DAMAGED = 1e3  # a visit that calls for this factor or more teaches nothing
+SCALE_WEIGHTS = np.array([0.88, 0.06, 0.04, 0.01, 0.01])
+UNUSUAL = 0.05  # posterior weight of the population's own covariance below which a drift is flagged
+UNRELATED = 30  # weight, in visits, of the assumption that the drift coefficients are independent
+UNCONSTRAINED = 0.999  # variance of a fit's posterior, over that of its prior, above which the data are taken to say nothing
+OUTLIER_SIGMA = 4.0  # an orbit further from the catalogue's than this is an outlier and keeps the fit's prior
 
 
 @dataclass(frozen=True)
 class NuisancePrior:
-    """Variance (kind,) of each kind of nuisance parameter, relative to the variance of the fit's prior; 1 keeps that prior."""
+    """Covariance (kind, kind) of the nuisance parameters of a visit in units of the fit's prior; the unit matrix keeps that prior."""
 
-    variance: np.ndarray
+    covariance: np.ndarray
 
     @classmethod
     def unknown(cls) -> "NuisancePrior":
         """The prior of the fit itself: conditioning on it changes no value of an estimate."""
-        return cls(np.ones(KINDS))
+        return cls(np.eye(KINDS))
 
     def condition(self, estimate: DepthEstimate) -> DepthEstimate:
-        """Depths and covariance with the nuisance parameters drawn from this population; outlying parameters are left out.
+        """Depths and covariance with the nuisance parameters drawn from this population.
 
         Raises SpectraMindError for an estimate that is conditioned already.
         """
-        extra = _extra(self.variance)[estimate.nuisance_kind]
-        inlier = estimate.nuisance**2 < OUTLIER_SIGMA**2 * (np.diag(estimate.nuisance_covariance) + extra)
-        known = np.isfinite(extra) & inlier
-        if not known.any():
+        if np.array_equal(self.covariance, np.eye(KINDS)) or not len(estimate.nuisance):
             return estimate.corrected(CorrectionKind.NUISANCE_PRIOR)
-        coupling = estimate.nuisance_coupling[:, known]
-        gain = np.linalg.solve(estimate.nuisance_covariance[np.ix_(known, known)] + np.diag(extra[known]), coupling.T).T
-        covariance = estimate.covariance - gain @ coupling.T
+        kind, visit = estimate.nuisance_kind, nuisance_visits(estimate)
+        prior, orbit = self.covariance[np.ix_(kind, kind)] * (visit[:, None] == visit), kind >= LOG_A_KIND
+        outlier = orbit & (estimate.nuisance**2 > OUTLIER_SIGMA**2 * np.diag(estimate.nuisance_covariance + prior))
+        prior[outlier, outlier] = 1.0
+        likelihood = _likelihood(estimate.nuisance, estimate.nuisance_covariance)
+        weights, mean, covariance = (found[0] for found in _posterior(*(array[None] for array in likelihood), prior, orbit))
+        gain = np.linalg.solve(estimate.nuisance_covariance, estimate.nuisance_coupling.T).T  # (wavelength, parameter)
+        expected = weights @ mean
+        spread = np.tensordot(weights, covariance + (mean - expected)[:, :, None] * (mean - expected)[:, None], 1)
+        total = estimate.covariance + gain @ (spread - estimate.nuisance_covariance) @ gain.T
+        flags = estimate.flags if weights[0] > UNUSUAL else (*estimate.flags, Flag.UNUSUAL_DRIFT)
         return estimate.corrected(
-            CorrectionKind.NUISANCE_PRIOR, depth=estimate.depth - gain @ estimate.nuisance[known],
-            covariance=0.5 * (covariance + covariance.T), physical_covariance=NOT_KNOWN, physical_coupling=NOT_KNOWN,
+            CorrectionKind.NUISANCE_PRIOR, flags=flags, depth=estimate.depth + gain @ (expected - estimate.nuisance),
+            covariance=0.5 * (total + total.T), physical_covariance=NOT_KNOWN, physical_coupling=NOT_KNOWN,
         )  # fmt: skip
 
 
-def fit_nuisance_prior(estimates: Sequence[DepthEstimate]) -> NuisancePrior:
-    """Variance of each kind of nuisance parameter, by expectation maximisation over all fits (Dempster, Laird & Rubin 1977).
+def nuisance_visits(estimate: DepthEstimate) -> np.ndarray:
+    """Visit of each nuisance parameter, (parameter,); -1 for the orbit. A segment begins with the first kind of its instrument."""
+    kind = estimate.nuisance_kind
+    segment = np.cumsum((kind == 0) | (kind == TREND_ORDER)) - 1
+    return np.where(kind >= LOG_A_KIND, -1, np.array([*(curve.visit for curve in estimate.white), -1])[segment])
 
-    The full covariance of each fit is used. Fits that are not finite are left out; squares beyond OUTLIER_SIGMA are replaced by
-    the current variance. Raises SpectraMindError for estimates that are conditioned already.
+
+def fit_nuisance_prior(estimates: Sequence[DepthEstimate]) -> NuisancePrior:
+    """Covariance of the nuisance parameters of a visit, by expectation maximisation over all fits (Dempster, Laird & Rubin 1977).
+
+    Fits that are not finite are left out. Raises SpectraMindError for estimates that are conditioned already.
     """
     for estimate in estimates:
         estimate.require_before(CorrectionKind.NUISANCE_PRIOR)
-    estimates = [e for e in estimates if np.isfinite(e.nuisance).all() and np.isfinite(e.nuisance_covariance).all()]
-    kinds = np.concatenate([e.nuisance_kind for e in estimates]) if estimates else np.zeros(0, int)
-    count = np.bincount(kinds, minlength=KINDS)
-    enough = count >= MIN_FITS
-    variance = np.where(enough, 0.5, 1.0)
-    for _ in range(EM_ITERATIONS if enough.any() else 0):
-        square, extra = np.zeros(KINDS), _extra(variance)
-        for e in estimates:
-            expected, current = _expected_squares(e, extra), variance[e.nuisance_kind]
-            np.add.at(square, e.nuisance_kind, np.where(expected < OUTLIER_SIGMA**2 * current, expected, current))
-        variance = np.where(enough, np.minimum(square / np.maximum(count, 1), 1.0), 1.0)
-    widened = np.where(np.arange(KINDS) < LOG_A_KIND, WIDENED, 1.0)
-    return NuisancePrior(np.minimum(widened * variance, 1.0))
+    finite = [e for e in estimates if np.isfinite(e.nuisance).all() and np.isfinite(e.nuisance_covariance).all()]
+    visits = [visit for estimate in finite for visit in _visit_likelihoods(estimate)]
+    if len(visits) < MIN_FITS:
+        return NuisancePrior.unknown()
+    chosen = np.unique(np.linspace(0, len(visits) - 1, MOST_VISITS).astype(int))
+    precision, right = (np.stack(column) for column in zip(*(visits[n] for n in chosen)))
+    orbit = np.arange(KINDS) >= LOG_A_KIND
+    related = np.where(orbit[:, None] | orbit, 0.0, len(chosen) / (len(chosen) + UNRELATED))
+    np.fill_diagonal(related, 1.0)
+    prior = START * np.eye(KINDS)
+    for _ in range(EM_ITERATIONS):
+        prior = related * _expected_squares(precision, right, prior, orbit).mean(axis=0)
+    return NuisancePrior(prior)
 
 
-def _extra(variance: np.ndarray) -> np.ndarray:
-    """Variance of a pseudo-measurement of value 0 that narrows a prior of variance 1 to `variance`; infinite for 1."""
-    return np.divide(variance, 1 - variance, where=variance < 1, out=np.full(variance.shape, np.inf))
+def _expected_squares(precision: np.ndarray, right: np.ndarray, prior: np.ndarray, orbit: np.ndarray) -> np.ndarray:
+    """E[x xᵀ] of the parameters of each visit, (visit, kind, kind), drifts divided by their scale; an outlying orbit adds nothing new."""
+    weights, mean, covariance = _posterior(precision, right, prior, orbit)
+    square = covariance + mean[..., :, None] * mean[..., None, :]
+    square /= np.where(orbit[:, None] | orbit, 1.0, SCALES[:, None, None])
+    square[:, SCALES >= DAMAGED] = prior
+    expected = np.einsum("vs,vskl->vkl", weights, square)
+    for kind in np.flatnonzero(orbit):
+        wild = expected[:, kind, kind] > OUTLIER_SIGMA**2 * prior[kind, kind]
+        expected[wild, kind, kind] = prior[kind, kind]
+    return expected
 
 
-def _expected_squares(estimate: DepthEstimate, extra: np.ndarray) -> np.ndarray:
-    """E[x²] of each nuisance parameter of a fit, (parameter,), under the prior given by pseudo-measurements of variance extra (kind,)."""
-    mean, covariance = estimate.nuisance, estimate.nuisance_covariance
-    known = np.isfinite(extra[estimate.nuisance_kind])
-    total = covariance[np.ix_(known, known)] + np.diag(extra[estimate.nuisance_kind][known])
-    gain = np.linalg.solve(total, covariance[known]).T
-    return (mean - gain @ mean[known]) ** 2 + np.diag(covariance) - np.sum(gain * covariance[:, known], axis=1)
+def _likelihood(mean: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Precision (parameter, parameter) and right-hand side (parameter,) of the likelihood: a fit's posterior without its unit prior.
+
+    Directions in which the posterior is hardly narrower than the prior (UNCONSTRAINED) are left out.
+    """
+    values, vectors = np.linalg.eigh(covariance)
+    values, vectors = values[values < UNCONSTRAINED], vectors[:, values < UNCONSTRAINED]
+    return (vectors * (1 / values - 1)) @ vectors.T, (vectors / values) @ (vectors.T @ mean)
+
+
+def _visit_likelihoods(estimate: DepthEstimate) -> list[tuple[np.ndarray, np.ndarray]]:
+    """_likelihood of each visit of a fit over all kinds; kinds that it does not have are not constrained."""
+    kind, visit = estimate.nuisance_kind, nuisance_visits(estimate)
+    found = []
+    for n, number in enumerate(np.unique(visit[visit >= 0])):
+        part = (visit == number) | ((visit < 0) & (n == 0))
+        precision, right = np.zeros((KINDS, KINDS)), np.zeros(KINDS)
+        here = kind[part]
+        precision[np.ix_(here, here)], right[here] = _likelihood(estimate.nuisance[part], estimate.nuisance_covariance[np.ix_(part, part)])
+        found.append((precision, right))
+    return found
+
+
+def _posterior(
+    precision: np.ndarray, right: np.ndarray, prior: np.ndarray, orbit: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Posteriors of parameters under a prior covariance (parameter, parameter) whose drift part is multiplied by each of SCALES.
+
+    precision, right  (visit, parameter, parameter), (visit, parameter)  likelihoods
+    orbit             (parameter,)                                       True for parameters of the orbit
+
+    Returns weights (visit, scale), means (visit, scale, parameter) and covariances (visit, scale, parameter, parameter).
+    """
+    values, vectors = np.linalg.eigh(prior)
+    root = np.where(orbit[:, None], 1.0, np.sqrt(SCALES)[:, None, None]) * vectors * np.sqrt(np.maximum(values, 0.0))
+    across = root.transpose(0, 2, 1)  # the prior of a scale is root @ across
+    factor = np.linalg.cholesky(np.eye(len(prior)) + across @ precision[:, None] @ root)
+    half = np.linalg.solve(factor, np.broadcast_to(across, factor.shape))
+    covariance = half.swapaxes(-1, -2) @ half
+    mean = (covariance @ right[:, None, :, None])[..., 0]
+    log_weights = np.log(SCALE_WEIGHTS) + 0.5 * (right[:, None] * mean).sum(axis=-1)
+    log_weights -= np.log(np.diagonal(factor, axis1=-2, axis2=-1)).sum(axis=-1)
+    weights = np.exp(log_weights - log_weights.max(axis=1, keepdims=True))
+    return weights / weights.sum(axis=1, keepdims=True), mean, covariance

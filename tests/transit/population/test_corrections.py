@@ -7,10 +7,10 @@ from ariel_lib.errors import SpectraMindError
 from ariel_lib.transit.population.corrections import PopulationCorrections
 from ariel_lib.transit.population.multiplicative_bias import MultiplicativeBias, fit_multiplicative_bias
 from ariel_lib.transit.population.nuisance_prior import NuisancePrior, fit_nuisance_prior
-from ariel_lib.transit.result import KINDS, CorrectionKind, DepthEstimate, load_estimate, save_estimate
+from ariel_lib.transit.result import B_SQUARED_KIND, KINDS, LOG_A_KIND, CorrectionKind, DepthEstimate, load_estimate, save_estimate
 
 N = 5
-NUISANCE, BIAS = NuisancePrior(np.full(KINDS, 0.3)), MultiplicativeBias(np.full(N, 0.02), 1e-6 * np.eye(N))
+NUISANCE, BIAS = NuisancePrior(0.3 * np.eye(KINDS)), MultiplicativeBias(np.full(N, 0.02), 1e-6 * np.eye(N))
 UNKNOWN, NONE = NuisancePrior.unknown(), MultiplicativeBias.none(N)
 
 
@@ -19,7 +19,7 @@ def estimate():
     rng = np.random.default_rng(0)
     return DepthEstimate(
         "7", np.full(N, 0.01), 1e-8 * np.eye(N), np.full(N, 1e-4), np.ones(N), np.ones(N), np.zeros(8), np.array([0.1, -0.2]),
-        np.diag([0.5, 0.4]), 1e-5 * rng.standard_normal((N, 2)), np.array([0, 4]), (), (),
+        np.diag([0.5, 0.4]), 1e-5 * rng.standard_normal((N, 2)), np.array([LOG_A_KIND, B_SQUARED_KIND]), (), (),
     )  # fmt: skip
 
 

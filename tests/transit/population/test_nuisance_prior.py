@@ -10,7 +10,7 @@ from ariel_lib.transit.fit import B_SQUARED, DRIFT_PRIOR, LOG_A, N_PHYSICAL, lin
 from ariel_lib.transit.population import nuisance_prior as module
 from ariel_lib.transit.population.nuisance_prior import NuisancePrior, fit_nuisance_prior
 from ariel_lib.transit.result import B_SQUARED_KIND, KINDS, LOG_A_KIND, drift_kinds
-from ariel_lib.transit.segments import make_segments
+from ariel_lib.transit.segments import TREND_ORDER, make_segments, with_cosines
 
 SMA_ERROR = 0.03  # of the catalogue; the fit's own prior has 0.1
 
@@ -26,33 +26,43 @@ def fits(scene):
     return [fit_with_a_rough_catalogue(scene, rng) for _ in range(40)]
 
 
-def test_conditioning_equals_a_fit_under_the_prior(scene, problem_of):
+def test_conditioning_equals_a_fit_under_the_prior(scene, problem_of, monkeypatch):
     """Both are linear and Gaussian at the same point, so they agree to rounding."""
+    for name, value in (("SCALES", np.ones(1)), ("SCALE_WEIGHTS", np.ones(1)), ("UNCONSTRAINED", 1.0)):
+        monkeypatch.setattr(module, name, value)
+    estimate = scene.fit(np.random.default_rng(1))
     problem, point = problem_of(np.random.default_rng(1))
     covariance, coupling, shared = point.covariances()
     step_depth, step_shared = point.step()
     part = np.r_[N_PHYSICAL + len(problem.segments) : len(problem.prior_mean), LOG_A, B_SQUARED]
-    unit = problem.prior_sigma[part]
-    variance = np.linspace(0.001, 0.9, len(part))
+    unit, kinds = problem.prior_sigma[part], np.concatenate([*map(drift_kinds, problem.segments), [LOG_A_KIND, B_SQUARED_KIND]])
     estimate = replace(
-        scene.fit(np.random.default_rng(1)), depth=point.depth + step_depth, covariance=covariance,
-        nuisance=(point.shared + step_shared - problem.prior_mean)[part] / unit, nuisance_kind=np.arange(len(part)),
+        estimate, depth=point.depth + step_depth, covariance=covariance, nuisance_kind=kinds,
+        nuisance=(point.shared + step_shared - problem.prior_mean)[part] / unit,
         nuisance_covariance=shared[np.ix_(part, part)] / np.outer(unit, unit), nuisance_coupling=coupling[:, part] / unit,
     )  # fmt: skip
-    conditioned = NuisancePrior(variance).condition(estimate)
-    tight = problem.prior_sigma.copy()
-    tight[part] *= np.sqrt(variance)
-    direct = linearise(replace(problem, prior_sigma=tight), point.depth, point.shared)
-    np.testing.assert_allclose(conditioned.covariance, direct.covariances()[0], rtol=1e-6, atol=1e-16)
-    np.testing.assert_allclose(conditioned.depth, point.depth + direct.step()[0], rtol=1e-7)
+    root = np.tril(np.random.default_rng(2).normal(0, 0.1, (KINDS, KINDS)), -1) + np.diag(np.linspace(0.03, 0.9, KINDS))
+    root[LOG_A_KIND:, :LOG_A_KIND] = 0
+    prior = root @ root.T
+    conditioned = NuisancePrior(prior).condition(estimate)
+    weaker = np.diag(1 / problem.prior_sigma**2)
+    stronger = weaker.copy()
+    stronger[np.ix_(part, part)] = np.linalg.inv(prior[np.ix_(kinds, kinds)] * np.outer(unit, unit))
+    direct = replace(
+        point, shared_precision=point.shared_precision + stronger - weaker,
+        shared_rhs=point.shared_rhs + (stronger - weaker) @ (problem.prior_mean - point.shared),
+    )  # fmt: skip
+    np.testing.assert_allclose(conditioned.covariance, direct.covariances()[0], rtol=1e-5, atol=1e-15)
+    np.testing.assert_allclose(conditioned.depth, point.depth + direct.step()[0], rtol=1e-6)
 
 
-def test_the_variances_of_the_population_are_recovered(fits):
-    found = np.sqrt(fit_nuisance_prior(fits).variance)
+def test_the_covariance_of_the_population_is_recovered(fits):
+    prior = fit_nuisance_prior(fits).covariance
+    found = np.sqrt(np.diag(prior))
     # the simulated drift is 1e-3 in each power of time: 2/3 of it in the second Legendre polynomial, 2/5 in the third
-    grey = DRIFT_PRIOR * found[[1, 2, 3 + 4, 3 + 8]] / np.sqrt(module.WIDENED)
+    grey = DRIFT_PRIOR[[1, 2, 1, 2]] * found[[1, 2, TREND_ORDER + 4, TREND_ORDER + 8]]
     assert grey == pytest.approx(1e-3 * np.array([2 / 3, 2 / 5, 2 / 3, 2 / 5]), rel=0.35)
-    assert (found[[4, 5, 6]] < 0.3 * found[3]).all()  # the drift is achromatic
+    assert (found[TREND_ORDER + 1 : TREND_ORDER + 4] < 0.3 * found[TREND_ORDER]).all()  # the drift is achromatic
     assert found[LOG_A_KIND] == pytest.approx(SMA_ERROR / 0.1, rel=0.4)
     assert found[B_SQUARED_KIND] < 0.5  # the listed inclination is exact, which these fits constrain weakly
 
@@ -68,7 +78,7 @@ def test_conditioning_reduces_sigma_and_the_errors_stay_calibrated(scene, fits):
 
 def test_one_fit_that_is_not_finite_or_an_outlier_hardly_changes_the_prior(fits):
     broken, wild = (replace(fits[0], nuisance=np.full_like(fits[0].nuisance, value)) for value in (np.nan, 40.0))
-    among, without = fit_nuisance_prior([*fits, broken, wild]).variance, fit_nuisance_prior(fits).variance
+    among, without = (np.diag(fit_nuisance_prior(some).covariance) for some in ([*fits, broken, wild], fits))
     assert (among < 2 * without + 0.02).all()
 
 
@@ -77,8 +87,10 @@ def test_an_outlying_parameter_keeps_the_prior_of_the_fit(fits):
     far = estimate.nuisance.copy()
     far[estimate.nuisance_kind == LOG_A_KIND] = 20.0  # a catalogue value wrong by a large factor
     conditioned = population.condition(replace(estimate, nuisance=far))
-    other = replace(population, variance=np.where(np.arange(KINDS) == LOG_A_KIND, 1.0, population.variance))
-    np.testing.assert_array_equal(conditioned.depth, other.condition(estimate).depth)
+    other = population.covariance.copy()
+    other[LOG_A_KIND, LOG_A_KIND] = 1.0
+    free = NuisancePrior(other).condition(replace(estimate, nuisance=far))
+    np.testing.assert_array_equal(conditioned.depth, free.depth)
 
 
 def test_a_planet_without_a_listed_orbit_has_no_orbit_among_its_nuisance_parameters(scene, fits):
@@ -91,13 +103,13 @@ def test_a_planet_without_a_listed_orbit_has_no_orbit_among_its_nuisance_paramet
 def test_a_small_population_gives_the_prior_of_the_fit(fits):
     estimate = fits[0]
     assert NuisancePrior.unknown().condition(estimate).depth is estimate.depth
-    few = fit_nuisance_prior(fits[: module.MIN_FITS // 2 - 1])  # one FGS1 drift of each kind per visit
-    assert (few.variance == 1).all() and len(few.variance) == KINDS
-    assert (fit_nuisance_prior([]).variance == 1).all()
+    few = fit_nuisance_prior(fits[: module.MIN_FITS - 1])
+    assert np.array_equal(few.covariance, np.eye(KINDS)) and np.array_equal(fit_nuisance_prior([]).covariance, np.eye(KINDS))
 
 
 def test_every_drift_coefficient_has_its_kind(scene):
-    fgs1, airs = make_segments([scene.observe(np.random.default_rng(3))], scene.wavelength)
-    assert drift_kinds(fgs1, 1).tolist() == [0, 1, 2]
-    assert drift_kinds(airs, 4).tolist() == list(range(3, LOG_A_KIND))
-    assert drift_kinds(airs, 2).tolist() == [3, 4, 7, 8, 11, 12]  # few channels: fewer polynomials
+    fgs1, airs = map(with_cosines, make_segments([scene.observe(np.random.default_rng(3))], scene.wavelength))
+    assert drift_kinds(fgs1).tolist() == list(range(TREND_ORDER))
+    assert drift_kinds(airs).tolist() == list(range(TREND_ORDER, LOG_A_KIND))
+    few = drift_kinds(replace(airs, channels=airs.channels[:1]))  # fewer channels than polynomials
+    assert few[:4].tolist() == [TREND_ORDER + n for n in (0, 4, 8, 12)]
