@@ -26,12 +26,13 @@ from ariel_lib.simulator import optics
 from ariel_lib.simulator.dataset import TRUTH_FILE
 from ariel_lib.simulator.visit import INTEGRATION_TIMES
 from ariel_lib.transit.estimate import make_problem
-from ariel_lib.transit.fit import B_SQUARED, LOG_A, N_PHYSICAL, Problem, linearise, tangent
+from ariel_lib.transit.fit import linearise
 from ariel_lib.transit.limb_darkening import AIRS_HALF_WIDTH, AIRS_PIVOT
 from ariel_lib.transit.orbit import orbit_prior
 from ariel_lib.transit.physical_priors import catalogue_priors
 from ariel_lib.transit.search import Candidate
 from ariel_lib.transit.segments import make_segments
+from ariel_lib.transit.tangent import B_SQUARED, LOG_A, N_PHYSICAL, Problem, tangent
 
 ORACLES = ("oracle", "oracle_but_drift", "ideal_fit")
 
@@ -180,10 +181,8 @@ def limits(
         if variance == 0:
             continue
         segment, near = problem.segments[index], tangent(problem, index, depth, problem.prior_mean)
-        by_channel = near.common_rhs(segment.weight)
-        coupling = np.zeros((n + q, by_channel.shape[-1]))
-        coupling[segment.channels] = by_channel[:, 0]
-        coupling[n + near.where] = by_channel[:, 1:].sum(axis=0)
+        coupling = np.zeros((n + q, len(segment.time)))
+        coupling[segment.channels], coupling[n + near.where] = near.common_rhs(segment.weight)
         weighted = near.linear_basis * segment.weight[:, None]
         root = np.linalg.cholesky(np.matmul(weighted, near.linear_basis.transpose(0, 2, 1)))
         own = np.linalg.solve(root, weighted).reshape(-1, coupling.shape[1])

@@ -20,11 +20,11 @@ from ariel_lib.prediction.light_curves import PlanetLightCurves
 from ariel_lib.prediction.parameter import Parameter, make_quantity, make_table
 from ariel_lib.prediction.transit_priors import LimbDarkening, Orbit, Prior, physical_priors
 from ariel_lib.transit.estimate import estimate_depths
-from ariel_lib.transit.fit import AIRS_U, B_SQUARED, FGS1_U, LOG_A, N_PHYSICAL, SMALLEST_DEPTH
 from ariel_lib.transit.limb_darkening import AIRS_HALF_WIDTH, AIRS_PIVOT
 from ariel_lib.transit.orbit import HOURS_A_DAY, transit_duration
 from ariel_lib.transit.physical_priors import PhysicalPriors
 from ariel_lib.transit.result import DepthEstimate, Flag
+from ariel_lib.transit.tangent import AIRS_U, B_SQUARED, FGS1_U, LOG_A, N_PHYSICAL, SMALLEST_DEPTH
 
 if TYPE_CHECKING:
     from astropy.table import Table

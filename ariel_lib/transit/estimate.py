@@ -12,18 +12,7 @@ from ariel_lib.errors import ArchiveError
 from ariel_lib.io.layout import Star
 from ariel_lib.io.light_curves import LightCurves
 from ariel_lib.transit.events import find_event, with_event
-from ariel_lib.transit.fit import (
-    B_SQUARED,
-    DRIFT_PRIOR,
-    LOG_A,
-    N_PHYSICAL,
-    Problem,
-    Solution,
-    common_response,
-    linearise,
-    solve,
-    solve_channels,
-)
+from ariel_lib.transit.fit import Solution, common_response, linearise, solve, solve_channels
 from ariel_lib.transit.noise import SURE, CommonNoise, fit_common_noise, reweight, white_light
 from ariel_lib.transit.orbit import transit_duration
 from ariel_lib.transit.physical_priors import PhysicalPriors, catalogue_priors, is_eccentric, lacks_orbit
@@ -31,6 +20,7 @@ from ariel_lib.transit.quality import is_detected
 from ariel_lib.transit.result import B_SQUARED_KIND, LOG_A_KIND, DepthEstimate, Flag, WhiteCurve, drift_kinds
 from ariel_lib.transit.search import LARGEST_START, TEMPLATE_K, Candidate, allowed_stretches, find_transit
 from ariel_lib.transit.segments import POLYNOMIALS, Segment, drift_terms, make_segments, merge_channels, with_cosines
+from ariel_lib.transit.tangent import B_SQUARED, DRIFT_PRIOR, LOG_A, N_PHYSICAL, Problem
 
 N_BANDS = 8
 MOST_EVENTS = 3  # per segment

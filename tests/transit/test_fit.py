@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ariel_lib.transit.fit import B_SQUARED, common_response, linearise, solve_channels
+from ariel_lib.transit.fit import common_response, linearise, solve_channels
+from ariel_lib.transit.tangent import B_SQUARED
 
 
 def dense(point):

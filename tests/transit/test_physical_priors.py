@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from ariel_lib.transit.estimate import estimate_depths
-from ariel_lib.transit.fit import B_SQUARED, LOG_A, N_PHYSICAL
 from ariel_lib.transit.limb_darkening import limb_darkening_prior
 from ariel_lib.transit.orbit import orbit_prior
 from ariel_lib.transit.physical_priors import (
@@ -18,6 +17,7 @@ from ariel_lib.transit.physical_priors import (
 )
 from ariel_lib.transit.result import NOT_KNOWN, Flag, load_estimate, save_estimate
 from ariel_lib.transit.search import STRETCHES, allowed_stretches
+from ariel_lib.transit.tangent import B_SQUARED, LOG_A, N_PHYSICAL
 
 T0 = 3.7
 

@@ -8,7 +8,15 @@ import pytest
 from ariel_lib.errors import ArchiveError
 from ariel_lib.instrument import AIRS, FGS1
 from ariel_lib.io.light_curves import LightCurve, LightCurves
-from ariel_lib.transit.segments import MAX_SAMPLES, MIN_SAMPLES, POLYNOMIALS, TREND_ORDER, make_segments, merge_channels, with_cosines
+from ariel_lib.transit.segments import (
+    MAX_SAMPLES,
+    MIN_SAMPLES,
+    POLYNOMIALS,
+    TREND_ORDER,
+    make_segments,
+    merge_channels,
+    with_cosines,
+)
 
 CHANNELS = 18
 WAVELENGTH = np.array([0.7, *np.linspace(2.0, 3.9, CHANNELS)])

@@ -15,11 +15,12 @@ from ariel_lib.io.storage import StorageError
 from ariel_lib.transit.bumps.bump import Bump, bump_shape, find_bump
 from ariel_lib.transit.bumps.search import Band
 from ariel_lib.transit.estimate import make_problem, starting_point
-from ariel_lib.transit.fit import DEPTH_PRIOR, LOG_A, Problem, Solution, common_response, solve, tangent
+from ariel_lib.transit.fit import DEPTH_PRIOR, Solution, common_response, solve
 from ariel_lib.transit.physical_priors import catalogue_priors
 from ariel_lib.transit.result import DepthEstimate, load_estimate
 from ariel_lib.transit.search import Candidate, find_transit
 from ariel_lib.transit.segments import MIN_SAMPLES, Segment, make_segments, merge_channels
+from ariel_lib.transit.tangent import LOG_A, Problem, tangent
 
 AIRS_BANDS = 6
 TOLERATED_ERRORS = 2.0  # standard errors of the coarse fit within which a spectrum counts as free of the bump's bias
@@ -148,9 +149,10 @@ def light_near_fit(problem: Problem, fit: Solution, visit: int) -> tuple[list[Ba
     bands = []
     for index, t in zip(indices, near):
         segment = problem.segments[index]
+        derivatives = t.derivatives()
         for n, lam in enumerate(segment.wavelength):
             design = np.zeros((len(precision), len(segment.time)))
-            by_parameter = t.expand[n].T @ t.columns[n]
+            by_parameter = t.expand[n].T @ derivatives[n]
             design[segment.channels[n]] = by_parameter[0]
             design[problem.n_channels + t.where] = by_parameter[1:]
             design[start : start + t.linear_basis.shape[1]] = t.linear_basis[n]

@@ -7,7 +7,15 @@ from ariel_lib.errors import SpectraMindError
 from ariel_lib.transit.population.corrections import PopulationCorrections
 from ariel_lib.transit.population.multiplicative_bias import MultiplicativeBias, fit_multiplicative_bias
 from ariel_lib.transit.population.nuisance_prior import NuisancePrior, fit_nuisance_prior
-from ariel_lib.transit.result import B_SQUARED_KIND, KINDS, LOG_A_KIND, CorrectionKind, DepthEstimate, load_estimate, save_estimate
+from ariel_lib.transit.result import (
+    B_SQUARED_KIND,
+    KINDS,
+    LOG_A_KIND,
+    CorrectionKind,
+    DepthEstimate,
+    load_estimate,
+    save_estimate,
+)
 
 N = 5
 NUISANCE, BIAS = NuisancePrior(0.3 * np.eye(KINDS)), MultiplicativeBias(np.full(N, 0.02), 1e-6 * np.eye(N))

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from ariel_lib.transit.estimate import estimate_depths
-from ariel_lib.transit.fit import B_SQUARED, DRIFT_PRIOR, LOG_A, N_PHYSICAL, linearise
 from ariel_lib.transit.population import nuisance_prior as module
 from ariel_lib.transit.population.nuisance_prior import NuisancePrior, fit_nuisance_prior
 from ariel_lib.transit.result import B_SQUARED_KIND, KINDS, LOG_A_KIND, drift_kinds
 from ariel_lib.transit.segments import TREND_ORDER, make_segments, with_cosines
+from ariel_lib.transit.tangent import B_SQUARED, DRIFT_PRIOR, LOG_A, N_PHYSICAL
 
 SMA_ERROR = 0.03  # of the catalogue; the fit's own prior has 0.1
 
