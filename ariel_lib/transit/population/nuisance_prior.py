@@ -20,13 +20,13 @@ from ariel_lib.transit.segments import TREND_ORDER
 
 MIN_FITS = 20  # with fewer visits the prior of the fits is kept
 MOST_VISITS = 400  # from more, as many evenly spaced ones are used: they determine the covariance well enough
-EM_ITERATIONS = 40
+EM_ITERATIONS = 100
 START = 0.5  # first covariance over that of the fit's prior: below it, so that what is small is found in few iterations
 SCALES = np.array([1.0, 5.0, 25.0, 1e3, 1e6])  # trial factors of the drifts' covariance
 DAMAGED = 1e3  # a visit that calls for this factor or more teaches nothing
 SCALE_WEIGHTS = np.array([0.88, 0.06, 0.04, 0.01, 0.01])
 UNUSUAL = 0.05  # posterior weight of the population's own covariance below which a drift is flagged
-UNRELATED = 30  # weight, in visits, of the assumption that the drift coefficients are independent
+UNRELATED = 50  # weight, in visits, of the assumption that the drift coefficients are independent
 UNCONSTRAINED = 0.999  # variance of a fit's posterior, over that of its prior, above which the data are taken to say nothing
 OUTLIER_SIGMA = 4.0  # an orbit further from the catalogue's than this is an outlier and keeps the fit's prior
 
