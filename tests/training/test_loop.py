@@ -13,6 +13,7 @@ from ariel_lib.commands import run_training
 from ariel_lib.config import ConfigError, load_config
 from ariel_lib.execution.time_budget import Budget
 from ariel_lib.io.archive import Archive
+from ariel_lib.io.checksums import write_manifest
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import Spectra
 from ariel_lib.io.storage import StorageError
@@ -198,6 +199,9 @@ def test_a_missing_data_folder_and_damaged_weights_raise_errors_that_name_them(d
     with pytest.raises(ConfigError, match=r"data\.root: expected a data folder"):
         training_set(load_config(None, []))
     (tmp_path / "not.safetensors").write_bytes(b"no")
+    with pytest.raises(StorageError, match="found none"):
+        predict(Dataset(data), weights=tmp_path / "not.safetensors", out=tmp_path / "s.csv")
+    write_manifest(tmp_path, ["not.safetensors"], {})
     with pytest.raises(StorageError, match="damaged"):
         predict(Dataset(data), weights=tmp_path / "not.safetensors", out=tmp_path / "s.csv")
 
