@@ -33,7 +33,7 @@ deep: setup wheels ## the slow tests, the GPU's kernels in an interpreter among 
 	$(BIN)/python -c 'import triton' 2> /dev/null || $(BIN)/pip install --quiet --disable-pip-version-check --no-deps triton==3.7.1
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps build/wheels/mamba_ssm-*.whl
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser,dvc,mlflow]'
-	$(BIN)/python -m pytest -m slow && $(BIN)/spectramind test --deep
+	$(BIN)/python -m pytest -m slow --numprocesses auto --maxprocesses 2 --dist loadfile && $(BIN)/spectramind test --deep
 
 wheels: setup ## what the offline kernel installs, as a Kaggle data set: build/wheels/
 	$(BIN)/python build_datasets.py wheels
