@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ariel_lib.transit.result import KINDS, LOG_A_KIND, NOT_KNOWN, CorrectionKind, DepthEstimate, Flag
-from ariel_lib.transit.segments import TREND_ORDER
+from ariel_lib.transit.segments import DRIFT_ORDERS, TREND_ORDER
 
 MIN_FITS = 20  # with fewer visits the prior of the fits is kept
 MOST_VISITS = 400  # from more, as many evenly spaced ones are used: they determine the covariance well enough
@@ -28,6 +28,7 @@ SCALE_WEIGHTS = np.array([0.88, 0.06, 0.04, 0.01, 0.01])
 UNUSUAL = 0.05  # posterior weight of the population's own covariance below which a drift is flagged
 UNRELATED = 50  # weight, in visits, of the assumption that the drift coefficients are independent
 UNCONSTRAINED = 0.999  # variance of a fit's posterior, over that of its prior, above which the data are taken to say nothing
+FUNCTION = np.concatenate([np.arange(TREND_ORDER), np.repeat(np.arange(TREND_ORDER), DRIFT_ORDERS), [0, 0]])  # of each kind
 OUTLIER_SIGMA = 4.0  # an orbit further from the catalogue's than this is an outlier and keeps the fit's prior
 
 
@@ -73,8 +74,10 @@ def nuisance_visits(estimate: DepthEstimate) -> np.ndarray:
     return np.where(kind >= LOG_A_KIND, -1, np.array([*(curve.visit for curve in estimate.white), -1])[segment])
 
 
-def fit_nuisance_prior(estimates: Sequence[DepthEstimate]) -> NuisancePrior:
+def fit_nuisance_prior(estimates: Sequence[DepthEstimate], functions: int = TREND_ORDER) -> NuisancePrior:
     """Covariance of the nuisance parameters of a visit, by expectation maximisation over all fits (Dempster, Laird & Rubin 1977).
+
+    functions: of time that a drift may have, the first ones; 3 makes it a cubic.
 
     Fits that are not finite are left out. Raises SpectraMindError for estimates that are conditioned already.
     """
@@ -88,7 +91,8 @@ def fit_nuisance_prior(estimates: Sequence[DepthEstimate]) -> NuisancePrior:
     precision, right = (np.stack(column) for column in zip(*(visits[n] for n in chosen)))
     orbit = np.arange(KINDS) >= LOG_A_KIND
     related = np.where(orbit[:, None] | orbit, 0.0, len(chosen) / (len(chosen) + UNRELATED))
-    np.fill_diagonal(related, 1.0)
+    np.fill_diagonal(related, functions > FUNCTION)
+    related *= (functions > FUNCTION)[:, None] & (functions > FUNCTION)
     prior = START * np.eye(KINDS)
     for _ in range(EM_ITERATIONS):
         prior = related * _expected_squares(precision, right, prior, orbit).mean(axis=0)

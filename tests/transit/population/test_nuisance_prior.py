@@ -67,6 +67,14 @@ def test_the_covariance_of_the_population_is_recovered(fits):
     assert found[B_SQUARED_KIND] < 0.5  # the listed inclination is exact, which these fits constrain weakly
 
 
+def test_a_population_of_cubics_has_no_cosines(fits):
+    function, cubic = module.FUNCTION, fit_nuisance_prior(fits, functions=3).covariance
+    assert not cubic[function >= 3].any() and (np.diag(cubic)[function < 3] > 0).all()
+    conditioned = [[prior.condition(fit) for fit in fits] for prior in (NuisancePrior(cubic), fit_nuisance_prior(fits))]
+    free, held = (np.array([fit.depth[1:].mean() for fit in fits]) for fits in conditioned)  # their drifts are cubics
+    assert np.std(free - held) < 0.5 * np.mean([fit.sigma[1:].mean() for fit in conditioned[0]])
+
+
 def test_conditioning_reduces_sigma_and_the_errors_stay_calibrated(scene, fits):
     population, rng = fit_nuisance_prior(fits), np.random.default_rng(2)
     free = [fit_with_a_rough_catalogue(scene, rng) for _ in range(30)]
