@@ -1,7 +1,6 @@
 """io.archive and io.writer: round trips in both years' layouts; every malformed file raises an error that names it."""
 
 import pickle
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -319,50 +318,3 @@ def test_archive_error_can_be_pickled():
     error = pickle.loads(pickle.dumps(ArchiveError("a.csv", "numbers", "letters", "Look again.")))
     assert isinstance(error, ArchiveError) and error.path == "a.csv"
     assert str(error) == "a.csv: expected numbers, found letters. Look again."
-
-
-def damage_axis(root, **changes):
-    path = root / "axis_info.parquet"
-    table = pd.read_parquet(path)
-    for name, change in changes.items():
-        column = {"airs": "AIRS-CH0-axis0-h", "fgs1": "FGS1-axis0-h", "columns": "AIRS-CH0-axis2-um"}[name]
-        values = change(table[column].dropna().to_numpy())
-        table[column] = pd.Series(values)
-    table.to_parquet(path)
-
-
-@pytest.mark.parametrize(
-    ("changes", "found"),
-    [
-        ({"airs": lambda t: 3600 * t}, "AIRS-CH0-axis0-h: .* that would fit seconds"), ({"fgs1": lambda t: 1.2 * t}, "on one clock"),
-        ({"fgs1": lambda t: t[:-2]}, f"FGS1-axis0-h: {READS} ascending times .* found {READS - 2} times"),
-        ({"columns": lambda um: um[::-1]}, "AIRS-CH0-axis2-um: wl_283 … wl_2 .* from 1.98"),
-        ({"columns": lambda um: 1000 * um}, "AIRS-CH0-axis2-um: wl_283 … wl_2 of wavelengths.csv, micron"),
-        ({"columns": lambda um: np.append(um[1:], 1.6)}, "AIRS-CH0-axis2-um: wl_283 … wl_2 of wavelengths.csv, micron"),
-    ],
-)  # fmt: skip
-def test_an_axis_of_no_use_for_any_visit_is_one_error(pristine, tmp_path, changes, found):
-    root = copy_of(pristine, tmp_path)
-    Archive(root).require_shared_tables("train")
-    damage_axis(root, **changes)
-    with pytest.raises(ArchiveError, match=rf"axis_info.parquet: expected .*{found}"):
-        Archive(root).require_shared_tables("train")
-
-
-def test_a_converter_of_no_use_for_any_visit_is_one_error(pristine, tmp_path):
-    root = copy_of(pristine, tmp_path)
-    (root / "adc_info.csv").write_text("FGS1_adc_gain,FGS1_adc_offset,AIRS-CH0_adc_gain,AIRS-CH0_adc_offset\n0.4,-1000,-0.4,-1000\n")
-    with pytest.raises(ArchiveError, match=r"adc_info.csv: expected a positive, finite gain .* found gain -0.4"):
-        Archive(root).require_shared_tables("train")
-
-
-def test_an_axis_that_fits_one_visit_is_of_use(pristine, tmp_path):
-    root = copy_of(pristine, tmp_path)
-    for instrument in INSTRUMENTS.values():
-        writer.write_signal(root, "train", "12", 1, instrument, [counts(instrument)[:6]])
-        writer.write_signal(root, "train", "7", 0, instrument, [counts(instrument)[:6]])
-    Archive(root).require_shared_tables("train")
-
-
-def copy_of(pristine, folder):
-    return Path(shutil.copytree(pristine, folder / "data"))
