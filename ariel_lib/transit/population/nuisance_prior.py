@@ -21,6 +21,7 @@ from ariel_lib.transit.segments import DRIFT_ORDERS, TREND_ORDER
 MIN_FITS = 20  # with fewer visits the prior of the fits is kept
 MOST_VISITS = 400  # from more, as many evenly spaced ones are used: they determine the covariance well enough
 EM_ITERATIONS = 100
+SCALED_EVERY = 10  # iterations between those that choose each visit's scale anew
 START = 0.5  # first covariance over that of the fit's prior: below it, so that what is small is found in few iterations
 SCALES = np.array([1.0, 5.0, 25.0, 1e3, 1e6])  # trial factors of the drifts' covariance
 DAMAGED = 1e3  # a visit that calls for this factor or more teaches nothing
@@ -94,18 +95,24 @@ def fit_nuisance_prior(estimates: Sequence[DepthEstimate], functions: int = TREN
     np.fill_diagonal(related, functions > FUNCTION)
     related *= (functions > FUNCTION)[:, None] & (functions > FUNCTION)
     prior = START * np.eye(KINDS)
-    for _ in range(EM_ITERATIONS):
-        prior = related * _expected_squares(precision, right, prior, orbit).mean(axis=0)
+    for iteration in range(EM_ITERATIONS):
+        if iteration % SCALED_EVERY == 0:
+            scales = SCALES[np.argmax(_posterior(precision, right, prior, orbit)[0], axis=1)]
+        prior = related * _expected_squares(precision, right, prior, orbit, scales).mean(axis=0)
     return NuisancePrior(prior)
 
 
-def _expected_squares(precision: np.ndarray, right: np.ndarray, prior: np.ndarray, orbit: np.ndarray) -> np.ndarray:
-    """E[x xᵀ] of the parameters of each visit, (visit, kind, kind), drifts divided by their scale; an outlying orbit adds nothing new."""
-    weights, mean, covariance = _posterior(precision, right, prior, orbit)
-    square = covariance + mean[..., :, None] * mean[..., None, :]
-    square /= np.where(orbit[:, None] | orbit, 1.0, SCALES[:, None, None])
-    square[:, SCALES >= DAMAGED] = prior
-    expected = np.einsum("vs,vskl->vkl", weights, square)
+def _expected_squares(
+    precision: np.ndarray, right: np.ndarray, prior: np.ndarray, orbit: np.ndarray, scales: np.ndarray
+) -> np.ndarray:
+    """E[x xᵀ] of the parameters of each visit, (visit, kind, kind), drifts divided by their scale (visit,).
+
+    Damaged visits and outlying orbits teach nothing.
+    """
+    _, mean, covariance = _posterior(precision, right, prior, orbit, scales[:, None])
+    expected = covariance[:, 0] + mean[:, 0, :, None] * mean[:, 0, None, :]
+    expected /= np.where(orbit[:, None] | orbit, 1.0, scales[:, None, None])
+    expected[scales >= DAMAGED] = prior
     for kind in np.flatnonzero(orbit):
         wild = expected[:, kind, kind] > OUTLIER_SIGMA**2 * prior[kind, kind]
         expected[wild, kind, kind] = prior[kind, kind]
@@ -136,23 +143,24 @@ def _visit_likelihoods(estimate: DepthEstimate) -> list[tuple[np.ndarray, np.nda
 
 
 def _posterior(
-    precision: np.ndarray, right: np.ndarray, prior: np.ndarray, orbit: np.ndarray
+    precision: np.ndarray, right: np.ndarray, prior: np.ndarray, orbit: np.ndarray, scales: np.ndarray = SCALES[None]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Posteriors of parameters under a prior covariance (parameter, parameter) whose drift part is multiplied by each of SCALES.
+    """Posteriors of parameters under a prior covariance (parameter, parameter) whose drift part is multiplied by each of the scales.
 
     precision, right  (visit, parameter, parameter), (visit, parameter)  likelihoods
     orbit             (parameter,)                                       True for parameters of the orbit
+    scales            (visit or 1, scale)
 
     Returns weights (visit, scale), means (visit, scale, parameter) and covariances (visit, scale, parameter, parameter).
     """
     values, vectors = np.linalg.eigh(prior)
-    root = np.where(orbit[:, None], 1.0, np.sqrt(SCALES)[:, None, None]) * vectors * np.sqrt(np.maximum(values, 0.0))
-    across = root.transpose(0, 2, 1)  # the prior of a scale is root @ across
+    root = np.where(orbit[:, None], 1.0, np.sqrt(scales)[..., None, None]) * vectors * np.sqrt(np.maximum(values, 0.0))
+    across = root.swapaxes(-1, -2)  # the prior of a scale is root @ across
     factor = np.linalg.cholesky(np.eye(len(prior)) + across @ precision[:, None] @ root)
     half = np.linalg.solve(factor, np.broadcast_to(across, factor.shape))
     covariance = half.swapaxes(-1, -2) @ half
     mean = (covariance @ right[:, None, :, None])[..., 0]
-    log_weights = np.log(SCALE_WEIGHTS) + 0.5 * (right[:, None] * mean).sum(axis=-1)
+    log_weights = np.log(SCALE_WEIGHTS if scales.shape[1] > 1 else [1.0]) + 0.5 * (right[:, None] * mean).sum(axis=-1)
     log_weights -= np.log(np.diagonal(factor, axis1=-2, axis2=-1)).sum(axis=-1)
     weights = np.exp(log_weights - log_weights.max(axis=1, keepdims=True))
     return weights / weights.sum(axis=1, keepdims=True), mean, covariance
