@@ -13,8 +13,9 @@ pool                their logarithmic opinion pool, half and half (Genest & Zide
 weighted            the pool of Gaussian, library and manifold posterior; the weights of a fold score best on the other folds
 lead                score minus that of the library on the same planets; errors by bootstrap over planets
 
---choose: numbers of latents are compared on the first fold, on one half of the labels drawn at random, which chose the settings of the
-manifold. The main table has all labels, and by themselves those of the other half, which chose nothing.
+--choose: numbers of latents are compared on the first fold, on one half of the labels drawn at random, on whose scores the settings
+of the manifold were chosen. The main table has all labels, and by themselves those of the other half. One choice did see labels of both
+halves: the kernels' width, neighbours and ridge, by the density of latents left out among the labels of folds 2 to 5.
 Prints a table and writes it, with processor seconds to train and milliseconds a planet of one thread, to OUT.
 """
 
