@@ -27,7 +27,7 @@ $(TOY)/simulated: Makefile | setup
 	$(BIN)/spectramind simulate --out $(TOY)/data --planets 32 --test-planets 8 --seed 1 && touch $@
 
 test: setup ## the tests, a file at a time on each of up to four cores
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 deep: setup wheels ## the slow tests, the GPU's kernels in an interpreter among them, and all commands on a tiny set
 	$(BIN)/python -c 'import triton' 2> /dev/null || $(BIN)/pip install --quiet --disable-pip-version-check --no-deps triton==3.7.1
