@@ -65,5 +65,6 @@ def test_an_error_about_a_foreign_folder_is_one_line(tmp_path):
 
 def test_a_planet_whose_name_cannot_be_written_to_a_submission_is_refused(tmp_path):
     (tmp_path / "test" / FOREIGN).mkdir(parents=True)
+    (tmp_path / "test" / FOREIGN / "FGS1_signal_0.parquet").touch()
     with pytest.raises(ArchiveError, match="planets named in UTF-8"):
         Dataset(tmp_path, "test").planets  # noqa: B018

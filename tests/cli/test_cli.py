@@ -109,6 +109,7 @@ def test_an_unexpected_error_keeps_its_traceback(tmp_path, monkeypatch):
 
 def test_calibrate_lists_failed_visits_and_exits_with_1(tmp_path, monkeypatch):
     (tmp_path / "train" / "7").mkdir(parents=True)
+    (tmp_path / "train" / "7" / "FGS1_signal_0.parquet").touch()
     failed = Failure("7", 1, "truncated")
     report = SimpleNamespace(done=[("7", 0)], skipped=[], failed=[failed])
     engine = SimpleNamespace(calibrate_split=lambda *arguments, **settings: report)

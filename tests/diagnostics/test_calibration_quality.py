@@ -52,6 +52,7 @@ def test_bad_pixels_are_counted_where_there_are_frames(tmp_path):
         dead[0] = True
         maps = CalibrationMaps(np.zeros(shape), np.ones(shape), np.ones(shape), dead, np.ones((6, *shape)))
         write_calibration_maps(tmp_path, "test", "1", 0, instrument, maps)
+        (tmp_path / "test" / "1" / f"{instrument.name}_signal_0.parquet").touch()
     dataset = Dataset(tmp_path, planets=["1", "2"], light_curves=tmp_path)
     table, failed = summarise_visits(dataset)
     assert not failed
