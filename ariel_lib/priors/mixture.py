@@ -49,6 +49,11 @@ class LibraryAndManifold(Stored):
     library: SpectralLibrary
     manifold: Manifold | None
 
+    @property
+    def _priors(self) -> dict[str, SpectralLibrary | Manifold]:
+        """The priors that there are, by name."""
+        return {"library": self.library} | ({"manifold": self.manifold} if self.manifold is not None else {})
+
     @classmethod
     def fit(cls, depth: np.ndarray, wavelength: np.ndarray, scale: np.ndarray | None = None) -> Self:
         """Fit both to labels depth (planet, wavelength); scale (planet,) as in fit_spectral_library.
@@ -66,13 +71,11 @@ class LibraryAndManifold(Stored):
 
         scale: depth that one scale height of the planet adds, NaN where unknown.
         """
-        priors = [prior for prior in (self.library, self.manifold) if prior is not None]
-        return PooledPosterior(tuple(prior.conditioned_on(noise, scale) for prior in priors))
+        return PooledPosterior(tuple(prior.conditioned_on(noise, scale) for prior in self._priors.values()))
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """The arrays of both, by names that begin with library. or manifold."""
-        priors = {"library": self.library} | ({"manifold": self.manifold} if self.manifold is not None else {})
-        return {f"{name}.{key}": array for name, prior in priors.items() for key, array in prior.to_arrays().items()}
+        return {f"{name}.{key}": array for name, prior in self._priors.items() for key, array in prior.to_arrays().items()}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Self:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import softmax
 
 from ariel_lib.transit.result import KINDS, LOG_A_KIND, NOT_KNOWN, CorrectionKind, DepthEstimate, Flag
 from ariel_lib.transit.segments import DRIFT_ORDERS, TREND_ORDER
@@ -56,7 +57,8 @@ class NuisancePrior:
         outlier = orbit & (estimate.nuisance**2 > OUTLIER_SIGMA**2 * np.diag(estimate.nuisance_covariance + prior))
         prior[outlier, outlier] = 1.0
         likelihood = _likelihood(estimate.nuisance, estimate.nuisance_covariance)
-        weights, mean, covariance = (found[0] for found in _posterior(*(array[None] for array in likelihood), prior, orbit))
+        log_evidence, mean, covariance = (found[0] for found in _posterior(*(array[None] for array in likelihood), prior, orbit, SCALES))
+        weights = softmax(log_evidence + np.log(SCALE_WEIGHTS))
         gain = np.linalg.solve(estimate.nuisance_covariance, estimate.nuisance_coupling.T).T  # (wavelength, parameter)
         expected = weights @ mean
         spread = np.tensordot(weights, covariance + (mean - expected)[:, :, None] * (mean - expected)[:, None], 1)
@@ -92,12 +94,13 @@ def fit_nuisance_prior(estimates: Sequence[DepthEstimate], functions: int = TREN
     precision, right = (np.stack(column) for column in zip(*(visits[n] for n in chosen)))
     orbit = np.arange(KINDS) >= LOG_A_KIND
     related = np.where(orbit[:, None] | orbit, 0.0, len(chosen) / (len(chosen) + UNRELATED))
-    np.fill_diagonal(related, functions > FUNCTION)
-    related *= (functions > FUNCTION)[:, None] & (functions > FUNCTION)
+    np.fill_diagonal(related, 1.0)
+    related *= np.outer(functions > FUNCTION, functions > FUNCTION)
     prior = START * np.eye(KINDS)
     for iteration in range(EM_ITERATIONS):
         if iteration % SCALED_EVERY == 0:
-            scales = SCALES[np.argmax(_posterior(precision, right, prior, orbit)[0], axis=1)]
+            log_evidence, _, _ = _posterior(precision, right, prior, orbit, SCALES)
+            scales = SCALES[np.argmax(log_evidence + np.log(SCALE_WEIGHTS), axis=1)]
         prior = related * _expected_squares(precision, right, prior, orbit, scales).mean(axis=0)
     return NuisancePrior(prior)
 
@@ -143,15 +146,15 @@ def _visit_likelihoods(estimate: DepthEstimate) -> list[tuple[np.ndarray, np.nda
 
 
 def _posterior(
-    precision: np.ndarray, right: np.ndarray, prior: np.ndarray, orbit: np.ndarray, scales: np.ndarray = SCALES[None]
+    precision: np.ndarray, right: np.ndarray, prior: np.ndarray, orbit: np.ndarray, scales: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Posteriors of parameters under a prior covariance (parameter, parameter) whose drift part is multiplied by each of the scales.
 
     precision, right  (visit, parameter, parameter), (visit, parameter)  likelihoods
     orbit             (parameter,)                                       True for parameters of the orbit
-    scales            (visit or 1, scale)
+    scales            (scale,), or (visit, scale) for scales of each visit
 
-    Returns weights (visit, scale), means (visit, scale, parameter) and covariances (visit, scale, parameter, parameter).
+    Returns log evidences (visit, scale), means (visit, scale, parameter) and covariances (visit, scale, parameter, parameter).
     """
     values, vectors = np.linalg.eigh(prior)
     root = np.where(orbit[:, None], 1.0, np.sqrt(scales)[..., None, None]) * vectors * np.sqrt(np.maximum(values, 0.0))
@@ -160,7 +163,5 @@ def _posterior(
     half = np.linalg.solve(factor, np.broadcast_to(across, factor.shape))
     covariance = half.swapaxes(-1, -2) @ half
     mean = (covariance @ right[:, None, :, None])[..., 0]
-    log_weights = np.log(SCALE_WEIGHTS if scales.shape[1] > 1 else [1.0]) + 0.5 * (right[:, None] * mean).sum(axis=-1)
-    log_weights -= np.log(np.diagonal(factor, axis1=-2, axis2=-1)).sum(axis=-1)
-    weights = np.exp(log_weights - log_weights.max(axis=1, keepdims=True))
-    return weights / weights.sum(axis=1, keepdims=True), mean, covariance
+    log_evidence = 0.5 * (right[:, None] * mean).sum(axis=-1) - np.log(np.diagonal(factor, axis1=-2, axis2=-1)).sum(axis=-1)
+    return log_evidence, mean, covariance
