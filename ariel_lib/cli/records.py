@@ -49,6 +49,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any free one.")] = 8000,
     data: Annotated[list[Path] | None, typer.Option("--data", help="A data set to read as well; may be repeated.")] = None,
     name: Annotated[list[str] | None, typer.Option(help="Accepted host name besides localhost, or *.DOMAIN; may be repeated.")] = None,
+    root_path: Annotated[str, typer.Option(help="Path prefix that a proxy in front passes on, such as /ariel.")] = "",
 ) -> None:
     """Serve a read-only web page of runs, planets, leaderboards and work in progress."""
     from importlib.util import find_spec
@@ -57,7 +58,7 @@ def serve(
         raise SpectraMindError("the web page needs FastAPI: pip install 'spectramind[gui]' adds it")
     from ariel_lib.server.app import serve as run
 
-    run(root=root, host=host, port=port, also=data or (), names=name or (), log=print_line)
+    run(root=root, host=host, port=port, also=data or (), names=name or (), root_path=root_path, log=print_line)
 
 
 @app.command(epilog="Example: spectramind test --deep")

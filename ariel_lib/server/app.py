@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 from ariel_lib import __version__
 from ariel_lib.errors import SpectraMindError
 from ariel_lib.server import documents, progress
-from ariel_lib.server.middleware import SANDBOX_POLICY, protect
+from ariel_lib.server.middleware import SANDBOX_POLICY, protect, under_prefix
 from ariel_lib.server.planet import PlanetPages
 from ariel_lib.server.reading import FORMAT_ERRORS, NotFound, ServedFolders, UnreadableFile
 from ariel_lib.server.runs import RunIndex
@@ -50,15 +50,17 @@ THREADS = 8  # requests answered in parallel: each may hold the light curves of 
 logger = logging.getLogger(__name__)
 
 
-def make_app(root: Path | str, also: Sequence[Path | str] = (), hosts: Sequence[str] = ()) -> ASGIApp:
+def make_app(root: Path | str, also: Sequence[Path | str] = (), hosts: Sequence[str] = (), root_path: str = "") -> ASGIApp:
     """The web application for the files under root.
 
-    also   further folders whose files may be read
-    hosts  accepted host names besides localhost, as in middleware.protect
+    also       further folders whose files may be read
+    hosts      accepted host names besides localhost, as in middleware.protect
+    root_path  path prefix that a proxy passes on, as in middleware.under_prefix; empty for none
 
-    Raises SpectraMindError for a missing folder and an invalid host name.
+    Raises SpectraMindError for a missing folder, an invalid host name and an invalid prefix.
     """
-    return protect(make_routes(root, also), hosts)
+    routes = make_routes(root, also)
+    return protect(under_prefix(routes, root_path) if root_path else routes, hosts)
 
 
 def make_routes(root: Path | str, also: Sequence[Path | str] = ()) -> FastAPI:
@@ -202,19 +204,22 @@ def make_config(app: ASGIApp):
     )
 
 
-def serve(*, root: Path, host: str, port: int, also: Sequence[Path], names: Sequence[str], log: Callable[[str], None]) -> None:
+def serve(
+    *, root: Path, host: str, port: int, also: Sequence[Path], names: Sequence[str], root_path: str = "", log: Callable[[str], None]
+) -> None:
     """Serve the files under root until the process is interrupted.
 
-    port   0 for any free one
-    also   further folders whose files may be read
-    names  accepted host names besides localhost and host
-    log    called with the address
+    port       0 for any free one
+    also       further folders whose files may be read
+    names      accepted host names besides localhost and host
+    root_path  as in make_app
+    log        called with the address
 
     Raises SpectraMindError for a folder, an address or a name that cannot be used.
     """
     import uvicorn
 
-    app = make_app(root, also, [host, *names])
+    app = make_app(root, also, [host, *names], root_path)
     if not (STATIC / "index.html").is_file():
         raise SpectraMindError(f"{STATIC}: expected the built web page, found none. `make gui` builds it; that needs Node.")
     try:

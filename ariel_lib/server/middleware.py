@@ -4,11 +4,12 @@ Host names are checked by Starlette's TrustedHostMiddleware: without it, a forei
 rebinding) could read the served files.
 """
 
+import re
 from collections.abc import Iterable
 
 from starlette.datastructures import MutableHeaders
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ariel_lib.errors import SpectraMindError
@@ -35,6 +36,24 @@ SECURITY_HEADERS = {
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
     "cache-control": "no-cache",
 }
+
+
+def under_prefix(app: ASGIApp, prefix: str) -> ASGIApp:
+    """The app at /prefix/ as well as at /: for a proxy that passes the path prefix on. Raises SpectraMindError for another form of prefix.
+
+    /prefix itself is redirected to /prefix/, since the page's addresses are relative.
+    """
+    if not re.fullmatch(r"(?:/[\w.~-]+)+", prefix):
+        raise SpectraMindError(f"path prefix {prefix!r}: expected a form such as /ariel, without a slash at the end")
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        if path == prefix:
+            await RedirectResponse(f"{prefix}/")(scope, receive, send)
+        else:
+            await app(scope | {"path": path.removeprefix(prefix)} if path.startswith(f"{prefix}/") else scope, receive, send)
+
+    return answer
 
 
 def protect(app: ASGIApp, hosts: Iterable[str] = ()) -> "ReadOnlyMiddleware":

@@ -11,8 +11,13 @@ import pytest
 from typer.testing import CliRunner
 
 from ariel_lib.cli import app
+from ariel_lib.errors import SpectraMindError
 
 pytest.importorskip("uvicorn", reason="needs the extra [gui]")
+
+from ariel_lib.server.app import make_app
+
+from .site import served
 
 
 def refused(*arguments):
@@ -43,3 +48,17 @@ def test_what_it_cannot_do_is_one_sentence(tmp_path, monkeypatch):
     assert "`make gui` builds it" in refused("--root", tmp_path)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert "pip install 'spectramind[gui]'" in refused("--root", tmp_path)
+
+
+def test_the_page_and_its_parts_are_served_under_a_proxys_prefix_too(tmp_path):
+    with served(tmp_path, root_path="/lab/ariel") as site:
+        _, page = site.ask("/")
+        names = [name.removeprefix("./") for name in re.findall(r'(?:src|href)="(?!data:)([^"]+)"', page.decode())]
+        for address in ("", "api/runs", *names):
+            assert site.ask(f"/lab/ariel/{address}")[0].status == site.ask(f"/{address}")[0].status == 200
+        response, _ = site.ask("/lab/ariel")
+        assert response.status == 307 and response.headers["location"] == "/lab/ariel/"
+        assert site.ask("/lab/arielapi/runs")[0].status == 404
+    for wrong in ("ariel", "/ariel/", "/", "//host", "/a b"):
+        with pytest.raises(SpectraMindError, match="path prefix"):
+            make_app(tmp_path, root_path=wrong)
