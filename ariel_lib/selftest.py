@@ -126,7 +126,7 @@ def check_submission() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "submission.csv"
         order = ("1",)
-        write_submission(path, order, mean, 0.01 * mean, fallback_mean=fallback, fallback_sigma=0.01, order=order)
+        write_submission(path, order, mean, 0.01 * mean, fallback=(fallback, 0.01), order=order)
         validate_submission(path)
         planet_ids, read_mean, _ = read_submission(path)
     if planet_ids != order or not np.array_equal(read_mean, mean):

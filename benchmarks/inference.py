@@ -9,6 +9,7 @@ import argparse
 import statistics
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ariel_lib.models.exported import Plain, export_network, tensors_of
 from ariel_lib.models.features import FGS1_CHANNELS, NODE_FEATURES, STAR_FEATURES
 from ariel_lib.models.inputs import Inputs
-from ariel_lib.models.v50 import V50
+from ariel_lib.models.v50 import V50, Hyperparameters
 from ariel_lib.training.resolution import ENCODER_SAMPLES
 
 
@@ -29,10 +30,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     wavelength = [0.705, *torch.linspace(1.95, 3.9, 282).tolist()]
-    network = V50(
+    network = V50(Hyperparameters(
         channels=len(FGS1_CHANNELS), node_features=NODE_FEATURES, star_features=STAR_FEATURES, wavelength=wavelength,
         bin_width=max(1, options.samples // ENCODER_SAMPLES),
-    ).eval()  # fmt: skip
+    )).eval()  # fmt: skip
     torch.nn.init.normal_(network.decoder.delta.weight)
     planet = draw_planet(options.samples, len(wavelength))
     print_work(network, planet)
@@ -67,7 +68,7 @@ def compare(ways: dict, tensors: tuple[torch.Tensor, ...], rounds: int) -> None:
 
 def print_work(network: V50, planet: Inputs) -> None:
     """Products and convolutions of one step of training by torch's counter, as binned and at full cadence."""
-    full = V50(**network.hyperparameters | {"bin_width": 1})
+    full = V50(replace(network.hyperparameters, bin_width=1))
     for name, one in {"binned": network, "full cadence": full}.items():
         with FlopCounterMode(display=False) as counter:
             prediction = one(planet)

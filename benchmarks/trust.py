@@ -115,7 +115,7 @@ def checking_seconds(options, drawn: list[Planet]) -> float:
     mean = np.array([planet.depth for planet in drawn])
     sigma = np.full_like(mean, 5e-5)
     path = options.out / "submission.csv"
-    write_submission(path, names, mean, sigma, fallback_mean=mean[0], fallback_sigma=0.01, order=names)
+    write_submission(path, names, mean, sigma, fallback=(mean[0], 0.01), order=names)
     start = time.perf_counter()
     summary = check_submission(path, Dataset(options.out / "data"), options.out / "check", workers=WORKERS)
     taken = time.perf_counter() - start

@@ -191,7 +191,7 @@ def make_checkpoint():
     def make(members: int = 2, settings: dict | None = None, corel: bool = False):
         from ariel_lib.models.ensemble import Ensemble  # here: most tests need no torch
         from ariel_lib.models.features import FGS1_CHANNELS, NODE_FEATURES, STAR_FEATURES
-        from ariel_lib.models.v50 import V50
+        from ariel_lib.models.v50 import V50, Hyperparameters
         from ariel_lib.pipeline.checkpoint import Checkpoint
         from ariel_lib.priors.gaussian import fit_prior
         from ariel_lib.priors.spectral_library import fit_spectral_library
@@ -201,9 +201,10 @@ def make_checkpoint():
         labelled = draw_labels(rng, wavelength)
         depth, planets = labelled.labels.depth, labelled.labels.planet_ids
         sizes = {"d_model": 8, "depth": 1, "d_state": 4, "headdim": 8, "embedding": 6, "hidden": 8, "gnn_layers": 1}
-        axes = {"channels": len(FGS1_CHANNELS), "node_features": NODE_FEATURES, "star_features": STAR_FEATURES}
+        sizes |= {"channels": len(FGS1_CHANNELS), "node_features": NODE_FEATURES, "star_features": STAR_FEATURES}
+        sizes |= {"wavelength": wavelength.tolist()}
         checkpoint = Checkpoint(
-            network=Ensemble([V50(**axes, **sizes, wavelength=wavelength.tolist(), seed=seed) for seed in range(members)]).eval(),
+            network=Ensemble([V50(Hyperparameters(**sizes, seed=seed)) for seed in range(members)]).eval(),
             prior=fit_prior(depth, wavelength),
             initial_prior=fit_spectral_library(depth, wavelength, labelled.scale),
             corrections=draw_corrections(rng, len(wavelength)),

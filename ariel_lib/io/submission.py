@@ -61,21 +61,17 @@ def write_submission(
     mean: Array,
     sigma: Array,
     *,
-    fallback_mean: Array,
-    fallback_sigma: Array | float,
-    sigma_floor: Array | float = SIGMA_FLOOR,
+    fallback: tuple[Array, Array | float],
     order: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
 ) -> Path:
     """Write a valid row for every planet of `order`, with the fallback for a missing or invalid prediction.
 
-    planet_ids      planets of the rows of mean and sigma
-    mean, sigma     (planet, wavelength)
-    fallback_mean   (wavelength,), such as the mean of the training labels
-    fallback_sigma  scalar or (wavelength,), such as their standard deviation
-    sigma_floor     scalar or (wavelength,), the smallest sigma written
-    order           planets required, in this order; None: those predicted
-    columns         names in the order to write, those of the sample submission; None: planet_id, wl_1 … wl_N, sigma_1 … sigma_N
+    planet_ids   planets of the rows of mean and sigma
+    mean, sigma  (planet, wavelength); a sigma below SIGMA_FLOOR is raised to it
+    fallback     mean (wavelength,) and sigma, scalar or (wavelength,), such as those of the training labels
+    order        planets required, in this order; None: those predicted
+    columns      names in the order to write, those of the sample submission; None: planet_id, wl_1 … wl_N, sigma_1 … sigma_N
 
     Raises SubmissionError for a name that does not end in .csv, duplicate ids, wrong shapes or an invalid fallback.
     """
@@ -83,7 +79,7 @@ def write_submission(
     if path.suffix.lower() != ".csv":
         remedy = "It is written as plain text, with a .json and a .safetensors file beside it."
         raise SubmissionError(path, "a name that ends in .csv", path.suffix or "no ending", remedy)
-    fallback_mean = np.asarray(fallback_mean, dtype=np.float64)
+    fallback_mean, fallback_sigma = (np.asarray(values, dtype=np.float64) for values in fallback)
     mean, sigma = np.asarray(mean, dtype=np.float64), np.asarray(sigma, dtype=np.float64)
     if columns is not None and set(columns) != set(_columns(fallback_mean.size)):
         found = f"{len(columns)} columns, {columns[0]} … {columns[-1]}"
@@ -91,12 +87,9 @@ def write_submission(
     predicted = _distinct(path, planet_ids)
     order = predicted if order is None else _distinct(path, order)
     _require_shapes(path, order, predicted, mean, sigma, fallback_mean)
-    wide = np.broadcast_to(np.asarray(fallback_sigma, dtype=np.float64), fallback_mean.shape)
-    fault = find_fault(fallback_mean, wide) or find_fault(fallback_mean, np.maximum(wide, sigma_floor))
-    if fault:
-        raise SubmissionError(
-            path, "a valid fallback", fault, "Pass the training mean, a wide sigma and a finite floor."
-        )
+    wide = np.broadcast_to(fallback_sigma, fallback_mean.shape)
+    if fault := find_fault(fallback_mean, wide):
+        raise SubmissionError(path, "a valid fallback", fault, "Pass the training mean and a wide sigma.")
 
     row_of = {planet: row for row, planet in enumerate(predicted)}
     for planet in sorted(set(predicted) - set(order)):
@@ -109,7 +102,7 @@ def write_submission(
             log.warning("%s: planet %s gets the training mean and a wide sigma: %s", path, planet, reason)
         else:
             means[position], sigmas[position] = mean[row], sigma[row]
-    return write_atomically(path, _format_table(order, means, np.maximum(sigmas, sigma_floor), columns))
+    return write_atomically(path, _format_table(order, means, np.maximum(sigmas, SIGMA_FLOOR), columns))
 
 
 def find_fault(mean: Array, sigma: Array) -> str | None:

@@ -39,51 +39,58 @@ class Prediction:
     embedding: Tensor
 
 
-class V50(nn.Module):
-    """Correction of an initial estimate m ± σ: mean = m + σ · Δ, sigma = σ · exp(s), with Δ = s = 0 at initialisation.
+@dataclass(frozen=True, kw_only=True)
+class Hyperparameters:
+    """Everything that determines an untrained network.
 
     channels, node_features, star_features       sizes of the last axes of Inputs
     wavelength                                   micron, FGS1 first, AIRS ascending
     d_model, depth, d_state, headdim, bin_width  of the FGS1 encoder
     embedding                                    width of the FGS1 and star embeddings
     hidden, gnn_layers, relations, operator      of the graph network
-    seed                                         of the initial weights; global generators are not changed
+    seed                                         of the initial weights
     """
 
-    def __init__(
-        self,
-        *,
-        channels: int,
-        node_features: int,
-        star_features: int,
-        wavelength: Sequence[float],
-        d_model: int = 32,
-        depth: int = 2,
-        d_state: int = 32,
-        headdim: int = 32,
-        bin_width: int = 1,
-        embedding: int = 32,
-        hidden: int = 48,
-        gnn_layers: int = 3,
-        relations: Iterable[str] = RELATIONS,
-        operator: str = "rgcn",
-        seed: int = 0,
-    ):
+    channels: int
+    node_features: int
+    star_features: int
+    wavelength: Sequence[float]
+    d_model: int = 32
+    depth: int = 2
+    d_state: int = 32
+    headdim: int = 32
+    bin_width: int = 1
+    embedding: int = 32
+    hidden: int = 48
+    gnn_layers: int = 3
+    relations: Iterable[str] = RELATIONS
+    operator: str = "rgcn"
+    seed: int = 0
+
+    def __post_init__(self):  # lists of JSON and arrays become tuples, so that equal networks have equal hyperparameters
+        object.__setattr__(self, "wavelength", tuple(float(value) for value in self.wavelength))
+        object.__setattr__(self, "relations", tuple(self.relations))
+
+
+class V50(nn.Module):
+    """Correction of an initial estimate m ± σ: mean = m + σ · Δ, sigma = σ · exp(s), with Δ = s = 0 at initialisation.
+
+    Global random generators are not changed. Raises SpectraMindError for invalid wavelengths, relations and operators.
+    """
+
+    def __init__(self, hyperparameters: Hyperparameters):
         super().__init__()
-        wavelength, relations = tuple(float(value) for value in wavelength), tuple(relations)
-        self.hyperparameters = {
-            name: value for name, value in locals().items() if name != "self" and not name.startswith("__")
-        }
-        graph = wavelength_graph(wavelength, relations)
+        self.hyperparameters = h = hyperparameters
+        graph = wavelength_graph(h.wavelength, h.relations)
         position = wavelength_position(graph.wavelength)
         self.register_buffer("position", position, persistent=False)
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            self.encoder = FGS1Encoder(channels, d_model, depth, d_state, embedding, headdim, bin_width)
-            self.star = nn.Sequential(nn.Linear(star_features, embedding), nn.GELU(), nn.Linear(embedding, embedding))
-            self.lift = nn.Linear(node_features + position.shape[1], hidden)
-            self.gnn = SpectralGNN(graph, hidden, gnn_layers, operator)
-            self.decoder = Decoder(hidden, embedding)
+            torch.default_generator.manual_seed(h.seed)
+            self.encoder = FGS1Encoder(h.channels, h.d_model, h.depth, h.d_state, h.embedding, h.headdim, h.bin_width)
+            self.star = nn.Sequential(nn.Linear(h.star_features, h.embedding), nn.GELU(), nn.Linear(h.embedding, h.embedding))
+            self.lift = nn.Linear(h.node_features + position.shape[1], h.hidden)
+            self.gnn = SpectralGNN(graph, h.hidden, h.gnn_layers, h.operator)
+            self.decoder = Decoder(h.hidden, h.embedding)
 
     def forward(self, inputs: Inputs) -> Prediction:
         planets, nodes = inputs.mean.shape

@@ -5,7 +5,7 @@ No pickle: loading a checkpoint runs no code of its own.
 
 import copy
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import ariel_lib
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.io.storage import StorageError, Stored, load_arrays, part, save_arrays
 from ariel_lib.models.ensemble import Ensemble
-from ariel_lib.models.v50 import V50
+from ariel_lib.models.v50 import V50, Hyperparameters
 from ariel_lib.priors.gaussian import SpectralPrior, fit_prior
 from ariel_lib.priors.registry import fit_initial_prior, prior_class
 from ariel_lib.priors.scale_height import LabelledSpectra
@@ -121,7 +121,7 @@ class Checkpoint:
         text = {
             "format": FORMAT,
             "version": ariel_lib.__version__,
-            "hyperparameters": json.dumps([m.hyperparameters for m in self.network.members], sort_keys=True),
+            "hyperparameters": json.dumps([asdict(m.hyperparameters) for m in self.network.members], sort_keys=True),
             "temperature": json.dumps(self.temperature.to_dict(), sort_keys=True),
             "config": json.dumps(self.config, sort_keys=True),
             "held_out": json.dumps(self.held_out),
@@ -136,7 +136,7 @@ class Checkpoint:
             raise StorageError(
                 f"{path}: expected a checkpoint of format {FORMAT}, found {text.get('format', 'none')}. Train again."
             )
-        network = Ensemble([V50(**sizes) for sizes in json.loads(text["hyperparameters"])])
+        network = Ensemble([V50(Hyperparameters(**sizes)) for sizes in json.loads(text["hyperparameters"])])
         network.load_state_dict({name: torch.from_numpy(array) for name, array in part(arrays, "network").items()})
         config = json.loads(text["config"])
         initial = prior_class(config.get("model", {}).get("initial_estimate", "library"))

@@ -50,10 +50,7 @@ class SubmissionFile:
         mean, sigma = (
             np.stack([rows[planet][n] if planet in rows else self.fallback[n] for planet in self.planets]) for n in (0, 1)
         )
-        write_submission(
-            self.path, self.planets, mean, sigma, fallback_mean=self.fallback[0], fallback_sigma=self.fallback[1],
-            columns=self.columns,
-        )  # fmt: skip
+        write_submission(self.path, self.planets, mean, sigma, fallback=self.fallback, columns=self.columns)
         self.written = frozenset(rows)
         record = {"answered": self.answered, "source": self.source, **(facts or {})}
         write_atomically(self.record, json.dumps(record, indent=1).encode())

@@ -24,7 +24,7 @@ from ariel_lib.models.inputs import Inputs
 from ariel_lib.models.out_of_memory import backward_in_parts
 from ariel_lib.models.precision import mixed_precision
 from ariel_lib.models.threads import threads
-from ariel_lib.models.v50 import V50
+from ariel_lib.models.v50 import V50, Hyperparameters
 from ariel_lib.pipeline.batches import fit_within_budget
 from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.pipeline.planet_fits import PlanetFit, PlanetFits
@@ -199,11 +199,11 @@ def _depth_bias_of_bumps(planet_fit: PlanetFit, wavelength: np.ndarray) -> np.nd
 def make_network(config: Config, wavelength: np.ndarray, seed: int = 0) -> V50:
     """V50 as configured. config: resolved."""
     model = config.model
-    return V50(
+    return V50(Hyperparameters(
         channels=len(FGS1_CHANNELS), node_features=NODE_FEATURES, star_features=STAR_FEATURES, wavelength=wavelength.tolist(),
         d_model=model.d_model, depth=model.ssm_depth, d_state=model.d_state, bin_width=model.bin_width,
         hidden=model.hidden, gnn_layers=model.gnn_layers, relations=model.relations, operator=model.operator, seed=seed,
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def take_weights(network: V50, path: Path, member: int) -> None:
@@ -278,7 +278,7 @@ def _part_loss(
         prediction = network(inputs)
     loss = challenge_loss(prediction, truth, naive, weighted=config.training.challenge_loss)
     if config.symbolic.weights:
-        wavelength = torch.tensor(network.hyperparameters["wavelength"], device=truth.device)
+        wavelength = torch.tensor(network.hyperparameters.wavelength, device=truth.device)
         context = make_context(inputs.mean, inputs.sigma, wavelength, bias[part])
         loss = loss + total_penalty(prediction.mean, context, config.symbolic.weights)
     return loss

@@ -31,7 +31,7 @@ def write_sample(folder, submitted=("11", "12")):
     n = len(submitted)
     write_submission(
         folder / "submission.csv", submitted, depth[:n] + 1e-5, np.full((n, 6), 2e-5),
-        fallback_mean=depth.mean(axis=0), fallback_sigma=0.01,
+        fallback=(depth.mean(axis=0), 0.01),
     )  # fmt: skip
     return ["--truth", folder / "truth.csv", "--submission", folder / "submission.csv"]
 

@@ -95,7 +95,7 @@ def folder(tmp_path_factory):
         write_wavelengths(data, spectrum_wavelengths())
         for split in ("train", "test"):
             write_spectra(data / f"{split}.csv", Spectra(("1", "2", "3"), depth))
-    write_submission(root / "s.csv", ("1", "2", "3"), depth, 0 * depth + 1e-4, fallback_mean=depth[0], fallback_sigma=0.01)
+    write_submission(root / "s.csv", ("1", "2", "3"), depth, 0 * depth + 1e-4, fallback=(depth[0], 0.01))
     for name in ("bad", "bad.yaml", "noted.json"):
         (root / name).write_bytes(b"\x00\xff\x1f{[,\n\x93")
     for name in ("noted.csv", "listed.csv"):  # submissions with a damaged record

@@ -7,7 +7,7 @@ import torch
 from ariel_lib.diagnostics.attribution import BANDS, band_corrections, explain, gradient_shap, integrated_gradients
 from ariel_lib.models.decoder import EXPERTS
 from ariel_lib.models.inputs import Inputs
-from ariel_lib.models.v50 import V50
+from ariel_lib.models.v50 import V50, Hyperparameters
 from ariel_lib.plots.explanation_charts import GATE_NAMES
 
 WAVELENGTH = [0.7, *torch.linspace(1.95, 3.9, 24).tolist()]
@@ -26,10 +26,10 @@ def make_planets(n=3):
 
 
 def make_network(operator="rgcn"):
-    network = V50(
+    network = V50(Hyperparameters(
         channels=5, node_features=7, star_features=11, wavelength=WAVELENGTH, hidden=16, d_model=16, headdim=16, seed=1,
         operator=operator,
-    )  # fmt: skip
+    ))  # fmt: skip
     with torch.no_grad():  # zero at initialisation: the correction would vanish
         network.decoder.delta.weight.fill_(0.3)
     return network

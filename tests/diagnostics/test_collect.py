@@ -31,7 +31,7 @@ def write_run(out, n):
     for name in ("train", "test"):
         write_spectra(data / f"{name}.csv", Spectra(tuple(planets), truth))
     mean = truth + rng.normal(0, 5e-5, truth.shape)
-    write_submission(path, planets, mean, np.full_like(mean, 5e-5), fallback_mean=truth.mean(axis=0), fallback_sigma=0.01)
+    write_submission(path, planets, mean, np.full_like(mean, 5e-5), fallback=(truth.mean(axis=0), 0.01))
     path.with_suffix(".json").write_text(json.dumps({"answered": n, "source": {"data": str(data.resolve())}}))
     shapes = {"embedding": (n, 4), "gates": (n, 283, 3), "correction": (n, BANDS)} | {
         f"{method}{part}": (n, BANDS, *rest)

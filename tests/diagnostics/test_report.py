@@ -26,9 +26,7 @@ def artifacts(tmp_path):
     sigma = np.full_like(truth, 1e-4)
     mean = truth + sigma * rng.standard_normal(truth.shape)
     write_spectra(tmp_path / "labels.csv", Spectra(ids[:5], truth[:5]))
-    write_submission(
-        tmp_path / "submission.csv", ids, mean, sigma, fallback_mean=truth.mean(axis=0), fallback_sigma=0.01
-    )
+    write_submission(tmp_path / "submission.csv", ids, mean, sigma, fallback=(truth.mean(axis=0), 0.01))
     return tmp_path, truth, mean, sigma
 
 

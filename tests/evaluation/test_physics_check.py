@@ -36,7 +36,7 @@ def submission(data, tmp_path_factory):
     mean[1, 100:150] += 1e-3 * np.hanning(50) * np.sin(2.2 * np.arange(50))
     path = tmp_path_factory.mktemp("out") / "submission.csv"
     ids = labels.planet_ids
-    return write_submission(path, ids, mean, np.full_like(mean, 1e-5), fallback_mean=mean[0], fallback_sigma=0.01, order=ids), ids
+    return write_submission(path, ids, mean, np.full_like(mean, 1e-5), fallback=(mean[0], 0.01), order=ids), ids
 
 
 def test_check_writes_a_line_for_each_violation_and_a_row_for_each_rule(data, submission, tmp_path):

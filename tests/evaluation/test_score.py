@@ -18,7 +18,7 @@ def write_pair(folder, ids, mean, sigma=SIGMA):
     write_spectra(folder / "truth.csv", Spectra(IDS, TRUTH))
     n = len(ids)
     write_submission(
-        folder / "submission.csv", ids, mean[:n], sigma[:n], fallback_mean=np.full(6, 0.01), fallback_sigma=0.01
+        folder / "submission.csv", ids, mean[:n], sigma[:n], fallback=(np.full(6, 0.01), 0.01)
     )  # fmt: skip
     return folder / "submission.csv", folder / "truth.csv"
 

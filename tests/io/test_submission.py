@@ -23,7 +23,7 @@ def make_prediction(planets=3, wavelengths=5, seed=0):
 
 
 def fallback(wavelengths=5):
-    return {"fallback_mean": np.full(wavelengths, 0.0147), "fallback_sigma": 0.0107}
+    return {"fallback": (np.full(wavelengths, 0.0147), 0.0107)}
 
 
 def test_submission_round_trip_is_exact(tmp_path):
@@ -51,8 +51,8 @@ def test_write_submission_writes_the_columns_of_the_sample(tmp_path):
 def test_write_submission_is_reproducible_and_leaves_its_input_unchanged(tmp_path):
     mean, sigma = make_prediction()
     before = mean.copy(), sigma.copy()
-    first = write_submission(tmp_path / "a.csv", IDS, mean, sigma, **fallback(), sigma_floor=1e-4).read_bytes()
-    second = write_submission(tmp_path / "b.csv", IDS, mean, sigma, **fallback(), sigma_floor=1e-4).read_bytes()
+    first = write_submission(tmp_path / "a.csv", IDS, mean, sigma, **fallback()).read_bytes()
+    second = write_submission(tmp_path / "b.csv", IDS, mean, sigma, **fallback()).read_bytes()
     assert first == second and b"\r" not in first and first.endswith(b"\n")
     assert np.array_equal(mean, before[0]) and np.array_equal(sigma, before[1])
 
@@ -99,9 +99,9 @@ def test_write_submission_is_complete_without_any_prediction(tmp_path):
 
 def test_write_submission_raises_sigmas_to_the_floor(tmp_path):
     mean, sigma = make_prediction()
-    floor = np.array([1e-6, 2e-4, 2e-4, 2e-4, 2e-4])
-    path = write_submission(tmp_path / "s.csv", IDS, mean, sigma, **fallback(), sigma_floor=floor)
-    assert np.array_equal(read_submission(path)[2], np.maximum(sigma, floor))
+    sigma[0, 1], sigma[2] = 1e-7, 9e-7
+    path = write_submission(tmp_path / "s.csv", IDS, mean, sigma, **fallback())
+    assert np.array_equal(read_submission(path)[2], np.maximum(sigma, 1e-6))
 
 
 def test_write_submission_raises_for_duplicates_and_wrong_shapes(tmp_path):
@@ -114,9 +114,7 @@ def test_write_submission_raises_for_duplicates_and_wrong_shapes(tmp_path):
     with pytest.raises(SubmissionError, match=r"\(3, 5\).*\(2, 5\)"):
         write_submission(path, IDS, mean[:2], sigma[:2], **fallback())
     with pytest.raises(SubmissionError, match="valid fallback"):
-        write_submission(path, IDS, mean, sigma, fallback_mean=np.full(5, 0.0147), fallback_sigma=0.0)
-    with pytest.raises(SubmissionError, match="valid fallback"):
-        write_submission(path, IDS, mean, sigma, **fallback(), sigma_floor=np.nan)
+        write_submission(path, IDS, mean, sigma, fallback=(np.full(5, 0.0147), 0.0))
     with pytest.raises(SubmissionError, match="at least one planet"):
         write_submission(path, IDS, mean, sigma, **fallback(), order=[])
     with pytest.raises(SubmissionError, match="planet id in every row"):

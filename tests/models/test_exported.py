@@ -6,14 +6,14 @@ import torch
 from ariel_lib.models.ensemble import Ensemble
 from ariel_lib.models.exported import export_network, tensors_of
 from ariel_lib.models.inputs import Inputs
-from ariel_lib.models.v50 import V50
+from ariel_lib.models.v50 import V50, Hyperparameters
 
 WAVELENGTH = [0.7, 2.0, 2.2, 2.5, 2.7, 2.9, 3.3, 3.5, 3.8]
 
 
 def network(operator, seed):
     small = {"d_model": 8, "d_state": 4, "headdim": 8, "hidden": 8, "gnn_layers": 1, "embedding": 8, "bin_width": 4}
-    built = V50(channels=5, node_features=7, star_features=3, wavelength=WAVELENGTH, operator=operator, seed=seed, **small)
+    built = V50(Hyperparameters(channels=5, node_features=7, star_features=3, wavelength=WAVELENGTH, operator=operator, seed=seed, **small))
     torch.nn.init.normal_(built.decoder.delta.weight, generator=torch.Generator().manual_seed(seed))
     torch.nn.init.normal_(built.decoder.log_scale.weight, generator=torch.Generator().manual_seed(seed + 1))
     return built.eval()

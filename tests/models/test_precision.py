@@ -8,7 +8,7 @@ import torch
 from ariel_lib.config import ConfigError, load_config
 from ariel_lib.models.inputs import Inputs
 from ariel_lib.models.precision import mixed_precision
-from ariel_lib.models.v50 import V50
+from ariel_lib.models.v50 import V50, Hyperparameters
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 PLANETS, NODES = 4, 20
@@ -18,7 +18,7 @@ PLANETS, NODES = 4, 20
 def network():
     """A small V50 with non-zero heads."""
     grid = [0.7, *torch.linspace(1.95, 3.9, NODES - 1).tolist()]
-    network = V50(channels=3, node_features=4, star_features=5, wavelength=grid, d_model=8, d_state=4, headdim=8, hidden=8)
+    network = V50(Hyperparameters(channels=3, node_features=4, star_features=5, wavelength=grid, d_model=8, d_state=4, headdim=8, hidden=8))
     for head in (network.decoder.delta, network.decoder.log_scale):
         torch.nn.init.normal_(head.weight, generator=torch.Generator().manual_seed(1))
     return network

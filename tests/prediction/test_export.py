@@ -40,7 +40,7 @@ def run(tmp_path):
     (data / "wavelengths.csv").write_text(head + "\n" + ",".join(map(repr, wavelength.tolist())) + "\n")
     mean, sigma = 0.01 * rng.random((5, WIDTH)), 1e-4 * (1 + rng.random((5, WIDTH)))
     submission = folder / "submission.csv"
-    write_submission(submission, PLANETS, mean, sigma, fallback_mean=mean[0], fallback_sigma=0.01)
+    write_submission(submission, PLANETS, mean, sigma, fallback=(mean[0], 0.01))
     population = NuisancePrior(1e-3 * np.eye(KINDS))
     save_arrays(folder / "model" / "weights.safetensors", weights_of(population), {})
     root, coupling = rng.normal(size=(WIDTH, WIDTH)) * 1e-4, 1e-8 * rng.normal(size=(WIDTH, 2))

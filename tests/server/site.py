@@ -24,7 +24,7 @@ from ariel_lib.io.storage import save_arrays
 from ariel_lib.io.writer import write_spectra, write_stars, write_wavelengths
 from ariel_lib.models.decoder import EXPERTS
 from ariel_lib.models.inputs import Inputs
-from ariel_lib.models.v50 import V50
+from ariel_lib.models.v50 import V50, Hyperparameters
 from ariel_lib.prediction import predict
 from ariel_lib.prediction.submission_file import SubmissionFile
 from ariel_lib.provenance.record import record_run
@@ -100,10 +100,10 @@ def write_light_curves(rng, path):
 def write_explanation(rng, folder, submission):
     """As `diagnose dashboard` does, with an untrained network: two planets, attributions of the first."""
     folder.mkdir()
-    network = V50(
+    network = V50(Hyperparameters(
         channels=5, node_features=7, star_features=11, wavelength=WAVELENGTH.tolist(), hidden=8, gnn_layers=1, d_model=16, headdim=16,
         depth=1, seed=1,
-    )  # fmt: skip
+    ))  # fmt: skip
     shapes = ((40, 5), (WIDTH, 7), (11,))
     drawn = [[torch.tensor(rng.normal(size=(1, *shape)), dtype=torch.float32) for shape in shapes] for _ in PLANETS[:2]]
     mean, sigma = torch.full((1, WIDTH), 0.01), torch.full((1, WIDTH), 1e-4)

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from ariel_lib.models.v50 import V50
+from ariel_lib.models.v50 import V50, Hyperparameters
 from ariel_lib.training.run_state import RunState
 
 DECAY = 0.9
 
 
 def make_state(path, seed=0, fingerprint="one"):
-    network = V50(
+    network = V50(Hyperparameters(
         channels=2, node_features=3, star_features=2, wavelength=[0.7, 2.0, 2.1, 2.2],
         d_model=16, d_state=4, depth=1, hidden=8, gnn_layers=1, seed=seed,
-    )  # fmt: skip
+    ))  # fmt: skip
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
     return RunState(path, fingerprint, network, optimizer, DECAY)
 
