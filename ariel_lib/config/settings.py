@@ -14,6 +14,7 @@ OPERATORS = ("rgcn", "gatv2", "nnconv")
 RELATIONS = ("neighbour", "white", "molecule", "region")
 PRIORS = {"library": "spectral_library", "gaussian": "gaussian", "mixture": "mixture"}  # name → module of ariel_lib/priors
 INITIAL_ESTIMATES = (*PRIORS, "fit", "white")
+SSM_STEP, GATV2_STEP = 16, 4  # d_model and hidden are multiples of them, for whole heads of the Mamba-2 blocks and of gatv2
 OPTIMIZERS = ("adamw", "adam", "sgd")
 
 
@@ -100,6 +101,10 @@ class ModelConfig:
             _require(f"model.{name}", getattr(self, name), getattr(self, name) >= 1, "at least 1")
         for name in ("ssm_depth", "gnn_layers", "bin_width"):
             _require(f"model.{name}", getattr(self, name), getattr(self, name) >= 0, "0 or more")
+        if self.ssm_depth:
+            _require("model.d_model", self.d_model, self.d_model % SSM_STEP == 0, f"a multiple of {SSM_STEP}")
+        if self.gnn_layers and self.operator == "gatv2":
+            _require("model.hidden", self.hidden, self.hidden % GATV2_STEP == 0, f"a multiple of {GATV2_STEP} with model.operator=gatv2")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from ariel_lib.commands import run_training
-from ariel_lib.config import ConfigError, load_config
+from ariel_lib.config import Config, ConfigError, ModelConfig, load_config
 from ariel_lib.execution.time_budget import Budget
 from ariel_lib.io.archive import Archive
 from ariel_lib.io.checksums import write_manifest
@@ -51,6 +51,19 @@ def planet_fits(data, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def short_epochs(monkeypatch):
     monkeypatch.setattr(loop, "DRAWS_AN_EPOCH", 8)
+
+
+@pytest.mark.parametrize("operator", ["rgcn", "gatv2", "nnconv"])
+def test_a_network_can_be_made_of_every_size_that_the_configuration_takes(operator):
+    for depth, layers in ((1, 0), (0, 1)):
+        for size in (6, 12, 16):
+            sizes = {"d_model": size, "hidden": size, "ssm_depth": depth, "gnn_layers": layers, "bin_width": 1, "operator": operator}
+            try:
+                config = Config(model=ModelConfig(**sizes))
+            except ConfigError as error:
+                assert depth and size % 16 and "model.d_model" in str(error) or layers and size % 4 and "model.hidden" in str(error)
+            else:
+                loop.make_network(config, np.array([0.7, 2.0, 2.1, 2.2]))
 
 
 def run(data, out, *overrides):
