@@ -6,8 +6,8 @@
 # a graph network passes messages between neighbouring wavelengths and between the bands of one molecule, and two heads
 # correct mean and standard deviation. Both heads are zero at the start, so that an untrained network returns the estimate itself.
 #
-# Calibrated light curves are kept and an interrupted training is resumed: attach this notebook's output as an input, name it
-# below and run again.
+# Calibrated light curves are kept, and a training that was interrupted or ran out of time goes on where it stopped: attach this notebook's
+# output as an input, name the folder `v50` in it below and run again.
 
 # %% [markdown]
 # ## Parameters
@@ -19,7 +19,7 @@ competition = "ariel-data-challenge-2025"  # names of inputs, preferred where se
 wheels_set = "spectramind-wheels"
 data = None  # folder in Kaggle's layout, with train.csv
 light_curves = None  # folder of light curves, where they are calibrated already
-previous = None  # output folder of an earlier session, to go on from
+previous = None  # the folder `out` of an earlier session, to go on from
 out = "v50"
 seed = 1337
 epochs = 60

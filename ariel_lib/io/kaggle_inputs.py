@@ -11,6 +11,7 @@ from ariel_lib.io.layout import is_hidden
 from ariel_lib.io.storage import atomic_path
 
 MOUNT = "/kaggle/input"
+SESSION = ("estimates/*/*.safetensors", "lightcurves/*/*.safetensors", "state_*.safetensors", "weights.safetensors")  # of a training
 DEPTH = 4  # levels of folders searched below the mount, enough for the tables of a competition
 
 
@@ -36,22 +37,27 @@ def find_input(marker: str, *, under: Path | str = MOUNT, prefer: str = "") -> P
 
 
 def take_up_session(previous: Path | str | None, out: Path | str) -> int:
-    """Copy the safetensors files of an earlier session (its output, attached as an input) that are missing in `out`.
+    """Copy the safetensors files of an earlier session's training (its folder, attached as an input) that are missing in `out`.
 
-    previous  folder of the earlier session, or None
-    Returns the number of files copied. Raises ArchiveError for a folder without any, such as a misspelt one.
+    previous  the `out` folder of the earlier session, with the same subfolders, or None
+    Returns the number of files copied. Raises ArchiveError for another folder, such as a misspelt one or one that contains it.
     """
     if previous is None:
         return 0
     source, copied = Path(previous), 0
-    found = sorted(source.rglob("*.safetensors"))
-    if not found:
-        missing = "a folder without them" if source.is_dir() else "no such folder"
-        raise ArchiveError(source, "the output of an earlier session, with safetensors files", missing, "Check `previous`.")
-    for path in found:
+    if not _is_session(source):
+        inside = [str(folder) for folder in sorted(source.rglob("*")) if folder.is_dir() and _is_session(folder)]
+        found = ", ".join(inside[:3]) if inside else "a folder without them" if source.is_dir() else "no such folder"
+        raise ArchiveError(source, "the `out` folder of an earlier session, with fits, light curves or weights", found, "Check `previous`.")
+    for path in sorted(source.rglob("*.safetensors")):
         target = Path(out) / path.relative_to(source)
         if not target.exists():
             with atomic_path(target) as temporary:
                 shutil.copyfile(path, temporary)
             copied += 1
     return copied
+
+
+def _is_session(folder: Path) -> bool:
+    """Whether a folder holds what a training keeps in `out`."""
+    return any(path.is_file() for pattern in SESSION for path in folder.glob(pattern))

@@ -22,6 +22,7 @@ from ariel_lib.io.layout import Spectra, is_hidden, normalise_planet_id
 from ariel_lib.io.parquet import read_columns
 
 MISSING = {"", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "none"}  # a missing value, in lower case
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}  # of csv tables that are none
 ROW_NUMBERS = re.compile(r"(?:Unnamed: ?\d+)?")  # name of the column in which pandas writes its index
 
 
@@ -43,6 +44,8 @@ def read_csv(path: Path | str, error: type[ArchiveError] = ArchiveError) -> pd.D
     if not rows:
         raise error(path, "a csv table", "an empty file", "Write it again.")
     header, body = rows[0][1], rows[1:]
+    if len(header) == 1 and (others := [name for mark, name in SEPARATORS.items() if mark in header[0]]):
+        raise error(path, "commas between the cells", others[0], "Write it again with commas, and with points in the numbers.")
     for line, row in body:
         if len(row) != len(header):
             found = f"{len(row)} cells in row {line}"

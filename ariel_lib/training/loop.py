@@ -109,7 +109,7 @@ def _train(dataset: Dataset, config: Config, progress: Callable[[int, int], None
         "parameters": sum(p.numel() for p in checkpoint.network.parameters()), "history": history,
     }  # fmt: skip
     if distributed.rank() == 0:
-        _write(checkpoint, weights, result)
+        _write(checkpoint, weights, result, unfinished=any(member.stopped for member in members))
     return {name: value for name, value in result.items() if name != "history"} | {
         "seconds": round(time.monotonic() - started, 1)
     }
@@ -129,13 +129,13 @@ def _assemble(
     )  # fmt: skip
 
 
-def _write(checkpoint: Checkpoint, weights: Path, result: dict) -> None:
-    """Write weights, manifest and metrics.json, then delete the states of the unfinished run."""
+def _write(checkpoint: Checkpoint, weights: Path, result: dict, unfinished: bool) -> None:
+    """Write weights, manifest and metrics.json, then delete the states of the networks, unless training.max_hours ended one of them."""
     checkpoint.save(weights)
     write_manifest(weights.parent, [weights.name], {"config_hash": result["config_hash"]})
     write_atomically(weights.with_name("metrics.json"), json.dumps(result | {"weights": weights.name}, indent=1).encode())
-    for member in range(len(checkpoint.network.members)):
-        _state_path(weights.parent, member).unlink(missing_ok=True)
+    for state in () if unfinished else weights.parent.glob("state_*.safetensors"):
+        state.unlink()
 
 
 def _fit_bias(
@@ -150,12 +150,14 @@ def _fit_bias(
 
 @dataclass(frozen=True)
 class Member:
-    """A trained network, its split, the multiplicative bias without its held-out planets, its epochs, and `answers_of` those planets."""
+    """A trained network, its split, the multiplicative bias without its held-out planets, its epochs, whether training.max_hours ended
+    them, and `answers_of` those planets."""
 
     network: V50
     split: PlanetSplit
     bias: MultiplicativeBias
     history: list[dict]
+    stopped: bool
     answers: dict[str, tuple]
 
 
@@ -184,10 +186,10 @@ def _fit_members(
         if config.training.initial_weights:
             take_weights(network, Path(config.training.initial_weights), n)
         deadline = time.monotonic() + max(budget.left, 0.0) / (len(splits) - n)
-        history = _fit(network, fitting, examples.choosing, config, fingerprint, naive, n, deadline, log)
+        history, stopped = _fit(network, fitting, examples.choosing, config, fingerprint, naive, n, deadline, log)
         prior = fit_prior(known.without(split.held_out).labels.depth, wavelength)
         answers = answers_of(network, examples, prior, config.model.initial_estimate)
-        members.append(Member(network, split, examples.bias, history, answers))
+        members.append(Member(network, split, examples.bias, history, stopped, answers))
     return config, members
 
 
@@ -217,10 +219,10 @@ def take_weights(network: V50, path: Path, member: int) -> None:
 
 def _fit(
     network: V50, training, choosing, config: Config, fingerprint: str, naive: dict, member: int, deadline: float, log
-) -> list[dict]:
+) -> tuple[list[dict], bool]:
     """Train one network; it ends with the weights of the epoch that the choosing planets score best, 0 being before training.
 
-    Returns the epochs with these scores, which are optimistic: they are not published as the network's.
+    Returns the epochs with these scores, which are optimistic: they are not published as the network's; and whether the deadline ended them.
     """
     settings, device = config.training, torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
@@ -228,26 +230,28 @@ def _fit(
     state = RunState(_state_path(Path(settings.out), member), fingerprint, network, optimizer, AVERAGING)
     inputs = Inputs.stack([example.inputs(example.planet_fit.estimate.depth) for example in choosing])
     truth = np.stack([example.truth for example in choosing])
-    if not state.resume():
-        state.note(None, unclipped_score(truth, *predict_inputs(network, inputs), **naive))
-        start = INITIAL_NAMES[config.model.initial_estimate]
-        start += " corrected by training.initial_weights" if settings.initial_weights else ""
-        log(f"epoch 0: score of the choosing planets {state.best_score:.4f} ({start})")
+
+    def score(network: V50) -> float:
+        return unclipped_score(truth, *predict_inputs(network, inputs), **naive)
+
+    start = INITIAL_NAMES[config.model.initial_estimate]
+    start += " corrected by training.initial_weights" if settings.initial_weights else ""
+    state.begin(score, start, log)
+    stopped = False
     while len(state.history) <= settings.epochs and state.since_best < settings.patience:
-        if distributed.decided(time.monotonic() > deadline):
-            log(f"stopped after {settings.max_hours} h: training.max_hours")
+        if stopped := distributed.decided(time.monotonic() > deadline):
+            log(f"stopped after {settings.max_hours} h: training.max_hours; the same command goes on from here")
             break
         epoch, clock = len(state.history), time.monotonic()
         loss = _epoch(network, optimizer, state, training, config, naive, [settings.seed, 1, member, epoch])
-        score = unclipped_score(truth, *predict_inputs(state.averaged, inputs), **naive)
-        state.note(loss, score)
+        state.note(loss, score(state.averaged))
         log(
-            f"epoch {epoch}: loss {loss:.4f}, score of the choosing planets {score:.4f} (best {state.best_score:.4f}), "
-            f"{time.monotonic() - clock:.1f} s"
+            f"epoch {epoch}: loss {loss:.4f}, score of the choosing planets {state.history[-1]['score']:.4f} "
+            f"(best {state.best_score:.4f}), {time.monotonic() - clock:.1f} s"
         )
     state.restore_best()
     network.cpu().eval()
-    return state.history
+    return state.history, stopped
 
 
 def _epoch(

@@ -44,7 +44,8 @@ def digest_inputs(planet_fits: PlanetFits, known: LabelledSpectra, initial_weigh
 def run_fingerprint(config: Config, inputs: str, training: Sequence[str]) -> str:
     """What a run must share with an interrupted one to go on with its state: versions, configuration, content, training planets.
 
-    config  resolved
+    config  resolved; training.max_hours, which only ends a run, may differ
     inputs  from digest_inputs
     """
-    return json.dumps([ariel_lib.__version__, FORMAT, config_hash(config), inputs, sorted(training)])
+    unlimited = replace(config, training=replace(config.training, max_hours=None))
+    return json.dumps([ariel_lib.__version__, FORMAT, config_hash(unlimited), inputs, sorted(training)])

@@ -1,6 +1,7 @@
 """The state of a training run on disk after every epoch, so that a killed run goes on where it stopped."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,19 @@ class RunState:
             return
         text = {"fingerprint": self.fingerprint, "history": json.dumps(self.history)}
         save_arrays(self.path, {name: tensor.detach().cpu().numpy() for name, tensor in arrays.items()}, text)
+
+    def begin(self, score: Callable[[V50], float], start: str, log: Callable[[str], None]) -> None:
+        """Take up a killed run; else record epoch 0, with the score of the network as it is.
+
+        start  name of the initial estimate, for the log
+        """
+        if self.resume():
+            log(f"goes on after epoch {len(self.history) - 1} of an interrupted run")
+            return
+        if self.path.is_file():
+            log(f"starts over: {self.path} is damaged, or of another configuration, version or data")
+        self.note(None, score(self.network))
+        log(f"epoch 0: score of the choosing planets {self.best_score:.4f} ({start})")
 
     def resume(self) -> bool:
         """Take up a killed run; False where there is none of this fingerprint."""

@@ -41,14 +41,22 @@ def test_a_missing_input_raises(tmp_path):
 
 def test_files_of_an_earlier_session_are_copied_without_overwriting(tmp_path):
     for folder, text in (("old", b"old"), ("new", b"new")):
-        (tmp_path / folder / "estimates").mkdir(parents=True)
-        (tmp_path / folder / "estimates" / "1.safetensors").write_bytes(text)
+        (tmp_path / folder / "estimates" / "train").mkdir(parents=True)
+        (tmp_path / folder / "estimates" / "train" / "1.safetensors").write_bytes(text)
     (tmp_path / "old" / "state_0.safetensors").write_bytes(b"epochs")
     assert take_up_session(None, tmp_path / "new") == 0
-    for wrong, found in ((tmp_path / "odl", "no such folder"), (tmp_path / "empty", "a folder without them")):
-        (tmp_path / "empty").mkdir(exist_ok=True)
-        with pytest.raises(ArchiveError, match=f"earlier session, with safetensors files, found {found}"):
-            take_up_session(wrong, tmp_path / "new")
     assert take_up_session(tmp_path / "old", tmp_path / "new") == 1
     assert (tmp_path / "new" / "state_0.safetensors").read_bytes() == b"epochs"
-    assert (tmp_path / "new" / "estimates" / "1.safetensors").read_bytes() == b"new"
+    assert (tmp_path / "new" / "estimates" / "train" / "1.safetensors").read_bytes() == b"new"
+
+
+def test_a_folder_above_below_or_beside_that_of_an_earlier_session_is_refused(tmp_path):
+    fits = tmp_path / "output" / "v50" / "estimates" / "train"
+    fits.mkdir(parents=True)
+    (fits / "1.safetensors").touch()
+    (tmp_path / "empty").mkdir()
+    for wrong, found in (("outptu", "no such folder"), ("empty", "a folder without them"), ("output", tmp_path / "output" / "v50"),
+                         ("output/v50/estimates", "a folder without them")):  # fmt: skip
+        with pytest.raises(ArchiveError, match=f"earlier session, with fits, light curves or weights, found {found}"):
+            take_up_session(tmp_path / wrong, tmp_path / "new")
+    assert not (tmp_path / "new").exists()

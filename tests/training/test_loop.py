@@ -99,6 +99,19 @@ def test_one_seed_gives_the_same_bytes_and_a_killed_run_is_resumed(data, tmp_pat
     assert (tmp_path / "a" / "weights.safetensors").read_bytes() == wanted
 
 
+def test_a_run_that_its_time_limit_ended_goes_on_with_the_same_command(data, planet_fits, tmp_path, monkeypatch):
+    first, whole, asked = tmp_path / "limited", tmp_path / "whole", []
+    monkeypatch.setattr(loop, "fit_within_budget", lambda *args, **settings: planet_fits)
+    monkeypatch.setattr(loop.distributed, "decided", lambda late: asked.append(late) or len(asked) == 2)
+    assert run(data, first)["epochs"] == 1  # the second of its two epochs was not begun
+    assert (first / "weights.safetensors").is_file() and (first / "state_0.safetensors").is_file()
+    assert run(data, first)["epochs"] == 2 and not (first / "state_0.safetensors").exists()
+    run(data, whole)
+    limited, unlimited = (Checkpoint.load(folder / "weights.safetensors").network.state_dict() for folder in (first, whole))
+    for name, tensor in unlimited.items():
+        np.testing.assert_array_equal(tensor, limited[name])
+
+
 def assert_starts_anew(data, killed, changed):
     """With the labels times 1.3 a run takes nothing up from an interrupted one."""
     shutil.copytree(killed, changed / "run")
@@ -108,7 +121,7 @@ def assert_starts_anew(data, killed, changed):
     lines, overrides = [], [f"data.root={changed / 'data'}", f"training.out={changed / 'run'}", "training.epochs=2", *SMALL]
     config = load_config(None, overrides)
     loop.train(training_set(config), config, log=lines.append)
-    assert [line for line in lines if line.startswith("epoch 0:")]
+    assert [line.split(":")[0] for line in lines if line.startswith(("starts over: ", "epoch 0:"))] == ["starts over", "epoch 0"]
 
 
 def with_other_labels(known, planets):

@@ -57,6 +57,7 @@ def test_the_digest_changes_with_labels_fits_scale_heights_and_initial_weights(t
 def test_a_run_goes_on_only_with_the_same_configuration_content_and_planets():
     same = run_fingerprint(Config(), "content", ["a", "b"])
     assert same == run_fingerprint(Config(), "content", ["b", "a"])
+    assert same == run_fingerprint(load_config(overrides=["training.max_hours=2"]), "content", ["a", "b"])
     others = [
         run_fingerprint(load_config(overrides=["model.hidden=9"]), "content", ["a", "b"]),
         run_fingerprint(Config(), "other", ["a", "b"]),

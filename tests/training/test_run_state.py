@@ -65,3 +65,15 @@ def test_a_killed_run_goes_on_with_the_same_numbers(tmp_path, epochs):
 def test_a_run_of_another_fingerprint_is_not_taken_up(tmp_path):
     make_state(tmp_path / "state.safetensors").note(None, 0.0)
     assert not make_state(tmp_path / "state.safetensors", fingerprint="other").resume()
+
+
+@pytest.mark.parametrize("fingerprint, said", [("one", ["goes on after epoch 1"]), ("other", ["starts over", "epoch 0"])])
+def test_the_log_says_whether_a_run_goes_on_or_starts_over(tmp_path, fingerprint, said):
+    state, lines = make_state(tmp_path / "state.safetensors"), []
+    state.begin(lambda network: 0.5, "fit", lines.append)
+    assert lines == ["epoch 0: score of the choosing planets 0.5000 (fit)"]
+    state.note(1.0, 0.6)
+    again, lines = make_state(tmp_path / "state.safetensors", fingerprint=fingerprint), []
+    again.begin(lambda network: 0.5, "fit", lines.append)
+    assert len(lines) == len(said) and all(line.startswith(start) for line, start in zip(lines, said))
+    assert len(again.history) == 3 - len(said)
