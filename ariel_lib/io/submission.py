@@ -193,7 +193,7 @@ def _read_table(path: Path) -> tuple[tuple[str, ...], pd.DataFrame]:
         raise SubmissionError(
             path,
             "the columns planet_id, wl_1 … wl_N, sigma_1 … sigma_N",
-            f"{len(table.columns)} columns" + (f" with {foreign[0]!r}" if foreign else f", {table.columns[0]} … {table.columns[-1]}"),
+            f"{len(table.columns)} columns" + (f" with {foreign[0][:40]!r}" if foreign else f", {table.columns[0]} … {table.columns[-1]}"),
             "Keep the columns of sample_submission.csv.",
         )
     if not len(table):

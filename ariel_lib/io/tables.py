@@ -40,6 +40,8 @@ def read_csv(path: Path | str, error: type[ArchiveError] = ArchiveError) -> pd.D
         rows = [[cell.strip() for cell in row] for row in csv.reader(StringIO(text, newline=""), skipinitialspace=True, strict=True)]
     except (OSError, UnicodeDecodeError, csv.Error) as fault:
         raise error(path, "a csv table in UTF-8", f"{type(fault).__name__}: {fault}", "Write it again.") from fault
+    if "\0" in text:
+        raise error(path, "a csv table", "zero bytes, as in a damaged file", "Write it again.")
     rows = [(line, row) for line, row in enumerate(rows, 1) if any(row)]
     if not rows:
         raise error(path, "a csv table", "an empty file", "Write it again.")
@@ -145,7 +147,7 @@ def require_distinct(ids: tuple[str, ...], path: Path, error: type[ArchiveError]
 def planet_ids_of(table: pd.DataFrame, path: Path) -> tuple[str, ...]:
     """The column planet_id of a table, in file order. Raises ArchiveError without one."""
     if "planet_id" not in table:
-        raise ArchiveError(path, "a column planet_id", f"columns {', '.join(map(str, table.columns[:5]))}")
+        raise ArchiveError(path, "a column planet_id", f"columns {', '.join(str(name)[:40] for name in table.columns[:5])}")
     return tuple(table["planet_id"])
 
 

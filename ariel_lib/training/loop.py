@@ -222,7 +222,8 @@ def _fit(
 ) -> tuple[list[dict], bool]:
     """Train one network; it ends with the weights of the epoch that the choosing planets score best, 0 being before training.
 
-    Returns the epochs with these scores, which are optimistic: they are not published as the network's; and whether the deadline ended them.
+    Returns the epochs with these scores, which are optimistic: they are not published as the network's; and whether the deadline ended
+    them.
     """
     settings, device = config.training, torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)

@@ -74,6 +74,8 @@ def test_gzip_and_zip_are_read_by_content(tmp_path, compress):
         (bz2.compress(b"a,b\n1,2\n"), "csv table"),
         (b"planet_id,wl_1\n1\n", "1 cells in row 2"), (b"planet_id,wl_1,wl_1\n1,2,3\n", "'wl_1' more than once"),
         (b"planet_id,wl_1,\n1,2,x\n", "none for column 3"), (b"planet_id,wl_1\n,2\n", "none in 1 of 1 rows"),
+        (b"planet_id,wl_1\n1,0.\x002\n", "zero bytes"),
+        (b"planet,wl_1\n1,2\n", "columns planet, wl_1"), (b"x" * 99 + b",wl_1\n1,2\n", f"columns {'x' * 40}, wl_1"),
         (b"planet_id;wl_1\n1;0,2\n", "commas between the cells, found semicolons"), (b"planet_id\twl_1\n1\t2\n", "found tabs"),
         (b'planet_id,wl_1\n"1"x,2\n', "csv table"), (b"planet_id,wl_1\n1,\n", "NaN for planet 1, wl_1"),
         (b"planet_id,wl_01\n1,2\n", "0 such columns"),

@@ -61,7 +61,8 @@ def test_a_network_can_be_made_of_every_size_that_the_configuration_takes(operat
             try:
                 config = Config(model=ModelConfig(**sizes))
             except ConfigError as error:
-                assert depth and size % 16 and "model.d_model" in str(error) or layers and size % 4 and "model.hidden" in str(error)
+                assert size % 16 if depth else size % 4
+                assert f"model.{'d_model' if depth else 'hidden'}: expected a multiple" in str(error)
             else:
                 loop.make_network(config, np.array([0.7, 2.0, 2.1, 2.2]))
 
