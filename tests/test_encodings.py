@@ -38,6 +38,13 @@ def test_every_text_that_is_read_or_written_names_its_encoding():
     assert not without
 
 
+def test_text_with_a_path_in_it_is_encoded_by_the_writer_alone():
+    """Of what is encoded elsewhere, JSON is ASCII; other text may have a folder's name in it that is not UTF-8."""
+    for path in (ROOT / "ariel_lib").rglob("*.py"):
+        written = (line for line in path.read_text(encoding="utf-8").splitlines() if "write_atomically(" in line)
+        assert not [line for line in written if ".encode(" in line and "json.dumps(" not in line], path
+
+
 def spectramind(*arguments: object) -> subprocess.CompletedProcess:
     command = [sys.executable, "-c", "from ariel_lib.cli import app; app()", *map(str, arguments)]
     return subprocess.run(command, env=os.environ | ASCII | {"PYTHONPATH": str(ROOT)}, capture_output=True, encoding="ascii")

@@ -144,7 +144,7 @@ def _write_report(report: CalibrationReport, path: Path, settings: CalibrationSe
     """Write the report; an error in writing it is added to the failures of the report returned."""
     content = json.dumps(asdict(report) | {"version": __version__, "settings": asdict(settings)}, indent=1)
     try:
-        write_atomically(path, content.encode())
+        write_atomically(path, content)
     except OSError as error:
         return replace(report, failed=(*report.failed, Failure(path.name, None, f"{type(error).__name__}: {error}")))
     return report

@@ -72,23 +72,23 @@ def draw_dashboard(page: Path | str, shown: DashboardData, *, title: str = "Spec
     names = []
     for chart in drawn:
         write_atomically(page.parent / f"{chart.name}.png", pictures[chart.name]["light"])
-        write_atomically(page.parent / f"{chart.name}.csv", chart.table.to_csv(index=False).encode())
+        write_atomically(page.parent / f"{chart.name}.csv", chart.table.to_csv(index=False))
         names += [f"{chart.name}.png", f"{chart.name}.csv"]
-    write_atomically(page.parent / "planets.csv", planets.to_csv(index=False).encode())
+    write_atomically(page.parent / "planets.csv", planets.to_csv(index=False))
     colours = [name for name in planets.columns if name != "planet"]
     moving = {c.name: c for c in drawn if c.name in MOVING}
     for kind, chart in moving.items():
         plot = interactive.embedding_plot(kind, chart.table, colours[0])
-        write_atomically(page.parent / f"{kind}.html", interactive.alone(plot, chart.title).encode())
+        write_atomically(page.parent / f"{kind}.html", interactive.alone(plot, chart.title))
         names.append(f"{kind}.html")
-    write_atomically(page, _render(title, shown, planets, drawn, moving, pictures, colours, missing).encode())
+    write_atomically(page, _render(title, shown, planets, drawn, moving, pictures, colours, missing))
     summary = {
         "planets": len(shown.planets), "metrics": _metrics(shown), "files": sorted([*names, "planets.csv", page.name]),
         "missing": missing, "seconds": dict(shown.seconds),
     }  # fmt: skip
     if "ig_error" in shown.explanation:
         summary["completeness_error_ppm"] = {m: float(shown.explanation[f"{m}_error"].max()) for m in explanation_charts.METHODS}
-    write_atomically(page.parent / "diagnostic_summary.json", (json.dumps(summary, indent=1) + "\n").encode())
+    write_atomically(page.parent / "diagnostic_summary.json", json.dumps(summary, indent=1) + "\n")
     return summary
 
 

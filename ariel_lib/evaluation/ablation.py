@@ -157,7 +157,7 @@ def ablate(
     figures = [{"point": point.name, "public": public.get(point.name), **finished(point)} for point in good]
     if truth is not None:
         figures = with_differences(figures, points[0].name)
-        write_atomically(out / DIFFERENCES, differences_table(figures, points[0].name, failed, left_out).encode())
+        write_atomically(out / DIFFERENCES, differences_table(figures, points[0].name, failed, left_out))
     order = write_leaderboard(out, figures, failed)
     winner = good[order[0][0]]
     bundle = write_bundle(out / "winner.zip", winner, out, Path(path))
@@ -235,7 +235,7 @@ def run_point(point: Point, train: Train) -> None:
     if point.truth is not None:
         figures["shares"] = shares_on_test(point)
     text = {"point": point.name, "config_hash": config_hash(point.config), "data": point.data, "figures": figures}
-    write_atomically(point.folder / RESULT, json.dumps(text, indent=1).encode())
+    write_atomically(point.folder / RESULT, json.dumps(text, indent=1))
 
 
 def ranking_figures(result: Mapping) -> dict[str, float]:
@@ -285,10 +285,10 @@ def write_leaderboard(out: Path, figures: list[dict], failed: Mapping[str, str])
     rows = [{"rank": rank, "composite": score, **figures[n]} for rank, (n, score) in enumerate(order, 1)]
     table = pd.DataFrame(rows)
     shown = table.astype(object).where(table.notna(), "–")
-    write_atomically(out / "leaderboard.csv", table.to_csv(index=False).encode())
+    write_atomically(out / "leaderboard.csv", table.to_csv(index=False))
     cells = [[f"{v:.4g}" if isinstance(v, float) else str(v).replace("|", "\\|") for v in row] for row in shown.to_numpy().tolist()]
     lines = ["| " + " | ".join(row) + " |" for row in [list(table), ["---"] * table.shape[1], *cells]]
-    write_atomically(out / "leaderboard.md", ("\n".join(["\n\n".join(notes), "", *lines]) + "\n").encode())
+    write_atomically(out / "leaderboard.md", "\n".join(["\n\n".join(notes), "", *lines]) + "\n")
     write_report(out / "leaderboard.html", title="Ablation", metrics={}, figures={}, tables={"Leaderboard": shown}, notes=notes)
     return order
 

@@ -100,9 +100,9 @@ def compare(
 def _write(out: Path, result: dict) -> None:
     """Write comparison.json, .csv, .md and .png."""
     table, left_out = result["table"], "".join(f"\nLeft out of every row: {p}: {why}\n" for p, why in result["left_out"].items())
-    write_atomically(out / "comparison.json", json.dumps(result, indent=1).encode())
-    write_atomically(out / "comparison.csv", as_csv(table).encode())
-    write_atomically(out / "comparison.md", (as_markdown(table) + left_out).encode())
+    write_atomically(out / "comparison.json", json.dumps(result, indent=1))
+    write_atomically(out / "comparison.csv", as_csv(table))
+    write_atomically(out / "comparison.md", as_markdown(table) + left_out)
     write_atomically(out / "comparison.png", render_png(draw_comparison(_in_order(table))))
 
 

@@ -107,7 +107,7 @@ def train_intervals(
     table = _write_tables(outdir, held_out, intervals)
     save_arrays(outdir / "corel.safetensors", corel.to_arrays(), {"q": str(q)})
     result = {"q": q, "planets": len(held_out.mean), "score": scores, "statistics": statistics, "left_out": left_out} | table
-    write_atomically(outdir / "coverage.json", json.dumps(result, indent=1).encode())
+    write_atomically(outdir / "coverage.json", json.dumps(result, indent=1))
     if update:
         replace(checkpoint, corel=corel, temperature=_temperature(corel, held_out, naive)).save(weights)
         write_manifest(weights.parent, [weights.name], {"config_hash": config_hash(from_dict(checkpoint.config))})
@@ -203,6 +203,6 @@ def _write_tables(outdir: Path, held_out: HeldOut, intervals: dict[str, Interval
         for side in ("lower", "upper"):
             columns |= {f"{kind}_{side}_{n}": column for n, column in zip(names, getattr(found, side).T)}
     by_bin = {"bin": names} | {kind: found.hits(held_out.truth).mean(axis=0) for kind, found in intervals.items()}
-    write_atomically(outdir / "intervals.csv", pd.DataFrame(columns).to_csv(index=False).encode())
-    write_atomically(outdir / "coverage_by_bin.csv", pd.DataFrame(by_bin).to_csv(index=False).encode())
+    write_atomically(outdir / "intervals.csv", pd.DataFrame(columns).to_csv(index=False))
+    write_atomically(outdir / "coverage_by_bin.csv", pd.DataFrame(by_bin).to_csv(index=False))
     return {kind: coverage_table(found, held_out.truth, classes) for kind, found in intervals.items()}

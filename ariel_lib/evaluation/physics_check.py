@@ -70,13 +70,13 @@ def check_submission(
     found = find_violations(mu, context)
     shares = molecule_shares(mu, context)
     lines = list(_log_lines(planets, dataset.wavelengths, found, detections, shares))
-    write_atomically(outdir / "violations.jsonl", ("\n".join(json.dumps(line) for line in lines) + "\n").encode())
+    write_atomically(outdir / "violations.jsonl", "\n".join(json.dumps(line) for line in lines) + "\n")
     summary = {
         "planets": len(planets), "with_light_curves": len(detections), "unread": {p: f.reason for p, f in unread.items()},
         "notes": search.notes, "tracebacks": {p: f.traceback for p, f in unread.items() if f.traceback},
         "rules": summarise(planets, found),
     }  # fmt: skip
-    write_atomically(outdir / "summary.json", json.dumps(summary, indent=1).encode())
+    write_atomically(outdir / "summary.json", json.dumps(summary, indent=1))
     return summary
 
 

@@ -21,7 +21,7 @@ def write_manifest(folder: Path | str, names: Iterable[str], facts: Mapping[str,
     folder = Path(folder)
     files = {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in sorted(names)}
     text = json.dumps({"files": files, **(facts or {})}, indent=1, sort_keys=True)
-    return write_atomically(folder / MANIFEST, f"{text}\n".encode())
+    return write_atomically(folder / MANIFEST, f"{text}\n")
 
 
 def verify(path: Path | str) -> Path:

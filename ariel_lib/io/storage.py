@@ -59,11 +59,14 @@ def require_uncompressed(path: Path | str) -> None:
         raise StorageError(f"{path}: expected a name without {Path(path).suffix}, for the file is not compressed. Compress it afterwards.")
 
 
-def write_atomically(path: Path | str, content: bytes) -> Path:
-    """Replace a file in one step by one of this content. Raises StorageError for the name of a compressed file."""
+def write_atomically(path: Path | str, content: bytes | str) -> Path:
+    """Replace a file in one step by one of this content. Raises StorageError for the name of a compressed file.
+
+    Text is written as UTF-8; what a path that is not UTF-8 brings into it (lone surrogates) is escaped, as in caf\\udce9.
+    """
     require_uncompressed(path)
     with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
+        temporary.write_bytes(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
     return Path(path)
 
 

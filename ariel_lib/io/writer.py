@@ -84,7 +84,7 @@ def write_spectra(path: Path, spectra: Spectra) -> None:
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
     """Write a table without its index, atomically."""
-    write_atomically(path, table.to_csv(index=False).encode())
+    write_atomically(path, table.to_csv(index=False))
 
 
 def write_converters(root: Path, converters: dict[str, Converter]) -> None:

@@ -93,7 +93,7 @@ def write_report(
     for number, (caption, png) in enumerate(pngs.items(), start=1):
         slug = re.sub(r"[^a-z0-9]+", "_", caption.lower()).strip("_")[:60]
         write_atomically(path.with_name(f"{path.stem}_{number:02d}_{slug}.png"), png)
-    return write_atomically(path, html.encode(errors="backslashreplace"))
+    return write_atomically(path, html)
 
 
 def _format(value: object) -> str:

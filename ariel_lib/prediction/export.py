@@ -174,8 +174,8 @@ def _write_text(out: Path, wavelength: np.ndarray, spectra: Iterator[ExportedSpe
         table.write(text, format="ascii.ecsv")
     else:
         table.write(text, format="ascii.csv")
-        write_atomically(out.with_name(out.name + ".json"), json.dumps(meta, indent=1).encode())
-    write_atomically(out, text.getvalue().encode())
+        write_atomically(out.with_name(out.name + ".json"), json.dumps(meta, indent=1))
+    write_atomically(out, text.getvalue())
     return found
 
 

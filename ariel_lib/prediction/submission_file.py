@@ -53,7 +53,7 @@ class SubmissionFile:
         write_submission(self.path, self.planets, mean, sigma, fallback=self.fallback, columns=self.columns)
         self.written = frozenset(rows)
         record = {"answered": self.answered, "source": self.source, **(facts or {})}
-        write_atomically(self.record, json.dumps(record, indent=1).encode())
+        write_atomically(self.record, json.dumps(record, indent=1))
         return True
 
     def add_arrays(self, arrays: Mapping[str, np.ndarray], planets: Sequence[str], **remarks: str) -> None:

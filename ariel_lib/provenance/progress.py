@@ -41,7 +41,7 @@ def publish_progress(
             return
         written = time.monotonic()
         with suppress(OSError):
-            write_atomically(path, json.dumps(state | {"updated": _now(), "lines": list(lines)}, indent=1).encode())
+            write_atomically(path, json.dumps(state | {"updated": _now(), "lines": list(lines)}, indent=1))
 
     def move(done: int, total: int) -> None:
         state.update(done=done, total=total)

@@ -133,7 +133,7 @@ def _write(checkpoint: Checkpoint, weights: Path, result: dict, unfinished: bool
     """Write weights, manifest and metrics.json, then delete the states of the networks, unless training.max_hours ended one of them."""
     checkpoint.save(weights)
     write_manifest(weights.parent, [weights.name], {"config_hash": result["config_hash"]})
-    write_atomically(weights.with_name("metrics.json"), json.dumps(result | {"weights": weights.name}, indent=1).encode())
+    write_atomically(weights.with_name("metrics.json"), json.dumps(result | {"weights": weights.name}, indent=1))
     for state in () if unfinished else weights.parent.glob("state_*.safetensors"):
         state.unlink()
 

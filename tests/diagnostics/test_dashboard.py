@@ -19,6 +19,7 @@ from ariel_lib.plots.interactive import LEVELS, pack
 
 pytest.importorskip("bokeh")
 EVIL = "<script>alert(1)</script>"
+FOREIGN = "\udce9"  # of a folder whose name is not UTF-8
 N, WAVELENGTHS = 8, 40
 DRIFTS = ("flux_drift_percent", "centroid_drift_pixel", "bad_pixels_percent")
 
@@ -37,7 +38,7 @@ def make_data(**changes):
         "sigma": sigma, "truth": truth, "naive": {"naive_mean": 0.015, "naive_sigma": 0.005}, "configuration": {EVIL: EVIL},
         "stars": pd.DataFrame({"planet": planets, "Ts": [np.nan, *np.linspace(4000, 6000, N - 1)]}), "explanation": explanation,
         "explained": planets, "deviations": {"smoothness": rng.normal(size=truth.shape)}, "limits": {"smoothness": 1.0},
-        "gradients": {"smoothness": rng.normal(size=truth.shape)}, "seconds": {EVIL: 1.0}, "missing": {EVIL: EVIL},
+        "gradients": {"smoothness": rng.normal(size=truth.shape)}, "seconds": {EVIL: 1.0}, "missing": {EVIL: EVIL + FOREIGN},
         "calibration_quality": pd.DataFrame(visits | {name: [0.1] for name in DRIFTS}),
     }  # fmt: skip
     return DashboardData(**data | changes)
@@ -62,7 +63,7 @@ def test_all_expected_files_exist_and_every_chart_is_png_and_csv(drawn):
 
 def test_hostile_text_is_escaped_and_the_page_makes_no_request(drawn):
     html = drawn[2]
-    assert EVIL not in html and "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert EVIL not in html and "&lt;script&gt;alert(1)&lt;/script&gt;\\udce9" in html
     ours = re.sub(r"<script>.*?</script>", "", html, flags=re.S)  # without BokehJS and the page's own script, which contain no data
     links = re.findall(r"""(?:src|href|srcset|action)\s*=\s*["']([^"']*)""", ours)
     assert links and all(re.match(r"data:|#|[\w]+\.(png|csv|html)$", link) for link in links)

@@ -20,6 +20,10 @@ def test_the_old_file_stands_until_the_new_one_is_whole(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_text_is_written_as_utf8_and_what_is_not_utf8_is_escaped(tmp_path):
+    assert write_atomically(tmp_path / "page", "Å caf\udce9\n").read_bytes() == "Å caf\\udce9\n".encode()
+
+
 @pytest.mark.parametrize("mask, mode", [(0o022, 0o644), (0o027, 0o640), (0o002, 0o664), (0o077, 0o600)])
 def test_a_file_has_the_permissions_that_the_umask_leaves_and_needs_no_chmod(tmp_path, monkeypatch, mask, mode):
     def refuse(*_, **__):
