@@ -8,9 +8,10 @@ All visits of both splits teach the population, without labels; the test planets
 cubic    a population whose drifts are cubics in time
 learned  the population with all functions of time, as training and prediction have it
 
-and answered by the posterior of the library of the training labels, without any network or temperature. Prints one JSON, and writes it
-to OUT/drift.json: score, z rms of FGS1 and AIRS, coverage, error of the white depth in ppm, and the paired difference of the scores
-with its bootstrap error over planets.
+and answered by the posterior of the library of the training labels, without any network or temperature. Beside them stand the oracles
+of evaluation/oracle.py, which know the nuisance parameters or their distributions, with a Gaussian spectral prior. Prints one JSON,
+and writes it to OUT/drift.json: score, z rms of FGS1 and AIRS, coverage, error of the white depth in ppm, and the paired difference of
+the scores with its bootstrap error over planets.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ariel_lib.evaluation.oracle import oracle_answers
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.storage import write_atomically
 from ariel_lib.metrics import bootstrap_error, coverage, naive_answer, planet_scores, rmse_ppm, z_scores
@@ -50,6 +52,8 @@ def main() -> None:
         population = fit_nuisance_prior(estimates, functions)
         seconds[name] = round(time.perf_counter() - start, 1)
         answers[name] = answer(list(fits[1].values()), population, library)
+    judged = splits[1].select(list(fits[1]))
+    answers |= oracle_answers(judged, known.labels.depth)
     result = {"planets": [len(part) for part in fits], "population_s": seconds} | judge(truth, answers, naive)
     write_atomically(options.out / "drift.json", json.dumps(result, indent=1).encode())
     print(json.dumps(result, indent=2))

@@ -33,7 +33,7 @@ from threadpoolctl import threadpool_limits
 
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.calibration.visits import calibrate_split
-from ariel_lib.evaluation.oracle import ORACLES, limits, read_nuisances, read_truth, true_problem
+from ariel_lib.evaluation.oracle import ORACLES, Truth, limits, read_nuisances, true_problem
 from ariel_lib.io.archive import Archive
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import Star, light_curves_path, list_light_curves
@@ -152,15 +152,13 @@ def measure(data: Path, planet: str) -> Measured:
     archive, folder = Archive(data), data / "lightcurves"
     wavelength, star = archive.wavelengths(), archive.star("test", planet)
     paths = [light_curves_path(folder, "test", planet, v) for v in list_light_curves(folder, "test")[planet]]
-    truth = read_truth(data, "test")
+    dataset, truth = Dataset(data), Truth.read(data, "test")
     with threadpool_limits(1):
         start = time.perf_counter()
         visits = [load_light_curves(path) for path in paths]
         estimate = estimate_depths(visits, star, wavelength)
         seconds = (time.perf_counter() - start) / len(visits)
-        problem, catalogue_mean, common = true_problem(visits, star, wavelength, truth[planet])
-        nuisances = read_nuisances(Dataset(data), truth)
-        return Measured(estimate, *limits(problem, catalogue_mean, common, np.array(truth[planet]["depth"]), nuisances), seconds)
+        return Measured(estimate, *limits(true_problem(dataset, truth, planet), read_nuisances(dataset, truth)), seconds)
 
 
 def time_rival(data: Path, planets: int) -> dict:
