@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ariel_lib.config import Config, ConfigError, config_hash, from_dict, to_dict
+from ariel_lib.config import Config, ConfigError, config_hash, find_config, from_dict, to_dict
 from ariel_lib.errors import SpectraMindError
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.submission_record import SubmissionRecord
@@ -186,7 +186,7 @@ def run_ablation(path: Path, overrides: Sequence[str] = (), **settings) -> dict:
     with record_run("ablate", out) as run:
         result = ablate(path, overrides, train=run_training, **settings)
         run.artifacts = [Path(name) for name in result["files"]]
-        run.inputs = {"grid": Path(path)}
+        run.inputs = {"grid": find_config(path)}
         run.metrics = {name: result[name] for name in ("winner", "composite", "points")} | {"failed": len(result["failed"])}
         run.remarks = result["left_out"]
     return result

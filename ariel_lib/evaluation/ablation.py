@@ -134,6 +134,7 @@ def ablate(
     Raises ConfigError where every point failed or no test planet is left, and ArchiveError, before any training, for a truth that does
     not match.
     """
+    path = find_config(path)
     points, out, public = load_grid(path, overrides)
     out.mkdir(parents=True, exist_ok=True)
     points, left_out = _with_data(points, truth and Path(truth), log)
@@ -160,7 +161,7 @@ def ablate(
         write_atomically(out / DIFFERENCES, differences_table(figures, points[0].name, failed, left_out))
     order = write_leaderboard(out, figures, failed)
     winner = good[order[0][0]]
-    bundle = write_bundle(out / "winner.zip", winner, out, Path(path))
+    bundle = write_bundle(out / "winner.zip", winner, out, path)
     files = [*(out / name for name in LEADERBOARD), *([out / DIFFERENCES] if truth else []), bundle]
     return {
         "winner": winner.name, "composite": order[0][1], "points": len(points), "ran": len(waiting),

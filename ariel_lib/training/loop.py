@@ -169,8 +169,9 @@ def _fit_members(
 
     Returns the configuration as resolved, and the networks.
     """
-    members, seed, naive = [], config.training.seed, naive_answer(known.labels.depth)
+    members, seed = [], config.training.seed
     for n, split in enumerate(splits):
+        naive = naive_answer(known.without([*split.choosing, *split.held_out]).labels.depth)  # the loss contains it
         rng = np.random.default_rng([seed, 2, n])
         examples = make_examples(planet_fits, known, wavelength, split, rng, config.model.initial_estimate)
         fitting = examples.fitting

@@ -184,6 +184,15 @@ def test_the_leaderboard_ranks_the_points_and_the_bundle_holds_the_winner(grid, 
         assert {"weights.safetensors", "manifest_train.json", "leaderboard.csv", "ablation.yaml"} <= set(bundle.namelist())
 
 
+def test_a_grid_that_the_package_brings_is_run_by_its_name_outside_a_checkout(grid, monkeypatch, tmp_path):
+    monkeypatch.setattr(ablation, "run_point", invent_figures)
+    monkeypatch.chdir(tmp_path)
+    result = ablate(Path("configs/ablation.yaml"), [f"data.root={tmp_path / 'data'}"], log=str)
+    with zipfile.ZipFile(result["bundle"]) as bundle:
+        assert bundle.read("ablation.yaml") == (ROOT / "configs" / "ablation.yaml").read_bytes()
+    assert verify_run(tmp_path / "outputs" / "ablation" / "manifest_ablate.json") == []
+
+
 def test_with_truth_the_points_are_compared_with_the_first_on_the_same_planets(grid, monkeypatch):
     truth = grid.parent / "test.csv"
     truth.write_text("planet_id,wl_1,wl_2\n7,0.01,0.01\n")

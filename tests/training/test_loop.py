@@ -164,6 +164,22 @@ def split_of(planet_fits):
     return split_planets(list(planet_fits.fits), 1, 0.5, np.random.default_rng(0))[0]
 
 
+def test_held_out_labels_change_neither_the_network_nor_an_answer_for_a_held_out_planet(data, planet_fits, tmp_path):
+    known, wavelength, split = LabelledSpectra.read(Dataset(data, "train")), Archive(data).wavelengths(), split_of(planet_fits)
+    found = []
+    for n, labels in enumerate((known, with_other_labels(known, split.held_out))):
+        config = load_config(None, [f"training.out={tmp_path / str(n)}", "training.epochs=1", "model.initial_estimate=gaussian", *SMALL])
+        _, (member,) = loop._fit_members(config, str(n), planet_fits, labels, wavelength, [split], Budget(None), lambda line: None)
+        found.append(member)
+    first, second = found
+    for name, tensor in first.network.state_dict().items():
+        np.testing.assert_array_equal(tensor, second.network.state_dict()[name], err_msg=name)
+    assert [epoch["score"] for epoch in first.history] == [epoch["score"] for epoch in second.history]
+    for method in first.answers.keys() - {"truth"}:
+        np.testing.assert_array_equal(first.answers[method], second.answers[method], err_msg=method)
+    assert not np.array_equal(first.answers["truth"], second.answers["truth"])
+
+
 @pytest.mark.parametrize("folds", [1, 3])
 def test_as_held_out_leaves_out_the_labels_of_the_held_out_planets(data, tmp_path, folds):
     result = run(data, tmp_path / "model", "training.epochs=1", f"training.folds={folds}")
