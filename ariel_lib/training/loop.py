@@ -11,20 +11,19 @@ import numpy as np
 import torch
 
 from ariel_lib.calibration.pipeline import CalibrationSettings
-from ariel_lib.config import Config, ConfigError, config_hash, to_dict
+from ariel_lib.config import Config, config_hash, to_dict
 from ariel_lib.execution.time_budget import Budget
-from ariel_lib.io.checksums import verify, write_manifest
+from ariel_lib.io.checksums import write_manifest
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import Spectra
 from ariel_lib.io.storage import write_atomically
 from ariel_lib.metrics import naive_answer, unclipped_score
 from ariel_lib.models.ensemble import Ensemble, predict_inputs
-from ariel_lib.models.features import FGS1_CHANNELS, NODE_FEATURES, STAR_FEATURES
 from ariel_lib.models.inputs import Inputs
 from ariel_lib.models.out_of_memory import backward_in_parts
 from ariel_lib.models.precision import mixed_precision
 from ariel_lib.models.threads import threads
-from ariel_lib.models.v50 import V50, Hyperparameters
+from ariel_lib.models.v50 import V50
 from ariel_lib.pipeline.batches import fit_within_budget
 from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.pipeline.planet_fits import PlanetFit, PlanetFits
@@ -37,6 +36,7 @@ from ariel_lib.training import distributed
 from ariel_lib.training.examples import labelled_planets, make_examples
 from ariel_lib.training.held_out import answers_of, joined, judge
 from ariel_lib.training.loss import challenge_loss
+from ariel_lib.training.network import make_network, require_trainable, take_weights
 from ariel_lib.training.resolution import digest_inputs, resolve, run_fingerprint
 from ariel_lib.training.run_state import RunState
 from ariel_lib.training.split import PlanetSplit, split_planets
@@ -79,6 +79,7 @@ def _train(dataset: Dataset, config: Config, progress: Callable[[int, int], None
     out, known = Path(settings.out), LabelledSpectra.read(dataset)
     known = known if config.model.scale_height else known.unscaled()
     budget = Budget(settings.max_hours and 3600 * settings.max_hours, started=started)
+    require_trainable(config, known.labels.planet_ids, dataset.wavelengths)  # before hours of fits
     calibration = CalibrationSettings(airs_samples=config.calibration.airs_samples)
     planet_fits = distributed.from_leader(  # the same planets in all processes, which would train on without each other otherwise
         lambda: fit_within_budget(
@@ -197,25 +198,6 @@ def _fit_members(
 def _depth_bias_of_bumps(planet_fit: PlanetFit, wavelength: np.ndarray) -> np.ndarray:
     """(wavelength,) bias of the fitted depth by achromatic bumps in the planet's light curves."""
     return bump_depth_bias(planet_fit.estimate, planet_fit.visits(), planet_fit.star, wavelength)
-
-
-def make_network(config: Config, wavelength: np.ndarray, seed: int = 0) -> V50:
-    """V50 as configured. config: resolved."""
-    model = config.model
-    return V50(Hyperparameters(
-        channels=len(FGS1_CHANNELS), node_features=NODE_FEATURES, star_features=STAR_FEATURES, wavelength=wavelength.tolist(),
-        d_model=model.d_model, depth=model.ssm_depth, d_state=model.d_state, bin_width=model.bin_width,
-        hidden=model.hidden, gnn_layers=model.gnn_layers, relations=model.relations, operator=model.operator, seed=seed,
-    ))  # fmt: skip
-
-
-def take_weights(network: V50, path: Path, member: int) -> None:
-    """Load the weights of another run, such as one on simulated data. Raises ConfigError for a network of other sizes."""
-    members = Checkpoint.load(verify(path)).network.members
-    try:
-        network.load_state_dict(members[member % len(members)].state_dict())
-    except RuntimeError as error:
-        raise ConfigError(f"training.initial_weights: expected a network of the sizes in model, found another in {path}") from error
 
 
 def _fit(

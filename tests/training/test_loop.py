@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from ariel_lib.commands import run_training
-from ariel_lib.config import Config, ConfigError, ModelConfig, load_config
+from ariel_lib.config import ConfigError, load_config
 from ariel_lib.execution.time_budget import Budget
 from ariel_lib.io.archive import Archive
 from ariel_lib.io.checksums import write_manifest
@@ -28,6 +28,7 @@ from ariel_lib.prediction.predict import MEMBER, predict
 from ariel_lib.priors.scale_height import LabelledSpectra
 from ariel_lib.training import examples, loop
 from ariel_lib.training.examples import training_set
+from ariel_lib.training.network import make_network, take_weights
 from ariel_lib.training.resolution import resolve
 from ariel_lib.training.split import split_planets
 from ariel_lib.transit.population.multiplicative_bias import fit_multiplicative_bias
@@ -51,20 +52,6 @@ def planet_fits(data, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def short_epochs(monkeypatch):
     monkeypatch.setattr(loop, "DRAWS_AN_EPOCH", 8)
-
-
-@pytest.mark.parametrize("operator", ["rgcn", "gatv2", "nnconv"])
-def test_a_network_can_be_made_of_every_size_that_the_configuration_takes(operator):
-    for depth, layers in ((1, 0), (0, 1)):
-        for size in (6, 12, 16):
-            sizes = {"d_model": size, "hidden": size, "ssm_depth": depth, "gnn_layers": layers, "bin_width": 1, "operator": operator}
-            try:
-                config = Config(model=ModelConfig(**sizes))
-            except ConfigError as error:
-                assert size % 16 if depth else size % 4
-                assert f"model.{'d_model' if depth else 'hidden'}: expected a multiple" in str(error)
-            else:
-                loop.make_network(config, np.array([0.7, 2.0, 2.1, 2.2]))
 
 
 def run(data, out, *overrides):
@@ -203,7 +190,7 @@ def test_an_untrained_network_equals_the_library_posterior(data, planet_fits):
     config = load_config(None, SMALL)
     known, split = LabelledSpectra.read(Dataset(data, "train")), split_of(planet_fits)
     found = examples.make_examples(planet_fits, known, archive.wavelengths(), split, np.random.default_rng(0)).fitting
-    network = loop.make_network(resolve(config, max(len(example.fgs1) for example in found)), archive.wavelengths())
+    network = make_network(resolve(config, max(len(example.fgs1) for example in found)), archive.wavelengths())
     inputs = found[0].inputs(found[0].planet_fit.estimate.depth)
     mean, sigma = predict_inputs(network, inputs)
     expected = found[0].conditioned_prior.moments(found[0].planet_fit.estimate.depth[None])
@@ -327,11 +314,16 @@ def test_with_too_little_time_only_the_first_network_is_used(data, tmp_path):
     assert list(budget.skipped) == ["ensemble members"]
 
 
-def test_training_can_start_from_the_weights_of_another_run(data, tmp_path):
+def test_training_can_start_from_the_weights_of_another_run(data, tmp_path, monkeypatch):
     first = run(data, tmp_path / "first", "training.epochs=1")["weights"]
-    network = loop.make_network(resolve(load_config(None, SMALL), 5000), Archive(data).wavelengths())
-    loop.take_weights(network, Path(first), 0)
+    network = make_network(resolve(load_config(None, SMALL), 5000), Archive(data).wavelengths())
+    take_weights(network, Path(first), 0)
     for name, tensor in Checkpoint.load(first).network.members[0].state_dict().items():
         np.testing.assert_array_equal(tensor, network.state_dict()[name])
+    monkeypatch.setattr(loop, "fit_within_budget", None)  # what follows is refused before the fits
+    with pytest.raises(StorageError, match="no such file"):
+        run(data, tmp_path / "second", f"training.initial_weights={tmp_path / 'wieghts.safetensors'}")
+    with pytest.raises(ConfigError, match=r"training\.folds: expected at most 3 for 7 planets, found 4"):
+        run(data, tmp_path / "second", "training.folds=4")
     with pytest.raises(ConfigError, match="sizes in model"):
         run(data, tmp_path / "second", f"training.initial_weights={first}", "model.hidden=16")
