@@ -81,7 +81,7 @@ def calibrate(
     from ariel_lib.io.dataset import Dataset
 
     dataset = Dataset(data, split.value, light_curves=out)
-    pool = open_pool(scheduler, data.resolve(), out.resolve()) if scheduler else nullcontext(workers)
+    pool = open_pool(scheduler, data.resolve(), out.resolve()) if scheduler is not None else nullcontext(workers)
     with progress_bar("Calibrating visits") as progress:
         result, failed = run_calibration(dataset, workers=pool, progress=progress)
     print_json(result)

@@ -82,7 +82,7 @@ def ablate(
     from ariel_lib.commands import run_ablation
     from ariel_lib.execution.dask_cluster import open_pool
 
-    pool = open_pool(scheduler) if scheduler else nullcontext(workers)
+    pool = open_pool(scheduler) if scheduler is not None else nullcontext(workers)
     with pool as workers, progress_bar("Points") as progress:
         result = run_ablation(config, overrides or (), truth=truth, workers=workers, progress=progress, log=print_line)
     print_json(result)

@@ -71,7 +71,7 @@ def _require_scheduler(address: str) -> None:
             found = thread.submit(asyncio.run, _identity(address)).result()["type"]
     except TimeoutError:
         found = "a server that does not answer as one"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:  # TypeError: tls:// without certificates in dask's configuration
         found = str(error)
     if found != "Scheduler":
         hint = "Give the address that `dask scheduler` prints, not that of its dashboard."

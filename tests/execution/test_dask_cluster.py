@@ -76,6 +76,15 @@ def test_a_scheduler_that_does_not_answer_raises_in_time(monkeypatch):
         pass
 
 
+@pytest.mark.parametrize("there", ["", "http://127.0.0.1:9", "tcp://127.0.0.1", "tls://127.0.0.1:9"])
+def test_an_address_that_is_none_ends_the_command_in_one_line(tmp_path, there):
+    (tmp_path / "test" / "1").mkdir(parents=True)
+    (tmp_path / "test" / "1" / "AIRS-CH0_signal_0.parquet").touch()
+    for command in (["calibrate", "--data", tmp_path, "--split", "test", "--out", tmp_path], ["ablate", "--config", "grid.yaml"]):
+        done = CliRunner().invoke(app, [*map(str, command), "--scheduler", there])
+        assert done.exit_code == 2 and f"{there}: expected a Dask scheduler" in done.stderr
+
+
 @pytest.mark.parametrize("kind", ["silent", "http", "worker"])
 def test_a_server_that_is_no_scheduler_raises_in_time(monkeypatch, address, kind):
     monkeypatch.setattr(cluster, "PATIENCE", 1)
