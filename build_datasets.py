@@ -130,7 +130,8 @@ def fresh_folder(out: Path, names: Iterable[str]) -> Iterator[Path]:
     """
     if out.exists():
         found = {path.name for path in out.iterdir()} if out.is_dir() else {"a file of that name"}
-        others = sorted(name for name in found - {CARD} if not any(fnmatchcase(name, pattern) for pattern in names))
+        built = {name for name in found if any(fnmatchcase(name, pattern) for pattern in (CARD, *names)) and (out / name).is_file()}
+        others = sorted(found - built)
         if others or (found and CARD not in found):
             what = ", ".join((others or sorted(found))[:3])
             raise DatasetError(f"--out {out}: expected no folder, an empty one or an earlier build with {CARD}, found {what}")
@@ -173,6 +174,9 @@ def kaggle_names(path: Path = ROOT / "kaggle.toml") -> dict:
             if not all(shortest <= len(text) <= LONGEST_TITLE for text in (title, slug(title))):
                 expected = f"a title of {shortest} to {LONGEST_TITLE} characters, and as many in its name on Kaggle"
                 raise DatasetError(f"{path.name}: expected {table}.{key} as {expected}, found {title!r}, {slug(title)!r}")
+        slugs = [slug(title) for title in names[table].values()]
+        if len(set(slugs)) < len(slugs):  # on Kaggle the later would be a new version of the earlier
+            raise DatasetError(f"{path.name}: expected titles of {table} that differ in their names on Kaggle, found {', '.join(slugs)}")
     return names
 
 
@@ -206,7 +210,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise DatasetError("weights: give --from FILE, the weights.safetensors of a training run")
         else:
             print(build_weights(options.source, out))
-    except DatasetError as error:
+    except (DatasetError, OSError) as error:
         print(f"build_datasets.py: {error}", file=sys.stderr)
         return 2
     return 0

@@ -174,7 +174,7 @@ def main(arguments: list[str] | None = None) -> int:
                 raise KernelError(f"no kernel {options.run}; there are {', '.join(built)}")
             executed = options.executed or options.out / f"{options.run}.executed.ipynb"
             run(built[options.run], executed, parse_parameters(options.p))
-    except (KernelError, DatasetError) as error:
+    except (KernelError, DatasetError, OSError) as error:
         print(f"build_kernel.py: {error}", file=sys.stderr)
         return 2
     return 0

@@ -67,7 +67,7 @@ budget = Budget(max_hours and 3600 * max_hours, started=started)
 data = Path(data or find_input("sample_submission.csv", under=inputs, prefer=competition))
 weights = verify(weights or find_input("weights.safetensors", under=inputs, prefer=weights_set) / "weights.safetensors")
 dataset = Dataset(data, split, light_curves=light_curves, scratch=Path(out).parent)
-print(f"{len(dataset.planets)} planets, from {data.name}")
+print(f"{len(dataset.planets)} planets, from {data.name}; weights from {weights.parent.name}")
 
 # %% [markdown]
 # ## Predict

@@ -71,6 +71,12 @@ def test_weights_that_no_manifest_vouches_for_are_refused(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_that_cannot_be_written_is_one_line(capsys, monkeypatch):
+    monkeypatch.setattr(builder, "_collect_wheels", lambda out: [])
+    assert builder.main(["wheels", "--out", f"{os.devnull}/wheels"]) == 2
+    assert capsys.readouterr().err.startswith("build_datasets.py: ")
+
+
 def test_weights_are_never_built_over_their_source(tmp_path, capsys):
     source = tmp_path / "v50" / "weights.safetensors"
     source.parent.mkdir()
@@ -89,13 +95,16 @@ def test_weights_are_never_built_over_their_source(tmp_path, capsys):
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-@pytest.mark.parametrize("names", [["thesis.tex"], ["weights.safetensors", "manifest.json"], ["dataset-metadata.json", "mine.csv"]])
+@pytest.mark.parametrize(
+    "names",
+    [["thesis.tex"], ["weights.safetensors", "manifest.json"], ["dataset-metadata.json", "mine.csv"], ["dataset-metadata.json", "weights/"]],
+)
 def test_only_an_earlier_build_is_replaced(tmp_path, names):
     for name in names:
-        (tmp_path / name).touch()
+        (tmp_path / name).mkdir() if name.endswith("/") else (tmp_path / name).touch()
     with pytest.raises(builder.DatasetError, match="expected no folder"), builder.fresh_folder(tmp_path, ("weights*", "manifest.json")):
         pass
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(name.rstrip("/") for name in names)
 
 
 def test_a_build_that_fails_leaves_the_earlier_one(tmp_path):
@@ -133,6 +142,8 @@ def test_a_slug_is_the_one_that_kaggles_client_computes(title):
         ('"SpectraMind weights"', '"λμν"', "expected datasets.weights as a title of 6 to 50"),
         ('"SpectraMind weights"', '"......"', "expected datasets.weights as a title of 6 to 50"),
         ('wheels = "SpectraMind wheels"', "", "expected datasets.wheels as a text in quotes, found none"),
+        ("SpectraMind V50 training", "SpectraMind V50: Submission", "expected titles of kernels that differ in their names on Kaggle"),
+        ("SpectraMind weights", "SpectraMind wheels", "expected titles of datasets that differ"),
         ("[datasets]", "[datasets", "expected TOML"),
     ],
 )

@@ -106,6 +106,11 @@ def test_of_several_sets_of_wheels_the_named_one_is_installed_and_a_tie_refused(
     assert len(installed) == 1
 
 
+def test_a_folder_that_cannot_be_written_is_one_line(capsys):
+    assert builder.main(["--out", f"{os.devnull}/kernel"]) == 2
+    assert capsys.readouterr().err.startswith("build_kernel.py: ")
+
+
 def test_an_unknown_parameter_is_refused_before_anything_runs(tmp_path):
     executed = tmp_path / "executed.ipynb"
     with pytest.raises(builder.KernelError, match="no parameter planet; it has out, planets"):
