@@ -97,7 +97,7 @@ def test_weights_are_never_built_over_their_source(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "names",
-    [["thesis.tex"], ["weights.safetensors", "manifest.json"], ["dataset-metadata.json", "mine.csv"], ["dataset-metadata.json", "weights/"]],
+    [["thesis.tex"], ["weights.safetensors", "manifest.json"]] + [["dataset-metadata.json", mine] for mine in ("mine.csv", "weights/")],
 )
 def test_only_an_earlier_build_is_replaced(tmp_path, names):
     for name in names:

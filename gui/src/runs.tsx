@@ -97,7 +97,7 @@ export function History({ epochs }: { epochs: Schemas["Epoch"][] }) {
     });
   return (
     <div className="pair" key={members.length}>
-      <Chart title="Score on held-out planets by epoch (higher is better)" x={x} xName="epoch" yName="score" lines={lines("score")} height={200} />
+      <Chart title="Score on the planets that choose the epoch (higher is better)" x={x} xName="epoch" yName="score" lines={lines("score")} height={200} />
       <Chart title="Training loss by epoch (lower is better)" x={x} xName="epoch" yName="loss" lines={lines("loss")} height={200} />
     </div>
   );
