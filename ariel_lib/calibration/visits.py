@@ -159,12 +159,13 @@ class Outcome:
 
 
 def calibrate_task(task: Task) -> Outcome:
-    """Calibrate one visit and save it, unless light curves from the same input are stored already."""
+    """Calibrate one visit and save it, unless light curves from the same input are stored already. Outdated ones are deleted first."""
     return_memory()
     archive = Archive(task.root)
     inputs = read_inputs(archive, task.split, task.planet_id, task.visit, task.settings)
     if _stored_fingerprint(task.path) == inputs.fingerprint:
         return Outcome(True, inputs.frames)
+    task.path.unlink(missing_ok=True)
     curves = calibrate_visit(archive, task.split, task.planet_id, task.visit, task.settings)
     save_light_curves(task.path, replace(curves, provenance=inputs.provenance))
     return Outcome(False, inputs.frames)

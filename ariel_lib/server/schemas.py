@@ -48,7 +48,7 @@ class Artifact(BaseModel):
 
 
 class Epoch(BaseModel):
-    """Loss after one epoch and the score, optimistic, on the planets that choose the epoch; member counts the networks of an ensemble from 0."""
+    """Loss after one epoch and score on the planets that choose the epoch; member counts the networks of an ensemble from 0."""
 
     member: int
     epoch: int

@@ -298,7 +298,7 @@ export interface components {
         };
         /**
          * Epoch
-         * @description Loss after one epoch and the score, optimistic, on the planets that choose the epoch; member counts the networks of an ensemble from 0.
+         * @description Loss after one epoch and score on the planets that choose the epoch; member counts the networks of an ensemble from 0.
          */
         Epoch: {
             /** Epoch */

@@ -132,8 +132,12 @@ def test_a_failed_visit_is_listed_with_its_reason_and_others_are_calibrated(data
     (root / "train" / "77").mkdir()
     (root / "train" / "78").mkdir()  # no planet: neither signals nor a star
     (root / "train_star_info.csv").write_text("planet_id\n77\n")
+    outdated = {light_curves_path(tmp_path / "out", "train", *visit) for visit in (("11", 1), ("23", 0))}  # of frames that are gone
+    for path in outdated:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
     report = calibrate_split(Dataset(root, "train", light_curves=tmp_path / "out"), SETTINGS)
-    assert report.done == (("11", 0),)
+    assert report.done == (("11", 0),) and not any(path.exists() for path in outdated)
     reasons = {(failure.planet_id, failure.visit): failure.reason for failure in report.failed}
     assert set(reasons) == {("11", 1), ("23", 0), ("77", None)}
     assert "FGS1_signal_1.parquet: expected" in reasons["11", 1]
