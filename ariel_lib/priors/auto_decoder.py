@@ -42,9 +42,9 @@ class Decoder(Stored):
     def linearised(self, latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Outputs (point, component) and their derivatives (point, latent, component) at latents (point, latent)."""
         first, slope = _silu(latents @ self.w1 + self.b1)
-        jacobian = (self.w1 * slope[:, None]) @ self.w2
+        jacobian = product(self.w1 * slope[:, None], self.w2)
         second, slope = _silu(first @ self.w2 + self.b2)
-        return second @ self.w3 + self.b3, (jacobian * slope[:, None]) @ self.w3
+        return second @ self.w3 + self.b3, product(jacobian * slope[:, None], self.w3)
 
     def standardised(self, latents: np.ndarray) -> tuple[Self, np.ndarray]:
         """The same function of latents shifted and scaled to zero mean and unit variance, and these latents."""
@@ -97,6 +97,11 @@ def fit_latents(decoder: Decoder, starts: np.ndarray, target: np.ndarray, steps:
         damping = np.clip(np.where(better, 0.3 * damping, 4 * damping), 1e-6, 1e3)
     best = cost.reshape(shape[:2]).argmin(axis=1)
     return latents.reshape(shape)[np.arange(len(best)), best]
+
+
+def product(stack: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """stack @ matrix as one product, which is faster than one for each row of the stack."""
+    return (stack.reshape(-1, stack.shape[-1]) @ matrix).reshape(*stack.shape[:-1], -1)
 
 
 def _silu(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 
 The prior of (z, ln A) is one narrow Gaussian for each label and decoder. Under each of them the posterior is nearly Gaussian (Laplace:
 the decoder is linearised where the posterior is largest), so the posterior is a mixture in closed form, weighted by evidence. Labels are
-linearised once, at their own latents; the best ones again, for every width of the model error, at their modes.
+linearised once, at their own latents; the best ones again, for every width of the model error, at their modes for the likeliest.
 
 Spectra are handled in the modes W of the shapes' span that diagonalise the model error against Σ' = Σ + σ_μ² 11ᵀ.
 """
@@ -14,12 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import cholesky, eigh, solve_triangular
 
-from ariel_lib.priors.auto_decoder import Decoder
+from ariel_lib.priors.auto_decoder import Decoder, product
 
 TRIED = 128  # labels of each decoder, at least, that are linearised; so are those whose own spectra fit within UNLIKELY of the best
-UNLIKELY = 10.0  # in log likelihood
+UNLIKELY = 8.0  # in log likelihood
 REFINED = 16  # labels of each decoder whose modes are sought
-STEPS = 4  # of Levenberg–Marquardt
+STEPS = 3  # of Levenberg–Marquardt
 NEGLIGIBLE = 1e-4  # weight of a part of the mixture that is left out
 N_AMPLITUDES = 33
 AMPLITUDE_RANGE = 4.0  # standard deviations of ln A that the grid of amplitudes spans on either side
@@ -141,7 +141,7 @@ class ManifoldPosterior:
         corrected = projected - parts.damping * parts.residual
         centre = weights @ corrected
         spread = (corrected - centre) * np.sqrt(weights)[:, None]
-        inside = np.linalg.solve(np.linalg.cholesky(parts.precision), parts.response) * np.sqrt(weights)[:, None, None]
+        inside = np.linalg.inv(np.linalg.cholesky(parts.precision)) * np.sqrt(weights)[:, None, None] @ parts.response
         inside = inside.reshape(-1, len(centre))
         covariance = spread.T @ spread + inside.T @ inside + np.diag(1 - weights @ parts.damping)
         variance = modes.variance + np.sum((modes.sigma_w @ covariance) * modes.sigma_w, axis=1)
@@ -154,8 +154,12 @@ class ManifoldPosterior:
         parts = self._linearise(sheet, projected, labels, points, widths, *(array[labels] for array in sheet.linearised))
         order = np.argsort(-parts.log_evidence)
         best, others = order[:REFINED], order[REFINED:]
-        starts = np.repeat(points[best] + parts.step[best], len(self.widths), axis=0)
-        refined = self._refine(sheet, projected, np.repeat(labels[best], len(self.widths)), starts, np.tile(self.widths, len(best)))
+        modes = self._modes(sheet, projected, labels[best], points[best] + parts.step[best], widths[best])
+        output, jacobian = sheet.decoder.linearised(modes[:, :-1])
+        every = np.repeat(np.arange(len(best)), len(self.widths))
+        refined = self._linearise(
+            sheet, projected, labels[best][every], modes[every], np.tile(self.widths, len(best)), output[every], jacobian[every]
+        )
         return parts.take(others), refined
 
     def _starts(self, sheet: Sheet, projected: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -174,18 +178,18 @@ class ManifoldPosterior:
         of_amplitude, of_width = np.unravel_index(fit[labels].argmax(axis=1), (len(grid), len(self.widths)))
         return labels, np.column_stack([sheet.points[labels, :-1], grid[of_amplitude]]), self.widths[of_width]
 
-    def _refine(self, sheet: Sheet, projected: np.ndarray, labels: np.ndarray, points: np.ndarray, widths: np.ndarray) -> Parts:
-        """Parts of labels at their modes, sought by Levenberg–Marquardt from points (part, axis)."""
+    def _modes(self, sheet: Sheet, projected: np.ndarray, labels: np.ndarray, points: np.ndarray, widths: np.ndarray) -> np.ndarray:
+        """Modes (part, axis) of labels with widths (part,), sought by Levenberg–Marquardt from points (part, axis)."""
         parts = self._linearise(sheet, projected, labels, points, widths, *sheet.decoder.linearised(points[:, :-1]))
-        share = np.ones(len(points))
+        height, step, share = parts.height, parts.step, np.ones(len(points))
         for _ in range(STEPS):
-            moved = points + share[:, None] * parts.step
+            moved = points + share[:, None] * step
             tried = self._linearise(sheet, projected, labels, moved, widths, *sheet.decoder.linearised(moved[:, :-1]))
-            better = tried.height > parts.height
-            points = np.where(better[:, None], moved, points)
-            parts = Parts(*(np.where(better.reshape(-1, *[1] * (a.ndim - 1)), b, a) for a, b in zip(parts, tried)))
+            better = tried.height > height
+            points, step = (np.where(better[:, None], new, old) for new, old in ((moved, points), (tried.step, step)))
+            height = np.maximum(height, tried.height)
             share = np.where(better, np.minimum(2 * share, 1), 0.3 * share)
-        return parts
+        return points
 
     def _linearise(
         self, sheet: Sheet, projected: np.ndarray, labels: np.ndarray, points: np.ndarray, widths: np.ndarray, output: np.ndarray,
@@ -195,7 +199,7 @@ class ManifoldPosterior:
         amplitude = np.exp(points[:, -1] + self.shift)
         expected = amplitude[:, None] * (self.modes.mean + output @ self.modes.basis)
         damping = 1 / (1 + ((amplitude * widths) ** 2)[:, None] * self.modes.values)
-        response = np.concatenate([amplitude[:, None, None] * (jacobian @ self.modes.basis), expected[:, None]], axis=1)
+        response = np.concatenate([amplitude[:, None, None] * product(jacobian, self.modes.basis), expected[:, None]], axis=1)
         weighted, residual = response * damping[:, None], projected - expected
         away = sheet.points[labels] - points
         pulled = (sheet.precisions[labels] @ away[..., None])[..., 0]
