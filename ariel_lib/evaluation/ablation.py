@@ -131,15 +131,14 @@ def ablate(
     workers  number of points run in parallel, or the pool of a cluster
 
     Returns winner, its composite, counts, failed points and test planets that are left out, with reasons, and the files written, JSON-able.
-    Raises ConfigError where every point failed or no test planet is left, and ArchiveError, before any training, for a truth that does
+    Raises ConfigError where every point failed or no test planet is left, and ArchiveError, before the transit fits, for a truth that does
     not match.
     """
     path = find_config(path)
     points, out, public = load_grid(path, overrides)
     out.mkdir(parents=True, exist_ok=True)
+    _require_data(points, truth)
     points, left_out = _with_data(points, truth and Path(truth), log)
-    for point in {p.config.data.root: p for p in points}.values() if truth is not None else ():
-        read_true_spectra(truth, point.dataset.with_split("test"))  # raises before anything is trained
     waiting = [point for point in points if finished(point) is None]
     log(f"{len(points)} points, {len(points) - len(waiting)} of them already finished")
     failed, tracebacks, kept = {}, {}, len(points) - len(waiting)
@@ -171,13 +170,19 @@ def ablate(
     }  # fmt: skip
 
 
+def _require_data(points: list[Point], truth: Path | str | None) -> None:
+    """Raise, before the transit fits, ConfigError for a point without a data folder and ArchiveError for a truth that does not match."""
+    if missing := [point.name for point in points if point.config.data.root is None]:
+        raise ConfigError(f"data.root: expected a data folder, found none for {missing[0]!r}. Give data.root=DIR.")
+    for point in {point.config.data.root: point for point in points}.values() if truth is not None else ():
+        read_true_spectra(truth, point.dataset.with_split("test"))
+
+
 def _with_data(points: list[Point], truth: Path | None, log: Callable[[str], None]) -> tuple[list[Point], dict[str, str]]:
     """The points with the digest of their data and truth, and the test planets that a point lacks, with reasons, if there is a truth.
 
     The transits are fitted here, once for all points that share them. Raises ConfigError where no test planet is left.
     """
-    if missing := [point.name for point in points if point.config.data.root is None]:
-        raise ConfigError(f"data.root: expected a data folder, found none for {missing[0]!r}. Give data.root=DIR.")
     fitted: dict[tuple, list[tuple[PlanetFits, LabelledSpectra]]] = {}
     found, left_out = [], {}
     for point in points:

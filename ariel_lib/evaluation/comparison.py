@@ -33,6 +33,7 @@ from ariel_lib.priors.registry import INITIAL_NAMES
 from ariel_lib.priors.scale_height import LabelledSpectra
 from ariel_lib.simulator.dataset import TRUTH_FILE
 from ariel_lib.training.loop import train
+from ariel_lib.training.network import require_trainable
 from ariel_lib.uncertainty.temperature import PRIOR_STRENGTH, Temperature, fit_temperature
 
 COLUMNS = ("score", "score_error", "v50_lead", "v50_lead_error", "nll", "mae", "rmse_ppm", "coverage_80", "z_rms")
@@ -58,17 +59,18 @@ def compare(
 
     All rows are of the same planets: a test planet without a transit fit that passes the quality checks, or that V50 does not answer, is
     left out of every row and named, with its reason, in the log, under "left_out" and in comparison.md.
-    Raises, before the training, ConfigError without scikit-learn, ArchiveError where truth lacks a planet, and SpectraMindError
-    where no test planet is left.
+    Raises, before the transit fits, ConfigError without scikit-learn and for settings that cannot be trained with, ArchiveError where
+    truth lacks a planet; and before the training SpectraMindError where no test planet is left.
     """
     if importlib.util.find_spec("sklearn") is None:
         raise ConfigError("compare: expected scikit-learn, found none. pip install 'spectramind[diagnostics]'")
     out, test = Path(config.training.out), dataset.with_split("test")
+    labels, true_spectra = dataset.labels(), dict(zip(test.planets, read_true_spectra(truth, test)))
+    require_trainable(config, labels.planet_ids, dataset.wavelengths)
     settings = CalibrationSettings(airs_samples=config.calibration.airs_samples)
     training_fits, test_fits = (  # not timed
         fit_planets(part, settings=settings, workers=workers, progress=progress).accepted() for part in (dataset, test)
     )
-    labels, true_spectra = dataset.labels(), dict(zip(test.planets, read_true_spectra(truth, test)))
     judged, naive = test.select(_judged(test_fits, log)), naive_answer(labels.depth)
     oracles, note = _oracles(judged, labels.depth, log)
     trained, unanswered, answers, cost = _v50_answers(dataset, judged, config, workers, progress, log)

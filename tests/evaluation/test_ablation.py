@@ -272,8 +272,8 @@ def test_a_doubtful_fit_is_no_fit_of_a_point(monkeypatch):
     assert list(ablation._fit(None, load_config(None), 1).fits) == ["7"]
 
 
-def test_a_truth_without_a_test_planet_raises_before_anything_is_trained(grid, monkeypatch):
-    monkeypatch.setattr(ablation, "run_point", lambda *arguments, **settings: pytest.fail("trained"))
+def test_a_truth_without_a_test_planet_raises_before_anything_is_fitted(grid, monkeypatch):
+    monkeypatch.setattr(ablation, "_fit", lambda *arguments: pytest.fail("fitted"))
     truth = grid.parent / "test.csv"
     truth.write_text("planet_id,wl_1,wl_2\n8,0.01,0.01\n")
     with pytest.raises(ArchiveError, match=r"expected the 1 planets of .*, found none of 1, such as 7"):

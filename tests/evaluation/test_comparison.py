@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ariel_lib.config import load_config
+from ariel_lib.config import ConfigError, load_config
 from ariel_lib.errors import SpectraMindError
 from ariel_lib.evaluation import comparison
 from ariel_lib.evaluation.comparison import as_csv, as_markdown, tabulate
@@ -113,7 +113,7 @@ def made(tmp_path_factory):
     """A small simulated data set of light curves, and the fits of its planets."""
     pytest.importorskip("sklearn")
     root = tmp_path_factory.mktemp("compared")
-    simulate_dataset(root / "data", n_planets=4, n_test=2, seed=5, size="toy", level="lightcurves")
+    simulate_dataset(root / "data", n_planets=7, n_test=2, seed=5, size="toy", level="lightcurves")
     for split in ("train", "test"):
         fit_planets(Dataset(root / "data", split, scratch=root / "out"))
     return root
@@ -134,12 +134,20 @@ def simulated(made, tmp_path, monkeypatch):
     [(slice(2), r"test.csv: expected the 2 planets of .*, found none of 1, such as"), (slice(1, None), "wl_1")],
     ids=["a planet less", "no header"],
 )
-def test_a_truth_that_does_not_match_raises_before_the_training(simulated, lines, message):
+def test_a_truth_that_does_not_match_raises_before_the_fits(simulated, monkeypatch, lines, message):
     data, compare = simulated
+    monkeypatch.setattr(comparison, "fit_planets", lambda *arguments, **settings: pytest.fail("fitted before the input was judged"))
     path = data.root / "test.csv"
     path.write_text("\n".join(path.read_text().splitlines()[lines]) + "\n")
     with pytest.raises(SpectraMindError, match=message):
         compare()
+
+
+def test_settings_that_cannot_be_trained_with_raise_before_the_fits(simulated, monkeypatch):
+    data, _ = simulated
+    monkeypatch.setattr(comparison, "fit_planets", lambda *arguments, **settings: pytest.fail("fitted before the input was judged"))
+    with pytest.raises(ConfigError, match=r"training\.folds: expected at most 2 for 5 planets, found 3"):
+        comparison.compare(data, load_config(None, ["training.folds=3"]), data.root / "test.csv")
 
 
 def test_without_a_single_test_planet_to_judge_by_nothing_is_trained(simulated):
