@@ -60,7 +60,13 @@ def predict_with(made, work, data, **parameters):
     weights = made / "weights" / "weights.safetensors"
     run(papermill(made / "notebooks" / "submission.ipynb", work, data=data, weights=weights, workers=2, **parameters), work)
     validate_submission(work / "submission.csv", data / "sample_submission.csv")
-    return json.loads((work / "out.ipynb").read_text())["metadata"]["papermill"]["duration"]
+    return json.loads((work / "out.ipynb").read_text())
+
+
+def seconds_of(notebook):
+    """Duration of an executed notebook, and that of the cell which imports the library: 3 s, more on a busy machine."""
+    cells = [cell for cell in notebook["cells"] if "from ariel_lib.commands import" in "".join(cell["source"])]
+    return notebook["metadata"]["papermill"]["duration"], cells[0]["metadata"]["papermill"]["duration"]
 
 
 @pytest.fixture(scope="module")
@@ -142,11 +148,11 @@ def test_with_more_time_the_score_is_no_worse_and_the_limit_holds(made, many, tm
     scores, answered = [], []
     for name, limit in (("minute", 60), ("three", 180), ("all", None)):
         work = tmp_path / name
-        seconds = predict_with(made, work, data=many, max_hours=limit and limit / 3600)
+        seconds, imports = seconds_of(predict_with(made, work, data=many, max_hours=limit and limit / 3600))
         figures = evaluate_submission(work / "submission.csv", many / "test.csv", train_labels=many / "train.csv")
         record, text = json.loads((work / "submission.json").read_text()), printed(work)
         print(name, f"{seconds:.0f} s, score {figures['score']:.4f}, {record['answered']} answered; {text.splitlines()[-1]}")
-        assert limit is None or seconds <= limit + 5
+        assert limit is None or seconds <= limit + 3 + imports  # papermill starts before the notebook's clock
         if record["answered"] < MANY:
             assert f"skipped: planets: {MANY - record['answered']} of {MANY} were not fitted" in text
         scores.append(figures["score"])
