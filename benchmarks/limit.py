@@ -33,7 +33,7 @@ from threadpoolctl import threadpool_limits
 
 from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.calibration.visits import calibrate_split
-from ariel_lib.evaluation.oracle import ORACLES, Truth, limits, read_nuisances, true_problem
+from ariel_lib.evaluation.oracle import ORACLES, Nuisances, Truth, limits, read_nuisances, true_problem
 from ariel_lib.io.archive import Archive
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import Star, light_curves_path, list_light_curves
@@ -93,8 +93,11 @@ def examine(data: Path, level: str, labels_csv: Path) -> dict:
         calibrate_split(Dataset(data, light_curves=folder), CalibrationSettings(), workers=2)
     planets = list(list_light_curves(folder, "test"))
     truth, labels = read_spectra(data / "test.csv").of(planets), read_spectra(labels_csv).depth
+    dataset = Dataset(data)
+    recorded = Truth.read(data, "test")
+    task = partial(measure, dataset, recorded, read_nuisances(dataset, recorded))
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        measured = list(pool.map(partial(measure, data), planets))
+        measured = list(pool.map(task, planets))
     wavelength = Archive(data).wavelengths()
     own = {row.tobytes() for row in np.round(truth, 12)}
     others = np.array([row for row in labels if np.round(row, 12).tobytes() not in own])
@@ -147,18 +150,14 @@ def honesty(estimates: list[DepthEstimate], truth: np.ndarray) -> dict:
     }  # fmt: skip
 
 
-def measure(data: Path, planet: str) -> Measured:
+def measure(dataset: Dataset, recorded: Truth, nuisances: Nuisances, planet: str) -> Measured:
     """Fit one planet, and ask what its light curves could have told."""
-    archive, folder = Archive(data), data / "lightcurves"
-    wavelength, star = archive.wavelengths(), archive.star("test", planet)
-    paths = [light_curves_path(folder, "test", planet, v) for v in list_light_curves(folder, "test")[planet]]
-    dataset, truth = Dataset(data), Truth.read(data, "test")
     with threadpool_limits(1):
         start = time.perf_counter()
-        visits = [load_light_curves(path) for path in paths]
-        estimate = estimate_depths(visits, star, wavelength)
+        visits = dataset.light_curves(planet)
+        estimate = estimate_depths(visits, dataset.star(planet), dataset.wavelengths)
         seconds = (time.perf_counter() - start) / len(visits)
-        return Measured(estimate, *limits(true_problem(dataset, truth, planet), read_nuisances(dataset, truth)), seconds)
+        return Measured(estimate, *limits(true_problem(dataset, recorded, planet), nuisances), seconds)
 
 
 def time_rival(data: Path, planets: int) -> dict:

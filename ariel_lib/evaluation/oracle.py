@@ -27,6 +27,7 @@ from ariel_lib.io.light_curves import LightCurves, load_light_curves
 from ariel_lib.priors.gaussian import fit_prior
 from ariel_lib.simulator import optics
 from ariel_lib.simulator.dataset import TRUTH_FILE
+from ariel_lib.simulator.light_curve import Drift, airs_drift, fgs1_drift
 from ariel_lib.simulator.systematics.planets import read_record, redraw
 from ariel_lib.simulator.visit import INTEGRATION_TIMES
 from ariel_lib.transit.estimate import make_problem
@@ -66,15 +67,13 @@ class Truth:
 
     def baseline(self, planet: str, visit: int, segment: Segment) -> np.ndarray:
         """The baseline of a visit on the times and channels of a segment, less 1, (time, wavelength)."""
-        drift, time = self.planets[planet]["drifts"][visit], segment.time
+        recorded, time = self.planets[planet]["drifts"][visit], segment.time
+        drift = Drift(np.array(recorded["fgs1"]), np.array(recorded["airs"]))
         tau = 2 * (time - time[0]) / (time[-1] - time[0]) - 1
-        powers = np.stack([tau, tau**2, tau**3], axis=1)
-        first, last = AIRS.crop
         if segment.instrument == FGS1.name:
-            factor = 1 + powers @ np.array(drift["fgs1"])[:, None]
+            factor = fgs1_drift(drift, tau)
         else:
-            x = np.linspace(1, -1, AIRS.columns)[first:last][::-1][segment.channels - 1]
-            factor = 1 + powers @ np.array(drift["airs"]) @ np.stack([np.ones_like(x), x, x**2])
+            factor = airs_drift(drift, tau, np.linspace(1, -1, AIRS.columns)[slice(*AIRS.crop)][::-1][segment.channels - 1])
         if self.recorded["planets"]:
             drawn, _ = redraw(self.recorded, planet, visit, dict.fromkeys(INSTRUMENTS, time))
             factor = factor * drawn.factor(segment.instrument)[:, segment.channels - (segment.instrument == AIRS.name)]

@@ -2,7 +2,8 @@
 
 The prior of (z, ln A) is one narrow Gaussian for each label and decoder. Under each of them the posterior is nearly Gaussian (Laplace:
 the decoder is linearised where the posterior is largest), so the posterior is a mixture in closed form, weighted by evidence. Labels are
-linearised once, at their own latents; the best ones again, for every width of the model error, at their modes for the likeliest.
+linearised once, at their own latents; the best ones again at their modes, which are sought for the likeliest width of the model error,
+for every width.
 
 Spectra are handled in the modes W of the shapes' span that diagonalise the model error against Σ' = Σ + σ_μ² 11ᵀ.
 """

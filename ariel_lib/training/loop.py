@@ -151,8 +151,13 @@ def _fit_bias(
 
 @dataclass(frozen=True)
 class Member:
-    """A trained network, its split, the multiplicative bias without its held-out planets, its epochs, whether training.max_hours ended
-    them, and `answers_of` those planets."""
+    """A trained network.
+
+    split    planets that it was fitted to, that chose its epoch, and that it has not seen
+    bias     multiplicative bias without its held-out planets
+    history  its epochs; stopped: whether training.max_hours ended them
+    answers  `answers_of` its held-out planets
+    """
 
     network: V50
     split: PlanetSplit

@@ -13,6 +13,7 @@ from ariel_lib.cli import app
 from ariel_lib.commands import run_prediction
 from ariel_lib.config import load_config, to_dict
 from ariel_lib.diagnostics.report import report_from_artifacts
+from ariel_lib.execution.time_budget import Budget
 from ariel_lib.io import submission
 from ariel_lib.io.checksums import write_manifest
 from ariel_lib.io.dataset import Dataset
@@ -22,11 +23,12 @@ from ariel_lib.io.storage import load_arrays
 from ariel_lib.io.submission import read_submission
 from ariel_lib.io.writer import write_stars, write_wavelengths
 from ariel_lib.models.ensemble import predict_inputs
-from ariel_lib.pipeline.batches import FIRST_VISIT_ONLY, PlanetBatch
+from ariel_lib.pipeline.batches import FIRST_VISIT_ONLY, VISIT, PlanetBatch
 from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.pipeline.planet_fits import PlanetFits, fit_planets
+from ariel_lib.prediction import predict as prediction
 from ariel_lib.prediction import submission_file
-from ariel_lib.prediction.predict import Answers
+from ariel_lib.prediction.predict import MEMBER, Answers
 
 PLANETS = ("7", "12", "13")
 NO_KERNEL = RuntimeError("no kernel image is available")
@@ -239,3 +241,14 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing_and_one_that_stays_full_i
     assert {planet for planet in PLANETS if after[planet] != rows(whole)[planet]} == set(told)
     assert set(told) == (set(PLANETS) if module is submission else set())
     assert all(why.startswith("its answer could not be written: [Errno 28]") for why in told.values())
+
+
+def test_with_too_little_time_only_the_first_network_is_used(make_checkpoint):
+    checkpoint, now = make_checkpoint()[0], [0.0]
+    budget = Budget(100.0, clock=lambda: now[0])
+    budget.measure(VISIT, 10, 10.0)
+    budget.measure(MEMBER, 10, 5.0)
+    assert prediction._skip_members(checkpoint, budget, 50) is checkpoint and not budget.skipped
+    now[0] = 40.0
+    assert list(prediction._skip_members(checkpoint, budget, 50).network.members) == [checkpoint.network.members[0]]
+    assert list(budget.skipped) == ["ensemble members"]

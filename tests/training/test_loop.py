@@ -20,11 +20,10 @@ from ariel_lib.io.storage import StorageError
 from ariel_lib.io.submission import read_submission, validate_submission
 from ariel_lib.models.ensemble import predict_inputs
 from ariel_lib.pipeline import batches
-from ariel_lib.pipeline.batches import VISIT
 from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.pipeline.planet_fits import fit_planets
 from ariel_lib.prediction import predict as prediction
-from ariel_lib.prediction.predict import MEMBER, predict
+from ariel_lib.prediction.predict import predict
 from ariel_lib.priors.scale_height import LabelledSpectra
 from ariel_lib.training import examples, loop
 from ariel_lib.training.examples import training_set
@@ -300,18 +299,6 @@ def test_an_untrained_network_returns_its_initial_estimate(data, planet_fits, tm
     if initial_estimate == "white":
         assert np.ptp(found.mean) < 1e-8 and np.ptp(found.sigma) < 1e-8
         assert abs(found.mean[0] - np.average(estimate.depth, weights=estimate.sigma_uncorrelated**-2)) < 1e-8
-
-
-def test_with_too_little_time_only_the_first_network_is_used(data, tmp_path):
-    checkpoint = Checkpoint.load(run(data, tmp_path / "model", "training.epochs=1", "training.folds=2")["weights"])
-    now = [0.0]
-    budget = Budget(100.0, clock=lambda: now[0])
-    budget.measure(VISIT, 10, 10.0)
-    budget.measure(MEMBER, 10, 5.0)
-    assert prediction._skip_members(checkpoint, budget, 50) is checkpoint and not budget.skipped
-    now[0] = 40.0
-    assert list(prediction._skip_members(checkpoint, budget, 50).network.members) == [checkpoint.network.members[0]]
-    assert list(budget.skipped) == ["ensemble members"]
 
 
 def test_training_can_start_from_the_weights_of_another_run(data, tmp_path, monkeypatch):
