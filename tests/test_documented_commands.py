@@ -44,7 +44,8 @@ def test_documented_commands_succeed(tmp_path):
     run("spectramind train --config configs/train.yaml +data.split=toy +training.seed=1337")
     run(f"{NOMINAL} data.root=build/toy/data")
     intervals = run("spectramind corel-train --q 0.80 --outdir outputs/corel")
-    assert intervals["planets"] == 5 and intervals["marginal"]["infinite"] == 1  # too few planets for finite intervals
+    held_out = json.loads((tmp_path / "outputs/v50/metrics.json").read_text(encoding="utf-8"))["held_out"]
+    assert intervals["planets"] == held_out == 4 and intervals["marginal"]["infinite"] == 1  # too few planets for finite intervals
     assert run(DASHBOARD)["missing"] == {}
     for manifest in ("outputs/v50/manifest_train.json", "outputs/corel/manifest_corel-train.json", "outputs/diagnostics/manifest.json"):
         assert run(f"spectramind verify {manifest}")["changes"] == []
