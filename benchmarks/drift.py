@@ -8,10 +8,11 @@ All visits of both splits teach the population, without labels; the test planets
 cubic    a population whose drifts are cubics in time
 learned  the population with all functions of time, as training and prediction have it
 
-and answered by the posterior of the library of the training labels, without any network or temperature. Beside them stand the oracles
+and answered by the posterior of the library of the training labels, without any network or temperature; learned_gaussian and
+learned_mixture are the posteriors of the other priors behind the learned population. Beside them stand the oracles
 of evaluation/oracle.py, which know the nuisance parameters or their distributions, with a Gaussian spectral prior. Prints one JSON,
-and writes it to OUT/drift.json: score, z rms of FGS1 and AIRS, coverage, error of the white depth in ppm, and the paired difference of
-the scores with its bootstrap error over planets.
+and writes it to OUT/drift.json: score, z rms of FGS1 and AIRS, coverage, error of the white depth in ppm, and paired differences of
+the scores from those of learned with their bootstrap errors over planets.
 """
 
 import argparse
@@ -21,14 +22,15 @@ from pathlib import Path
 
 import numpy as np
 
+from ariel_lib.config import PRIORS
 from ariel_lib.evaluation.oracle import oracle_answers
 from ariel_lib.io.dataset import Dataset
-from ariel_lib.io.storage import write_atomically
+from ariel_lib.io.storage import Stored, write_atomically
 from ariel_lib.metrics import bootstrap_error, coverage, naive_answer, planet_scores, rmse_ppm, z_scores
 from ariel_lib.models.features import scale_of
 from ariel_lib.pipeline.planet_fits import PlanetFit, fit_planets
+from ariel_lib.priors.registry import fit_initial_prior
 from ariel_lib.priors.scale_height import LabelledSpectra
-from ariel_lib.priors.spectral_library import SpectralLibrary, fit_spectral_library
 from ariel_lib.transit.population.nuisance_prior import NuisancePrior, fit_nuisance_prior
 from ariel_lib.transit.segments import POLYNOMIALS, TREND_ORDER
 
@@ -44,14 +46,16 @@ def main() -> None:
     splits = [Dataset(options.data, split, scratch=options.out) for split in ("train", "test")]
     fits = [fit_planets(dataset, workers=options.workers).accepted().fits for dataset in splits]
     known = LabelledSpectra.read(splits[0])
-    library = fit_spectral_library(known.labels.depth, splits[0].wavelengths, known.scale)
+    priors = {name: fit_initial_prior(name, known.labels.depth, splits[0].wavelengths, known.scale) for name in PRIORS}
     truth, naive = splits[1].labels().of(fits[1]), naive_answer(known.labels.depth)
     estimates, answers, seconds = [fit.estimate for part in fits for fit in part.values()], {}, {}
     for name, functions in ANSWERS.items():
         start = time.perf_counter()
         population = fit_nuisance_prior(estimates, functions)
         seconds[name] = round(time.perf_counter() - start, 1)
-        answers[name] = answer(list(fits[1].values()), population, library)
+        answers[name] = answer(list(fits[1].values()), population, priors["library"])
+    for name in ("gaussian", "mixture"):
+        answers[f"learned_{name}"] = answer(list(fits[1].values()), population, priors[name])
     judged = splits[1].select(list(fits[1]))
     answers |= oracle_answers(judged, known.labels.depth)
     result = {"planets": [len(part) for part in fits], "population_s": seconds} | judge(truth, answers, naive)
@@ -59,12 +63,12 @@ def main() -> None:
     print(json.dumps(result, indent=2))
 
 
-def answer(fits: list[PlanetFit], population: NuisancePrior, library: SpectralLibrary) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and sigma (planet, wavelength) of the library posterior of fits conditioned on a population."""
+def answer(fits: list[PlanetFit], population: NuisancePrior, prior: Stored) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and sigma (planet, wavelength) of the posterior under a spectral prior of fits conditioned on a population."""
     found = []
     for fit in fits:
         estimate = population.condition(fit.estimate)
-        mean, sigma, _ = library.conditioned_on(estimate.covariance, scale_of(fit.star, estimate)).moments(estimate.depth[None])
+        mean, sigma, _ = prior.conditioned_on(estimate.covariance, scale_of(fit.star, estimate)).moments(estimate.depth[None])
         found.append((mean[0], sigma[0]))
     mean, sigma = zip(*found)
     return np.array(mean), np.array(sigma)
@@ -81,8 +85,8 @@ def judge(truth: np.ndarray, answers: dict[str, tuple[np.ndarray, np.ndarray]], 
             "rmse_ppm": rmse_ppm(truth, mean), "white_rms_ppm": float(np.sqrt(np.mean(white**2))),
             "white_median_ppm": float(np.median(np.abs(white))),
         }  # fmt: skip
-    gain = scores["learned"] - scores["cubic"]
-    return result | {"learned_minus_cubic": [float(gain.mean()), bootstrap_error(gain)]}
+    leads = {f"{name}_minus_learned": score - scores["learned"] for name, score in scores.items() if name != "learned"}
+    return result | {name: [float(lead.mean()), bootstrap_error(lead)] for name, lead in leads.items()}
 
 
 if __name__ == "__main__":

@@ -88,8 +88,8 @@ result["validation"]
 
 # %% [markdown]
 # ## Score by epoch
-# On the planets that choose the epoch: the score of the best is optimistic, the scores above are not. Epoch 0 is the library
-# posterior, before training. The weights of the best epoch are kept, those of epoch 0 if none was better.
+# On the planets that choose the epoch: the score of the best is optimistic, the scores above are not. Epoch 0 is the initial
+# estimate, before training. The weights of the best epoch are kept, those of epoch 0 if none was better.
 
 # %%
 history = json.loads((Path(out) / "metrics.json").read_text(encoding="utf-8"))["history"]
@@ -97,7 +97,7 @@ Image(render_png(draw_history(history)))
 
 # %% [markdown]
 # Three planets: recovered spectrum with its one-sigma band, and the label. Neither the network used here nor its spectral
-# library contains that label; the sigmas are those before the rescaling, which is fitted to these planets too.
+# priors contain that label; the sigmas are those before the rescaling, which is fitted to these planets too.
 
 # %%
 checkpoint, dataset = Checkpoint.load(result["weights"]), training_set(config)

@@ -73,8 +73,8 @@ class ModelConfig:
     """V50's sizes and parts.
 
     bin_width     FGS1 samples averaged before the encoder, 0 chooses by the length of the visit
-    initial_estimate  spectrum that the network corrects: posterior under the prior of that name (PRIORS); fit: depths of the transit
-                  fit without a prior; white: one depth at all wavelengths
+    initial_estimate  spectrum that the network corrects: posterior under the prior of that name (PRIORS), mixture being library where
+                  labels are few; fit: depths of the transit fit without a prior; white: one depth at all wavelengths
     scale_height  whether the library prior conditions the size of a planet's features on its atmospheric scale height
     """
 
@@ -87,7 +87,7 @@ class ModelConfig:
     operator: str = "rgcn"
     relations: tuple[str, ...] = RELATIONS
     bin_width: int = 0
-    initial_estimate: str = "library"
+    initial_estimate: str = "mixture"
     scale_height: bool = True
 
     def __post_init__(self):

@@ -24,12 +24,11 @@ from ariel_lib.io.storage import load_arrays, write_atomically
 from ariel_lib.io.submission import read_submission
 from ariel_lib.metrics import bootstrap_error, naive_answer, planet_scores, summary
 from ariel_lib.models.baselines import BASELINES, ConstantSpectrum, answer_of, white_depth
-from ariel_lib.models.features import star_features
+from ariel_lib.models.features import scale_of, star_features
 from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.pipeline.planet_fits import PlanetFit, PlanetFits, fit_planets
 from ariel_lib.plots.figures import draw_comparison, render_png
 from ariel_lib.prediction.predict import predict
-from ariel_lib.priors.registry import INITIAL_NAMES
 from ariel_lib.priors.scale_height import LabelledSpectra
 from ariel_lib.simulator.dataset import TRUTH_FILE
 from ariel_lib.training.loop import train
@@ -81,6 +80,8 @@ def compare(
     answers |= {name: (mean[kept], sigma[kept]) for name, (mean, sigma) in oracles.items()}
     checkpoint = Checkpoint.load(out / "weights.safetensors")
     held_out, new = checkpoint.as_held_out(LabelledSpectra.read(dataset)), test_fits.conditioned_on(checkpoint).fits
+    if checkpoint.initial_estimate == "mixture":
+        answers["library_posterior"] = _library_posterior(checkpoint, [new[planet] for planet in planets])
     known = training_fits.conditioned_on({planet: held_out.get(planet, checkpoint) for planet in training_fits.fits}).fits
     known = {planet: known[planet] for planet in labels.planet_ids if planet in known}
     calibrating = np.array([planet in held_out for planet in known]) & config.calibration.temperature
@@ -162,13 +163,22 @@ def _v50_answers(
     planets, answered = [planet for planet in test.planets if planet not in unanswered], json.loads(text["planet_ids"])
     mean, sigma = (array[[rows.index(planet) for planet in planets]] for array in (mean, sigma))
     extras = {name: array[[answered.index(planet) for planet in planets]] for name, array in extras.items()}
-    initial = INITIAL_NAMES[config.model.initial_estimate]
     answers = {
         "gaussian_posterior": (np.maximum(extras["gaussian_mean"], 0.0), extras["gaussian_sigma"]),
-        initial: (np.maximum(extras["initial_mean"], 0.0), extras["initial_sigma"]),
+        text["initial_estimate"]: (np.maximum(extras["initial_mean"], 0.0), extras["initial_sigma"]),
         "v50": (mean, sigma),
     }
     return trained, unanswered, answers, cost
+
+
+def _library_posterior(checkpoint: Checkpoint, fits: list[PlanetFit]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and sigma (planet, wavelength) of the library inside a mixture, without temperature."""
+    found = []
+    for fit in fits:
+        known = checkpoint.initial_prior.library.conditioned_on(fit.estimate.covariance, scale_of(fit.star, fit.estimate))
+        found.append(known.moments(fit.estimate.depth[None])[:2])
+    mean, sigma = (np.concatenate(arrays) for arrays in zip(*found))
+    return np.maximum(mean, 0.0), sigma
 
 
 def answer_baselines(

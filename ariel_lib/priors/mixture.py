@@ -1,8 +1,8 @@
 """Spectral library and manifold together: the logarithmic opinion pool of their posteriors (Genest & Zidek 1986, Statist. Sci. 1, 114).
 
 For Gaussians the precisions of each wavelength are averaged, and the means with them. A mixture of the two would be too wide: they
-agree about most of a spectrum, and each is calibrated by itself (benchmarks/manifold.py). Where labels are too few for a manifold, the
-library is alone.
+agree about most of a spectrum, and each is calibrated by itself (benchmarks/manifold.py). The more labels, the more the manifold counts;
+where they are too few for one, the library is alone.
 """
 
 import logging
@@ -19,12 +19,20 @@ from ariel_lib.priors.spectral_library import LibraryPosterior, SpectralLibrary,
 
 logger = logging.getLogger(__name__)
 
+MANIFOLD_SHARE = 0.8  # of many labels: the weight that scores best by cross-validation (benchmarks/manifold.py)
+
 
 @dataclass(frozen=True)
 class PooledPosterior:
-    """The posteriors of one planet, one or two, which count equally."""
+    """The posteriors of one planet, the library's first, and their weights, which sum to one."""
 
     posteriors: tuple[LibraryPosterior | ManifoldPosterior, ...]
+    weights: tuple[float, ...]
+
+    @property
+    def library(self) -> LibraryPosterior:
+        """The library's posterior alone."""
+        return self.posteriors[0]
 
     @cached_property
     def amplitudes(self) -> np.ndarray:
@@ -36,10 +44,11 @@ class PooledPosterior:
 
         depth (draw, wavelength): measured depths.
         """
-        means, sigmas, weights = zip(*(posterior.moments(depth) for posterior in self.posteriors))
-        precisions = np.array(sigmas) ** -2
+        means, sigmas, amplitudes = zip(*(posterior.moments(depth) for posterior in self.posteriors))
+        precisions = np.array([weight * sigma**-2 for weight, sigma in zip(self.weights, sigmas)])
         mean = np.average(means, axis=0, weights=precisions)
-        return mean, np.mean(precisions, axis=0) ** -0.5, np.concatenate(weights, axis=1) / len(weights)
+        shares = [weight * share for weight, share in zip(self.weights, amplitudes)]
+        return mean, np.sum(precisions, axis=0) ** -0.5, np.concatenate(shares, axis=1)
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,13 @@ class LibraryAndManifold(Stored):
 
     library: SpectralLibrary
     manifold: Manifold | None
+
+    @property
+    def manifold_weight(self) -> float:
+        """Weight of the manifold's posterior: 0 at MIN_LABELS labels, MANIFOLD_SHARE at many."""
+        if self.manifold is None:
+            return 0.0
+        return MANIFOLD_SHARE * (1 - MIN_LABELS / self.manifold.latents.shape[1])
 
     @property
     def _priors(self) -> dict[str, SpectralLibrary | Manifold]:
@@ -71,7 +87,9 @@ class LibraryAndManifold(Stored):
 
         scale: depth that one scale height of the planet adds, NaN where unknown.
         """
-        return PooledPosterior(tuple(prior.conditioned_on(noise, scale) for prior in self._priors.values()))
+        weights = {"library": 1 - self.manifold_weight, "manifold": self.manifold_weight}
+        posteriors = (prior.conditioned_on(noise, scale) for prior in self._priors.values())
+        return PooledPosterior(tuple(posteriors), tuple(weights[name] for name in self._priors))
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """The arrays of both, by names that begin with library. or manifold."""

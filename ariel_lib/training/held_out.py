@@ -25,7 +25,8 @@ def answers_of(network: V50, examples: Examples, prior: SpectralPrior, initial_e
 
     prior  Gaussian prior, fitted without the held-out planets
 
-    Methods: v50, its initial estimate, gaussian_posterior, gls_fit and a constant spectrum fitted to the other planets.
+    Methods: v50, its initial estimate, gaussian_posterior, where the initial estimate is a mixture library_posterior, gls_fit and a
+    constant spectrum fitted to the other planets.
     """
     truth = np.stack([example.truth for example in examples.held_out])
     estimates = [example.planet_fit.estimate for example in examples.held_out]
@@ -33,7 +34,7 @@ def answers_of(network: V50, examples: Examples, prior: SpectralPrior, initial_e
     posteriors = [prior.posterior(e.depth, e.covariance) for e in estimates]
     others = [*examples.fitting, *examples.choosing]
     constant = ConstantSpectrum.fit(_white_depths(others), np.stack([example.truth for example in others]))
-    return {
+    answers = {
         "truth": (truth,),
         "v50": predict_inputs(network, inputs),
         "gaussian_posterior": (np.maximum([p.mean for p in posteriors], 0.0), np.array([p.sigma for p in posteriors])),
@@ -41,6 +42,10 @@ def answers_of(network: V50, examples: Examples, prior: SpectralPrior, initial_e
         "constant": constant.predict(_white_depths(examples.held_out), truth.shape[1]),
         INITIAL_NAMES[initial_estimate]: (np.maximum(inputs.mean.double().numpy(), 0.0), inputs.sigma.double().numpy()),
     }
+    if initial_estimate == "mixture":
+        known = [example.conditioned_prior.library.moments(e.depth[None]) for example, e in zip(examples.held_out, estimates)]
+        answers["library_posterior"] = (np.maximum([mean[0] for mean, _, _ in known], 0.0), np.array([sigma[0] for _, sigma, _ in known]))
+    return answers
 
 
 def _white_depths(examples: list[Example]) -> np.ndarray:

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -37,7 +38,7 @@ from ariel_lib.training.examples import labelled_planets, make_examples
 from ariel_lib.training.held_out import answers_of, joined, judge
 from ariel_lib.training.loss import challenge_loss
 from ariel_lib.training.network import make_network, require_trainable, take_weights
-from ariel_lib.training.resolution import digest_inputs, resolve, run_fingerprint
+from ariel_lib.training.resolution import digest_inputs, resolve, resolve_initial_estimate, run_fingerprint
 from ariel_lib.training.run_state import RunState
 from ariel_lib.training.split import PlanetSplit, split_planets
 from ariel_lib.transit.bumps.fit import bump_depth_bias
@@ -56,12 +57,12 @@ def train(
 ) -> dict:
     """Train V50 on a labelled data set; writes weights.safetensors and metrics.json under config.training.out.
 
-    Returns, JSON-able, paths and under "validation" the scores on held-out planets of V50, its initial estimate (default
-    library_posterior), the gaussian_posterior, the transit fit alone (gls_fit) and a constant spectrum. The held-out planets chose
-    neither weights nor epoch (other planets, counted as "choosing", did), and the temperature of each planet's sigmas is fitted to the
-    other held-out planets, for every method. Planets without a transit fit that passes the quality checks take no part: "left_out" has
-    the reason for each, "notes" remarks on the others. An interrupted run of the same configuration and data is resumed. Under torchrun the
-    processes share each batch, and the first of them writes.
+    Returns, JSON-able, paths and under "validation" the scores on held-out planets of V50, its initial estimate (mixture_posterior, with
+    few labels library_posterior), the gaussian_posterior, the transit fit alone (gls_fit) and a constant spectrum. The held-out planets
+    chose neither weights nor epoch (other planets, counted as "choosing", did), and the temperature of each planet's sigmas is fitted to
+    the other held-out planets, for every method. Planets without a transit fit that passes the quality checks take no part: "left_out"
+    has the reason for each, "notes" remarks on the others. An interrupted run of the same configuration and data is resumed. Under
+    torchrun the processes share each batch, and the first of them writes.
     Raises ArchiveError for malformed data, ConfigError for settings that do not fit the data.
 
     >>> from ariel_lib import Dataset, load_config, train
@@ -95,6 +96,7 @@ def _train(dataset: Dataset, config: Config, progress: Callable[[int, int], None
     planet_fits = planet_fits.conditioned_on(nuisance_prior)
     splits = split_planets(planets, settings.folds, settings.validation_fraction, np.random.default_rng([settings.seed, 0]))
     log(f"{len(planets)} planets, {time.monotonic() - started:.0f} s for the transit fits")
+    config = resolve_initial_estimate(config, len(known.labels.planet_ids), splits, log)
     inputs = digest_inputs(planet_fits, known, settings.initial_weights)
     config, members = _fit_members(config, inputs, planet_fits, known, dataset.wavelengths, splits, budget, log)
     corrections = PopulationCorrections(nuisance_prior, _fit_bias(planet_fits, planets, known.labels, dataset.wavelengths, log))
@@ -250,7 +252,7 @@ def _epoch(
     device, losses, most = next(network.parameters()).device, [], config.training.batch_size
     network.train()
     network.encoder.recompute = config.training.recompute
-    for inputs, truth, bias in _batches(training, config.training.batch_size, seed):
+    for inputs, truth, bias in _ahead(_batches(training, config.training.batch_size, seed)):
         loss_of = partial(_part_loss, network, inputs.to(device), truth.to(device), bias.to(device), config, naive)
         optimizer.zero_grad()
         loss, most = backward_in_parts(network, loss_of, len(inputs), most)
@@ -288,6 +290,15 @@ def _batches(training, size: int, seed: list[int]) -> Iterator[tuple[Inputs, tor
             break
         inputs, *arrays = zip(*(training[n].draw(draws) for n in batch[distributed.rank() :: processes]))
         yield Inputs.stack(list(inputs)), *(torch.from_numpy(np.stack(rows).astype(np.float32)) for rows in arrays)
+
+
+def _ahead(batches: Iterator) -> Iterator:
+    """The same batches; the next one is made in a thread while one is used, since closed-form posteriors take as long as the network."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = pool.submit(next, batches, None)
+            yield batch
 
 
 def _state_path(out: Path, member: int) -> Path:

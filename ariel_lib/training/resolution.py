@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from ariel_lib.io.checksums import sha256
 from ariel_lib.models.precision import effective_precision
 from ariel_lib.pipeline.checkpoint import FORMAT
 from ariel_lib.pipeline.planet_fits import PlanetFits
+from ariel_lib.priors.manifold import MIN_LABELS
 from ariel_lib.priors.scale_height import LabelledSpectra
+from ariel_lib.training.examples import FOLDS
+from ariel_lib.training.split import PlanetSplit
 
 ENCODER_SAMPLES = 256  # samples a planet at the encoder, about, with the automatic bin_width on a CPU
 
@@ -29,6 +33,23 @@ def resolve(config: Config, longest: int) -> Config:
     precision = effective_precision(config.training.precision, torch.device("cuda" if on_gpu else "cpu"))
     model = replace(config.model, bin_width=config.model.bin_width or automatic)
     return replace(config, model=model, training=replace(config.training, precision=precision))
+
+
+def resolve_initial_estimate(config: Config, labels: int, splits: Sequence[PlanetSplit], log: Callable[[str], None]) -> Config:
+    """The configuration with model.initial_estimate mixture replaced by library where a prior of the run has too few labels for it.
+
+    labels  number of all of them; the priors of the fitting planets have the fewest: no choosing or held-out planet and not their fold
+
+    All priors of a run are of one kind, so that its networks correct in prediction what they corrected in training.
+    """
+    fewest = min(labels - len(s.choosing) - len(s.held_out) - math.ceil(len(s.fitting) / FOLDS) for s in splits)
+    if config.model.initial_estimate != "mixture" or fewest >= MIN_LABELS:
+        return config
+    log(
+        f"the initial estimate is the library posterior: the spectral manifold of model.initial_estimate=mixture needs {MIN_LABELS} "
+        f"labels, and of {labels} some priors of this run see {max(fewest, 0)}"
+    )
+    return replace(config, model=replace(config.model, initial_estimate="library"))
 
 
 def digest_inputs(planet_fits: PlanetFits, known: LabelledSpectra, initial_weights: str | None = None) -> str:

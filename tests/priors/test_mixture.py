@@ -27,13 +27,13 @@ def fixed(mean, sigma, amplitude):
     return SimpleNamespace(moments=lambda depth: arrays, amplitudes=np.array([amplitude, 2 * amplitude]))
 
 
-def test_precisions_are_averaged_and_amplitudes_shared():
-    posterior = PooledPosterior((fixed(1.0, 1.0, 3.0), fixed(4.0, 0.5, 5.0)))
+def test_precisions_and_amplitudes_are_averaged_by_weight():
+    posterior = PooledPosterior((fixed(1.0, 1.0, 3.0), fixed(4.0, 0.5, 5.0)), (0.25, 0.75))
     mean, sigma, weights = posterior.moments(np.zeros((1, 3)))
-    np.testing.assert_allclose(sigma, 2.5**-0.5)  # precisions 1 and 4
-    np.testing.assert_allclose(mean, (1.0 + 4 * 4.0) / 5)
-    assert weights[0] @ posterior.amplitudes == pytest.approx(0.5 * 1.75 * (3 + 5)) and weights.sum() == pytest.approx(1)
-    agreeing = PooledPosterior((fixed(1.0, 2.0, 3.0),) * 2).moments(np.zeros((1, 3)))
+    np.testing.assert_allclose(sigma, 3.25**-0.5)  # precisions 1 and 4
+    np.testing.assert_allclose(mean, (0.25 * 1.0 + 0.75 * 4 * 4.0) / 3.25)
+    assert weights[0] @ posterior.amplitudes == pytest.approx(1.75 * (0.25 * 3 + 0.75 * 5)) and weights.sum() == pytest.approx(1)
+    agreeing = PooledPosterior((fixed(1.0, 2.0, 3.0),) * 2, (0.2, 0.8)).moments(np.zeros((1, 3)))
     np.testing.assert_allclose((agreeing[0], agreeing[1]), (np.full((1, 3), 1.0), np.full((1, 3), 2.0)))
 
 
@@ -50,6 +50,16 @@ def test_enough_labels_have_both(monkeypatch, caplog):
     monkeypatch.setattr(mixture, "fit_manifold", lambda depth, scale: ("manifold of", len(depth), scale))
     prior = LibraryAndManifold.fit(labels_of(MIN_LABELS), WAVELENGTH, np.full(MIN_LABELS, 1e-4))
     assert prior.manifold[:2] == ("manifold of", MIN_LABELS) and not caplog.text
+
+
+@pytest.mark.parametrize(("labels", "weight"), [(MIN_LABELS, 0.0), (2 * MIN_LABELS, 0.4), (100 * MIN_LABELS, 0.792)])
+def test_the_manifold_counts_more_the_more_labels_there_are(labels, weight):
+    manifold = SimpleNamespace(latents=np.zeros((3, labels, 8)), conditioned_on=lambda noise, scale: "of the manifold")
+    library = SimpleNamespace(conditioned_on=lambda noise, scale: "of the library")
+    posterior = LibraryAndManifold(library, manifold).conditioned_on(np.eye(7))
+    assert posterior.posteriors == ("of the library", "of the manifold") and posterior.library == "of the library"
+    assert posterior.weights == pytest.approx((1 - weight, weight))
+    assert LibraryAndManifold(library, None).conditioned_on(np.eye(7)).weights == (1.0,)
 
 
 def some_manifold():

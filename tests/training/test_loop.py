@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,10 @@ from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.pipeline.planet_fits import fit_planets
 from ariel_lib.prediction import predict as prediction
 from ariel_lib.prediction.predict import predict
+from ariel_lib.priors import manifold, mixture
+from ariel_lib.priors.auto_decoder import train_decoder
 from ariel_lib.priors.scale_height import LabelledSpectra
-from ariel_lib.training import examples, loop
+from ariel_lib.training import examples, loop, resolution
 from ariel_lib.training.examples import training_set
 from ariel_lib.training.network import make_network, take_weights
 from ariel_lib.training.resolution import resolve
@@ -274,6 +277,38 @@ def test_too_few_acceptable_fits_raise_with_the_reason_of_one(data, planet_fits)
 
 def library_of(checkpoint):
     return getattr(checkpoint.initial_prior, "library", checkpoint.initial_prior)
+
+
+def test_with_enough_labels_the_mixture_has_a_row_of_its_own_beside_its_library(data, planet_fits, tmp_path, monkeypatch):
+    for module in (mixture, manifold, resolution):
+        monkeypatch.setattr(module, "MIN_LABELS", 4)
+    monkeypatch.setattr(manifold, "train_decoder", partial(train_decoder, steps=20))
+    monkeypatch.setattr(loop, "_epoch", lambda *arguments: 0.0)  # the weights stay at their initialisation
+    result = run(data, tmp_path, "calibration.temperature=false")
+    validation, checkpoint = result["validation"], Checkpoint.load(result["weights"])
+    assert validation["v50"] == validation["mixture_posterior"] != validation["library_posterior"]
+    assert checkpoint.initial_estimate == "mixture" and checkpoint.initial_prior.manifold is not None
+    alone = run(data, tmp_path / "alone", "calibration.temperature=false", "model.initial_estimate=library")
+    assert alone["validation"]["library_posterior"] == validation["library_posterior"]
+    found = prediction.answer(next(iter(planet_fits.fits.values())), checkpoint)
+    assert found.initial_estimate == "mixture_posterior"
+
+
+def test_batches_made_ahead_are_the_same_and_a_failure_is_not_lost():
+    made = []
+
+    def batches():
+        for n in range(4):
+            made.append(n)
+            yield n, n
+        raise ValueError("no more")
+
+    found = []
+    with pytest.raises(ValueError, match="no more"):
+        for batch in loop._ahead(batches()):
+            found.append(batch)
+    assert found == [(n, n) for n in range(4)] and made == [0, 1, 2, 3]
+    assert list(loop._ahead(iter([]))) == []
 
 
 @pytest.mark.parametrize("initial_estimate", ["library", "mixture", "fit", "white"])

@@ -12,7 +12,8 @@ from ariel_lib.io.layout import Spectra
 from ariel_lib.models import precision
 from ariel_lib.pipeline.planet_fits import PlanetFit, PlanetFits
 from ariel_lib.priors.scale_height import LabelledSpectra
-from ariel_lib.training.resolution import ENCODER_SAMPLES, digest_inputs, resolve, run_fingerprint
+from ariel_lib.training.resolution import ENCODER_SAMPLES, digest_inputs, resolve, resolve_initial_estimate, run_fingerprint
+from ariel_lib.training.split import split_planets
 
 
 def test_the_hash_of_a_resolved_configuration_tells_a_gpu_from_a_cpu(monkeypatch):
@@ -23,6 +24,21 @@ def test_the_hash_of_a_resolved_configuration_tells_a_gpu_from_a_cpu(monkeypatch
     assert len({config_hash(config) for config in (Config(), on_cpu, on_gpu)}) == 3
     given = load_config(overrides=["model.bin_width=7"])
     assert resolve(given, 10 * ENCODER_SAMPLES) == given
+
+
+@pytest.mark.parametrize(("planets", "wanted"), [(46, "library"), (47, "mixture")])
+def test_a_mixture_of_which_any_prior_has_too_few_labels_is_the_library_and_one_line_says_so(planets, wanted):
+    """Of 46 planets 9 are apart, and 29 labels are left without the fold of 8; of 47 it is 30."""
+    splits = split_planets([f"p{n}" for n in range(planets)], 1, 0.2, np.random.default_rng(0))
+    said = []
+    config = load_config(overrides=["model.initial_estimate=mixture"])
+    found = resolve_initial_estimate(config, planets, splits, said.append)
+    assert found.model.initial_estimate == wanted
+    assert [("30 labels, and of 46 some priors of this run see 29" in line) for line in said] == [True] * (wanted == "library")
+    for other in ("gaussian", "library", "fit", "white"):
+        given = load_config(overrides=[f"model.initial_estimate={other}"])
+        assert resolve_initial_estimate(given, 6, splits, said.append) == given
+    assert len(said) == (wanted == "library")
 
 
 @pytest.mark.parametrize(("capability", "wanted"), [((7, 5), "float32"), ((8, 0), "bfloat16")])
