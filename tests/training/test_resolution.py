@@ -12,7 +12,13 @@ from ariel_lib.io.layout import Spectra
 from ariel_lib.models import precision
 from ariel_lib.pipeline.planet_fits import PlanetFit, PlanetFits
 from ariel_lib.priors.scale_height import LabelledSpectra
-from ariel_lib.training.resolution import ENCODER_SAMPLES, digest_inputs, resolve, resolve_initial_estimate, run_fingerprint
+from ariel_lib.training.resolution import (
+    ENCODER_SAMPLES,
+    digest_inputs,
+    resolve,
+    resolve_initial_estimate,
+    run_fingerprint,
+)
 from ariel_lib.training.split import split_planets
 
 
