@@ -289,7 +289,7 @@ def test_with_enough_labels_the_mixture_has_a_row_of_its_own_beside_its_library(
     assert validation["v50"] == validation["mixture_posterior"] != validation["library_posterior"]
     assert checkpoint.initial_estimate == "mixture" and checkpoint.initial_prior.manifold is not None
     alone = run(data, tmp_path / "alone", "calibration.temperature=false", "model.initial_estimate=library")
-    assert alone["validation"]["library_posterior"] == validation["library_posterior"]
+    assert alone["validation"]["library_posterior"] == pytest.approx(validation["library_posterior"], rel=1e-5)  # one of them in float32
     found = prediction.answer(next(iter(planet_fits.fits.values())), checkpoint)
     assert found.initial_estimate == "mixture_posterior"
 
@@ -316,7 +316,8 @@ def test_an_untrained_network_returns_its_initial_estimate(data, planet_fits, tm
     monkeypatch.setattr(loop, "_epoch", lambda *arguments: 0.0)  # the weights stay at their initialisation
     settings = [f"model.initial_estimate={initial_estimate}", "model.scale_height=false", "calibration.temperature=false"]
     result = run(data, tmp_path, *settings)
-    assert result["validation"]["v50"] == result["validation"][loop.INITIAL_NAMES[initial_estimate]]
+    used = "library" if initial_estimate == "mixture" else initial_estimate  # of so few labels
+    assert result["validation"]["v50"] == result["validation"][loop.INITIAL_NAMES[used]]
     checkpoint, planet_fit = Checkpoint.load(result["weights"]), next(iter(planet_fits.fits.values()))
     found, estimate = prediction.answer(planet_fit, checkpoint), planet_fit.estimate
     assert np.isnan(library_of(checkpoint).log_scale).all()
@@ -324,7 +325,8 @@ def test_an_untrained_network_returns_its_initial_estimate(data, planet_fits, tm
     assert np.isfinite(known.scale).all()
     for held_out in checkpoint.as_held_out(known).values():
         assert np.isnan(library_of(held_out).log_scale).all()
-    if initial_estimate in ("library", "mixture"):  # the mixture of so few labels is the library
+    assert checkpoint.initial_estimate == used
+    if used == "library":
         expected = checkpoint.initial_prior.conditioned_on(estimate.covariance).moments(estimate.depth[None])
         np.testing.assert_allclose(found.mean, expected[0][0], rtol=1e-5)
         np.testing.assert_allclose(found.sigma, expected[1][0], rtol=1e-5)
