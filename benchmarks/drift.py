@@ -3,7 +3,8 @@
     spectramind simulate --level lightcurves --labels LABELS.csv --systematics polynomial+ramp+thermal+granulation --out DATA …
     python benchmarks/drift.py --data DATA [--out build/drift --workers 2]
 
-All visits of both splits teach the population, without labels; the test planets are judged. The same transit fits are conditioned on
+All visits of both splits teach the population, without labels, and the labelled ones the bias of the depths that all planets share; the
+test planets are judged. The same transit fits are conditioned on
 
 cubic    a population whose drifts are cubics in time
 learned  the population with all functions of time, as training and prediction have it
@@ -31,7 +32,9 @@ from ariel_lib.models.features import scale_of
 from ariel_lib.pipeline.planet_fits import PlanetFit, fit_planets
 from ariel_lib.priors.registry import fit_initial_prior
 from ariel_lib.priors.scale_height import LabelledSpectra
-from ariel_lib.transit.population.nuisance_prior import NuisancePrior, fit_nuisance_prior
+from ariel_lib.transit.population.corrections import PopulationCorrections
+from ariel_lib.transit.population.multiplicative_bias import fit_multiplicative_bias
+from ariel_lib.transit.population.nuisance_prior import fit_nuisance_prior
 from ariel_lib.transit.segments import POLYNOMIALS, TREND_ORDER
 
 ANSWERS = {"cubic": POLYNOMIALS, "learned": TREND_ORDER}
@@ -52,10 +55,13 @@ def main() -> None:
     for name, functions in ANSWERS.items():
         start = time.perf_counter()
         population = fit_nuisance_prior(estimates, functions)
+        labelled = [population.condition(fit.estimate) for fit in fits[0].values()]
+        bias = fit_multiplicative_bias(labelled, known.labels.of(fits[0]), splits[0].wavelengths)
+        corrections = PopulationCorrections(population, bias)
         seconds[name] = round(time.perf_counter() - start, 1)
-        answers[name] = answer(list(fits[1].values()), population, priors["library"])
+        answers[name] = answer(list(fits[1].values()), corrections, priors["library"])
     for name in ("gaussian", "mixture"):
-        answers[f"learned_{name}"] = answer(list(fits[1].values()), population, priors[name])
+        answers[f"learned_{name}"] = answer(list(fits[1].values()), corrections, priors[name])
     judged = splits[1].select(list(fits[1]))
     answers |= oracle_answers(judged, known.labels.depth)
     result = {"planets": [len(part) for part in fits], "population_s": seconds} | judge(truth, answers, naive)
@@ -63,11 +69,11 @@ def main() -> None:
     print(json.dumps(result, indent=2))
 
 
-def answer(fits: list[PlanetFit], population: NuisancePrior, prior: Stored) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and sigma (planet, wavelength) of the posterior under a spectral prior of fits conditioned on a population."""
+def answer(fits: list[PlanetFit], corrections: PopulationCorrections, prior: Stored) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and sigma (planet, wavelength) of the posterior under a spectral prior of fits conditioned on corrections."""
     found = []
     for fit in fits:
-        estimate = population.condition(fit.estimate)
+        estimate = corrections.condition(fit.estimate)
         mean, sigma, _ = prior.conditioned_on(estimate.covariance, scale_of(fit.star, estimate)).moments(estimate.depth[None])
         found.append((mean[0], sigma[0]))
     mean, sigma = zip(*found)
