@@ -43,12 +43,18 @@ ONLY_IN = {
     "uvicorn": ("server",),
 }
 
+# Functions that the kernels do not call import these, after a check that says in one line which extra is needed.
+EXTRAS_IN = {
+    "bokeh": {"ariel_lib.plots.interactive"},
+    "sklearn": {"ariel_lib.models.baselines", "ariel_lib.diagnostics.projection"},
+    "umap": {"ariel_lib.diagnostics.projection"},
+}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-OF_KAGGLE = {"triton"}  # the kernel of a GPU; without it the plain scan runs
+OF_KAGGLE = {"mamba_ssm", "triton"}  # the kernel of a GPU; without it the plain scan runs
 
 
 def imports_of(module: str) -> set[str]:
-    """Absolute dotted names that a module imports anywhere in its text."""
+    """Absolute dotted names that a module imports anywhere in its text; ariel_lib.symbolic.* for import_module(f"ariel_lib.symbolic.{…}")."""
     path = ROOT / (module.replace(".", "/") + ".py")
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -58,6 +64,9 @@ def imports_of(module: str) -> set[str]:
             parent = module.split(".")[: -node.level] if node.level else []
             base = ".".join([*parent, *([node.module] if node.module else [])])
             found |= {f"{base}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            given = ast.unparse(node.args[0])
+            found |= {re.sub(r"{.*", "*", name) for name in re.findall(r"^f?'([a-z_]+\..*)'$", given)}
     return found
 
 
@@ -162,3 +171,28 @@ def test_the_core_needs_no_extra():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "ok, without ariel_lib.server: pip install 'spectramind[gui]' adds what it needs"
+
+
+def reached_from(start: list[str]) -> set[str]:
+    """Modules of the library that are imported, directly or not, by those given; the packages that contain them among them."""
+    left, reached = list(start), set()
+    while left:
+        names = imports_of(left.pop())
+        names |= {name.rsplit(".", depth)[0] for name in names for depth in range(1, name.count(".") + 1)}
+        names |= {f"{name}.__init__" for name in names}
+        new = {module for module in MODULES if module in names or module.rpartition(".")[0] + ".*" in names} - reached
+        reached |= new
+        left += new
+    return reached
+
+
+def test_the_kernels_import_nothing_that_the_image_and_their_wheels_lack():
+    kernels = [f"kernels.{path.stem}" for path in (ROOT / "kernels").glob("*.py")]
+    lines = [line for name in ("image", "requirements") for line in (ROOT / f"wheels/{name}.txt").read_text(encoding="utf-8").splitlines()]
+    there = declared([line for line in lines if line[0] != "#"]) | set(sys.stdlib_module_names)
+    there |= {"ariel_lib", "IPython"}  # the wheel of this project; what runs a notebook
+    reached = reached_from(kernels)
+    assert len(kernels) == 3 and {"ariel_lib.models.relations.region", "ariel_lib.calibration.kernel", "ariel_lib.errors"} <= reached
+    for module in [*kernels, *sorted(reached)]:
+        absent = {name.partition(".")[0] for name in imports_of(module)} - there
+        assert absent <= {name for name, modules in EXTRAS_IN.items() if module in modules}, f"{module} imports {', '.join(absent)}"
