@@ -5,9 +5,31 @@
 # starlight at each wavelength, less than the noise of a single wavelength. This notebook turns the frames of the two
 # detectors, FGS1 and AIRS-CH0, into the transit depth `(Rp/Rs)²` at 283 wavelengths **and** its standard deviation.
 #
-# Steps: calibrate the frames, fit the transit at all wavelengths together, combine the depths with the training spectra,
-# correct the result with the trained network V50, rescale the standard deviations by a factor learned on held-out planets,
-# and write a submission that is complete at all times.
+# ```text
+#  frames of FGS1 and AIRS-CH0 ──> calibration ──> light curves ──> transit fit ──> depths and their covariance
+#                                                                                         │
+#  spectra of the training planets ──> spectral library ──────────────────────────> library posterior
+#                                                                                         │
+#  light curves ──> state-space encoder ──> graph of wavelengths ──> corrections ──> V50's spectrum
+#                                                                                         │
+#  planets held out from training ──> temperature ────────────────────────> mean and standard deviation
+# ```
+#
+# The submission is complete at all times: what there is no time for is skipped, planets that fail keep a safe row.
+#
+# **The physics.** The flux of a visit at time $t$ and wavelength $\lambda$ is
+#
+# $$F(t, \lambda) = S(\lambda)\,[1 + d(t, \lambda)]\;T\big(t;\,k^2(\lambda),\,u(\lambda),\,\mathrm{orbit}\big) + \mathrm{noise},
+# \qquad k^2 = (R_p/R_s)^2,$$
+#
+# with the star's spectrum $S$, a drift $d$ that is smooth in time and wavelength, and the transit $T$ of a planet before a limb-darkened
+# star. All wavelengths share orbit, limb darkening and drift, so their errors are correlated: the fit gives the covariance of the 283
+# depths. An atmosphere is opaque up to a few scale heights $H = k_B T/(\mu g)$, other ones at each wavelength, and changes the depth by
+# about $2 R_p H / R_s^2$ for each. Which shapes occur is learned from the training planets.
+#
+# Papers: [orbits](https://arxiv.org/abs/1001.2010), [Mamba-2](https://arxiv.org/abs/2405.21060), the encoder's blocks,
+# [relational graph convolution](https://arxiv.org/abs/1703.06103). The
+# [challenge](https://www.kaggle.com/competitions/ariel-data-challenge-2025) has the data and the score.
 
 # %% [markdown]
 # ## Parameters
