@@ -54,7 +54,7 @@ OF_KAGGLE = {"mamba_ssm", "triton"}  # the kernel of a GPU; without it the plain
 
 
 def imports_of(module: str) -> set[str]:
-    """Absolute dotted names that a module imports anywhere in its text; ariel_lib.symbolic.* for import_module(f"ariel_lib.symbolic.{…}")."""
+    """Absolute dotted names that a module imports anywhere; ariel_lib.symbolic.* for import_module(f"ariel_lib.symbolic.{…}")."""
     path = ROOT / (module.replace(".", "/") + ".py")
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
