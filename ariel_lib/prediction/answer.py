@@ -1,6 +1,6 @@
 """The spectrum of one planet from its transit fit and a checkpoint: V50's prediction and the closed-form estimates behind it.
 
-A network that fails on a GPU is run again on the CPU.
+A network that fails on a GPU is run again on the CPU. Depths that the Gaussian spectral prior does not explain are flagged, with a note.
 """
 
 import logging
@@ -23,10 +23,12 @@ from ariel_lib.models.features import (
 from ariel_lib.models.inputs import Inputs
 from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.pipeline.planet_fits import PlanetFit
+from ariel_lib.priors.predictive_check import is_unusual, log_evidence_against
 from ariel_lib.priors.registry import INITIAL_NAMES
 from ariel_lib.transit.result import DepthEstimate, Flag
 from ariel_lib.uncertainty.corel import corel_features
 
+UNUSUAL = "its spectrum is unlike the training spectra (others are 10^{:.0f} times as likely): its sigmas may be too small"
 logger = logging.getLogger(__name__)
 
 
@@ -42,7 +44,7 @@ class Answer:
     initial_mean, initial_sigma    V50's initial estimate, which the network corrects
     gaussian_mean, gaussian_sigma  the transit fit's posterior under the Gaussian spectral prior
     depth, depth_sigma             the transit fit alone (generalised least squares), conditioned on the population corrections
-    flags                          of the fit
+    flags                          of the fit, and UNUSUAL_SPECTRUM
     initial_estimate               what the initial estimate is, a value of priors.registry.INITIAL_NAMES
     note                           a remark, or ''
     """
@@ -76,7 +78,8 @@ def answer(planet_fit: PlanetFit, checkpoint: Checkpoint) -> Answer:
             note = f"predicted on the CPU, since the network failed on {checkpoint.device}: {failure}"
             logger.warning("planet %s: %s", planet_fit.estimate.planet_id, note)
     mean, sigma = found or _predict(checkpoint.network, checkpoint, planet_fit.estimate, inputs)
-    return replace(_closed_forms(planet_fit, checkpoint, *initial), mean=mean, sigma=sigma, note=note)
+    closed = _closed_forms(planet_fit, checkpoint, *initial)
+    return replace(closed, mean=mean, sigma=sigma, note="; ".join(filter(None, [closed.note, note])))
 
 
 def initial_answer(planet_fit: PlanetFit, checkpoint: Checkpoint) -> Answer:
@@ -123,10 +126,13 @@ def _predict(network: Ensemble, checkpoint: Checkpoint, estimate: DepthEstimate,
 def _closed_forms(planet_fit: PlanetFit, checkpoint: Checkpoint, mean: np.ndarray, sigma: np.ndarray, _: float) -> Answer:
     """An answer without the network; mean, sigma: the initial estimate."""
     estimate = planet_fit.estimate
-    gaussian = checkpoint.prior.posterior(estimate.depth, estimate.covariance)
+    conditional = checkpoint.prior.conditioned_on(estimate.covariance)
+    gaussian = conditional.posterior(estimate.depth)
+    against = float(log_evidence_against(checkpoint.prior, conditional, checkpoint.wavelength, estimate.depth[None])[0])
+    flags, note = ((Flag.UNUSUAL_SPECTRUM,), UNUSUAL.format(against / np.log(10))) if is_unusual(against) else ((), "")
     return Answer(
-        np.maximum(mean, 0.0), checkpoint.temperature.apply(sigma), mean, sigma, gaussian.mean, gaussian.sigma,
-        estimate.depth, estimate.sigma, estimate.flags, INITIAL_NAMES[checkpoint.initial_estimate],
+        np.maximum(mean, 0.0), checkpoint.temperature.apply(sigma), mean, sigma, gaussian.mean, gaussian.sigma, estimate.depth,
+        estimate.sigma, (*estimate.flags, *flags), INITIAL_NAMES[checkpoint.initial_estimate], note,
     )  # fmt: skip
 
 

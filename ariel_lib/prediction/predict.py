@@ -154,7 +154,9 @@ def _predict(dataset: Dataset, out: Path, weights: Path, budget: Budget, pool: W
             answers.add_batch(batch, checkpoint)
         budget.measure(MEMBER, len(batch.planet_fits.fits) * len(checkpoint.network.members), budget.clock() - began)
         checkpoint = _skip_members(checkpoint, budget, batch.total - batch.settled)
-        log(f"{batch.settled} of {batch.total} planets, {len(answers.found)} answered, {len(answers.reasons)} not; {budget}")
+        flagged = sum(bool(found.flags) for found in answers.found.values())
+        counts = f"{len(answers.found)} answered, {len(answers.reasons)} not, {flagged} flagged"
+        log(f"{batch.settled} of {batch.total} planets, {counts}; {budget}")
         _write(submission_file, answers, budget, log)
         if progress:
             progress(batch.settled, batch.total)

@@ -10,6 +10,7 @@ from typing import Self
 
 import numpy as np
 from scipy.linalg import eigh
+from scipy.special import logsumexp, softmax
 
 from ariel_lib.errors import SpectraMindError
 from ariel_lib.io.storage import Stored
@@ -63,15 +64,25 @@ class Conditional:
 
         depth (draw, wavelength): measured depths.
         """
-        projected = (depth[:, None] - self.expected) @ self.w  # (draw, amplitude, mode)
-        log_weights = self.log_weights - 0.5 * np.sum(projected**2 * self.damping, axis=-1)
-        weights = np.exp(log_weights - log_weights.max(axis=1, keepdims=True))
-        weights /= weights.sum(axis=1, keepdims=True)
+        projected, log_weights = self._project(depth)
+        weights = softmax(log_weights, axis=1)
         means = depth[:, None] - (projected * self.damping) @ self.sigma_w.T
         mean = np.einsum("da,daw->dw", weights, means)
         variance = np.diag(self.noise) - self.damping @ (self.sigma_w**2).T  # (amplitude, wavelength)
         mixed = weights @ variance + np.einsum("da,daw->dw", weights, (means - mean[:, None]) ** 2)
         return mean, np.sqrt(mixed), weights
+
+    def log_evidence(self, depth: np.ndarray) -> np.ndarray:
+        """Logarithm of the evidence (draw,) of measured depths (draw, wavelength), the amplitude marginalised.
+
+        Up to a constant that is the same for all priors with this offset.
+        """
+        return logsumexp(self._project(depth)[1], axis=1)
+
+    def _project(self, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Depths less the expected ones in the modes (draw, amplitude, mode), and log evidence of each amplitude (draw, amplitude)."""
+        projected = (depth[:, None] - self.expected) @ self.w
+        return projected, self.log_weights - 0.5 * np.sum(projected**2 * self.damping, axis=-1)
 
     def posterior(self, depth: np.ndarray) -> Posterior:
         """Posterior, with full covariance, of measured depths (wavelength,); the amplitude is marginalised."""

@@ -36,6 +36,7 @@ class Flag(StrEnum):
     SPOT_CROSSING = "spot_crossing"
     BUMP = "bump"
     UNUSUAL_DRIFT = "unusual_drift"  # larger or of another shape than the population of planets shows
+    UNUSUAL_SPECTRUM = "unusual_spectrum"  # the spectral prior does not explain the depths, see priors/predictive_check.py
     ECCENTRIC = "eccentric"  # the orbit in the star table is eccentric, that of the fit circular: see physical_priors.py
     ORBIT_UNKNOWN = "orbit_unknown"  # the star table lacks part of the orbit, or lists one that does not transit: a wide prior instead
 

@@ -12,7 +12,7 @@ from ariel_lib.models.ensemble import predict_inputs
 from ariel_lib.models.features import scale_of
 from ariel_lib.pipeline.planet_fits import PlanetFit
 from ariel_lib.prediction.answer import InvalidSpectrumError, answer, initial_answer, planet_inputs
-from ariel_lib.transit.result import DepthEstimate, WhiteCurve
+from ariel_lib.transit.result import DepthEstimate, Flag, WhiteCurve
 from ariel_lib.uncertainty.conformal import MARGINAL
 from ariel_lib.uncertainty.corel import corel_features
 from ariel_lib.uncertainty.temperature import Temperature
@@ -68,6 +68,18 @@ def test_answer_also_holds_the_fit_its_gaussian_posterior_and_its_flags(make_che
     ):  # fmt: skip
         np.testing.assert_array_equal(getattr(found, name), expected)
     assert found.flags == ("flare",) and found.note == ""
+
+
+def test_a_spectrum_unlike_the_training_spectra_is_flagged_in_one_sentence_and_its_numbers_stay(make_checkpoint, planet_fit):
+    checkpoint, _ = make_checkpoint()
+    estimate = planet_fit.estimate
+    wild = np.random.default_rng(8).standard_normal(13) * 20 * checkpoint.prior.amplitudes[-1]
+    unlike = replace(planet_fit, estimate=replace(estimate, depth=estimate.depth + wild))
+    for found in (answer(unlike, checkpoint), initial_answer(unlike, checkpoint)):
+        assert found.flags == ("flare", Flag.UNUSUAL_SPECTRUM)
+        assert "unlike the training spectra" in found.note and "sigmas may be too small" in found.note
+    sigma = moments(checkpoint, unlike)[1]
+    np.testing.assert_array_equal(initial_answer(unlike, checkpoint).initial_sigma, sigma)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import softmax
 
+from ariel_lib.priors.predictive_check import RATE
 from ariel_lib.transit.result import KINDS, LOG_A_KIND, NOT_KNOWN, CorrectionKind, DepthEstimate, Flag
 from ariel_lib.transit.segments import DRIFT_ORDERS, TREND_ORDER
 
@@ -27,7 +28,9 @@ START = 0.5  # first covariance over that of the fit's prior: below it, so that 
 SCALES = np.array([1.0, 5.0, 25.0, 1e3, 1e6])  # trial factors of the drifts' covariance
 DAMAGED = 1e3  # a visit that calls for this factor or more teaches nothing
 SCALE_WEIGHTS = np.array([0.88, 0.06, 0.04, 0.01, 0.01])
-UNUSUAL = 0.05  # posterior weight of the population's own covariance below which a drift is flagged
+# A drift is flagged where the population's own covariance has less posterior weight than this: that of the wider ones has then 1 / RATE
+# times its evidence, which at most the share RATE of the population's own visits have (see priors.predictive_check).
+UNUSUAL = 1 / (1 + (1 / SCALE_WEIGHTS[0] - 1) / RATE)
 UNRELATED = 50  # weight, in visits, of the assumption that the drift coefficients are independent
 UNCONSTRAINED = 0.999  # variance of a fit's posterior, over that of its prior, above which the data are taken to say nothing
 FUNCTION = np.concatenate([np.arange(TREND_ORDER), np.repeat(np.arange(TREND_ORDER), DRIFT_ORDERS), [0, 0]])  # of each kind

@@ -8,7 +8,7 @@ import pytest
 from ariel_lib.transit.estimate import estimate_depths
 from ariel_lib.transit.population import nuisance_prior as module
 from ariel_lib.transit.population.nuisance_prior import NuisancePrior, fit_nuisance_prior
-from ariel_lib.transit.result import B_SQUARED_KIND, KINDS, LOG_A_KIND, drift_kinds
+from ariel_lib.transit.result import B_SQUARED_KIND, KINDS, LOG_A_KIND, Flag, drift_kinds
 from ariel_lib.transit.segments import TREND_ORDER, make_segments, with_cosines
 from ariel_lib.transit.tangent import B_SQUARED, DRIFT_PRIOR, LOG_A, N_PHYSICAL
 
@@ -82,6 +82,24 @@ def test_conditioning_reduces_sigma_and_the_errors_stay_calibrated(scene, fits):
     assert all((c.sigma <= f.sigma * (1 + 1e-12)).all() for f, c in zip(free, conditioned))
     z = np.array([(c.depth - scene.depth) / c.sigma for c in conditioned])
     assert 0.8 < np.sqrt(np.mean(z**2)) < 1.15
+
+
+def test_drifts_of_the_population_are_flagged_at_most_at_the_stated_rate_and_much_larger_ones_always(fits):
+    population, estimate, rng = fit_nuisance_prior(fits), fits[0], np.random.default_rng(6)
+    values, vectors = np.linalg.eigh(estimate.nuisance_covariance)
+    kept = values < module.UNCONSTRAINED
+    values, vectors, kind = values[kept], vectors[:, kept], estimate.nuisance_kind
+    root = np.linalg.cholesky(population.covariance[np.ix_(kind, kind)] + 1e-12 * np.eye(len(kind)))
+
+    def flagged(size):
+        """Whether a visit is flagged whose drift is drawn from the population, times size: the fit's posterior mean of draw and noise."""
+        true = root @ rng.standard_normal(len(kind)) * np.where(kind < LOG_A_KIND, size, 1.0)
+        measured = vectors.T @ true + np.sqrt(values / (1 - values)) * rng.standard_normal(len(values))
+        drawn = replace(estimate, nuisance=vectors @ ((1 - values) * measured))
+        return Flag.UNUSUAL_DRIFT in population.condition(drawn).flags
+
+    assert sum(flagged(1) for _ in range(100)) <= 1  # expected: less than 0.1
+    assert sum(flagged(10) for _ in range(10)) == 10
 
 
 def test_one_fit_that_is_not_finite_or_an_outlier_hardly_changes_the_prior(fits):
