@@ -15,7 +15,7 @@ import numpy as np
 from ariel_lib.config import Config, ConfigError, config_hash, find_config, from_dict, to_dict
 from ariel_lib.errors import SpectraMindError
 from ariel_lib.io.dataset import Dataset
-from ariel_lib.io.submission_record import SubmissionRecord
+from ariel_lib.io.submission_record import POPULATION, SubmissionRecord
 from ariel_lib.provenance.progress import publish_progress
 from ariel_lib.provenance.record import record_run
 
@@ -82,7 +82,8 @@ def run_prediction(dataset: Dataset, *, weights: Path, out: Path, progress: Prog
         config = from_dict(Checkpoint.load(weights).config)
         run.seed, run.config_hash, run.settings = config.training.seed, config_hash(config), {"split": dataset.split}
         run.inputs = {"data": dataset.archive, "weights": weights}
-        run.artifacts = [path for path in (out.with_suffix(end) for end in (".csv", ".json", ".safetensors")) if path.is_file()]
+        companions = [out.with_suffix(end) for end in (".csv", ".json", ".safetensors")]
+        run.artifacts = [path for path in (*companions, out.with_name(POPULATION)) if path.is_file()]
         run.metrics = {"planets": result["planets"], "flagged": len(result["flags"])}
         run.metrics |= {name: len(result[name]) for name in ("fallbacks", "closed_form")}
         run.remarks = SubmissionRecord(out).remarks

@@ -6,8 +6,8 @@ gradients over baselines drawn from other planets, Lundberg & Lee 2017 (arXiv:17
 
 import copy
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from ariel_lib.models.inputs import Inputs
 from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.pipeline.planet_fits import fit_planets
 from ariel_lib.prediction.answer import planet_inputs
+from ariel_lib.transit.population.corrections import PopulationCorrections
 
 BANDS = 6  # equal parts of AIRS; the mean correction in each is explained
 STEPS = 32  # of the path integral
@@ -179,18 +180,22 @@ def explain_planets(
     out: Path | str,
     settings: AttributionSettings,
     *,
+    population: Mapping[str, np.ndarray] | None = None,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Path, dict[str, Failure]]:
     """Write the arrays of `explain` for the planets of a data set, with their ids, as safetensors.
 
-    dataset  transit fits in its scratch folder are used
-    weights  checkpoint; of several networks the first is explained
+    dataset     transit fits in its scratch folder are used
+    weights     checkpoint; of several networks the first is explained
+    population  arrays of population corrections in place of the checkpoint's, of SubmissionRecord.population
 
     Returns the path, and failures by planet: planets without a fit, or with one that fails its quality checks, are left out.
     Raises SpectraMindError where that leaves none.
     """
     checkpoint = Checkpoint.load(weights)
+    corrections = PopulationCorrections.from_arrays(checkpoint.corrections.to_arrays() | dict(population or {}))
+    checkpoint = replace(checkpoint, corrections=corrections)
     as_trained = checkpoint.calibration_settings
     planet_fits = fit_planets(dataset, settings=as_trained, workers=workers, progress=progress).accepted()
     failed = {planet: Failure(why, planet_fits.tracebacks.get(planet, "")) for planet, why in planet_fits.failures.items()}

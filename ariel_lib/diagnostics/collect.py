@@ -145,7 +145,9 @@ def _explanation(
                 f"{weights}: expected the weights of {submission.path}, found others. Predict again, or give --weights."
             )
         clock = time.monotonic()
-        path, failed = explain_planets(dataset, weights, outdir / path.name, settings, workers=workers, progress=progress)
+        path, failed = explain_planets(
+            dataset, weights, outdir / path.name, settings, population=submission.population(), workers=workers, progress=progress
+        )  # fmt: skip
         gathered.add_unread(failed)
         gathered.seconds["explain"] = time.monotonic() - clock
     arrays, text = load_arrays(path)

@@ -275,8 +275,9 @@ def violated_share(point: Point) -> float:
 
 def shares_on_test(point: Point) -> dict[str, float]:
     """By test planet its term of the 2025 score, whose mean is the score. Planets without an acceptable fit are left out."""
-    checkpoint = Checkpoint.load(point.folder / "weights.safetensors")
-    fits = _fit(point.dataset.with_split("test"), point.config, 1).conditioned_on(checkpoint).fits
+    found = _fit(point.dataset.with_split("test"), point.config, 1)
+    checkpoint = Checkpoint.load(point.folder / "weights.safetensors").updated_by([fit.estimate for fit in found.fits.values()])
+    fits = found.conditioned_on(checkpoint).fits
     answers = [answer(planet_fit, checkpoint) for planet_fit in fits.values()]
     mean, sigma = (np.stack([getattr(a, name) for a in answers]) for name in ("mean", "sigma"))
     naive = naive_answer(point.dataset.labels().depth)

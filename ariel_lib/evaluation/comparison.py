@@ -79,7 +79,8 @@ def compare(
     temperatures = {name: Temperature.from_dict(values) for name, values in trained["temperatures"].items()}
     answers |= {name: (mean[kept], sigma[kept]) for name, (mean, sigma) in oracles.items()}
     checkpoint = Checkpoint.load(out / "weights.safetensors")
-    held_out, new = checkpoint.as_held_out(LabelledSpectra.read(dataset)), test_fits.conditioned_on(checkpoint).fits
+    updated = checkpoint.updated_by([planet_fit.estimate for planet_fit in test_fits.fits.values()])  # as predict does
+    held_out, new = checkpoint.as_held_out(LabelledSpectra.read(dataset)), test_fits.conditioned_on(updated).fits
     if checkpoint.initial_estimate == "mixture":
         answers["library_posterior"] = _library_posterior(checkpoint, [new[planet] for planet in planets])
     known = training_fits.conditioned_on({planet: held_out.get(planet, checkpoint) for planet in training_fits.fits}).fits

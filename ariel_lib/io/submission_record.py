@@ -14,6 +14,7 @@ from ariel_lib.io.storage import StorageError, load_arrays, load_metadata
 
 MANIFEST = "manifest_predict.json"
 EXPLANATION = "explanation.safetensors"
+POPULATION = "population.safetensors"  # nuisance_prior, of the weights as the visits of the submission updated it
 CONTENT = "submission_sha256"  # of the submission that a file of arrays belongs to, in its metadata
 
 
@@ -76,6 +77,12 @@ class SubmissionRecord:
         if CONTENT in text and text[CONTENT] != sha256(self.path):
             raise StorageError(f"{path}: expected the arrays of {self.path}, found those of other content. Predict again, or remove it.")
         return {planet: {name: rows[n] for name, rows in arrays.items()} for n, planet in enumerate(json.loads(text["planet_ids"]))}
+
+    def population(self) -> dict[str, np.ndarray]:
+        """Arrays of the population corrections that the visits of the submission updated; empty where it has those of the weights."""
+        path = self.path.with_name(POPULATION)
+        arrays, text = load_arrays(path) if path.is_file() else ({}, {})
+        return arrays if text.get(CONTENT) == sha256(self.path) else {}
 
     @property
     def initial_estimate(self) -> str | None:

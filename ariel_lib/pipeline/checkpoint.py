@@ -5,6 +5,7 @@ No pickle: loading a checkpoint runs no code of its own.
 
 import copy
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -102,6 +103,14 @@ class Checkpoint:
     def condition(self, estimate: DepthEstimate) -> DepthEstimate:
         """A new planet's estimate, conditioned on the population corrections of the training planets."""
         return self.corrections.condition(estimate)
+
+    def updated_by(self, estimates: Sequence[DepthEstimate]) -> "Checkpoint":
+        """The same with the population of nuisance parameters updated by new planets; itself where their visits are too few.
+
+        estimates  as the transit fit leaves them
+        """
+        corrections = self.corrections.updated_by(estimates)
+        return self if corrections is self.corrections else replace(self, corrections=corrections)
 
     def save(self, path: Path | str) -> Path:
         arrays = {

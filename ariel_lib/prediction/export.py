@@ -106,7 +106,7 @@ def _descriptions(initial_estimate: str | None) -> dict[str, str]:
 
 
 def _corrections(submission: SubmissionRecord) -> tuple[PopulationCorrections | None, str]:
-    """The population corrections in the weights of the submission, or None and the reason."""
+    """The population corrections of the submission, or None and the reason."""
     path = submission.weights_path
     if not path.is_file():
         return None, "the weights were not found; give them with --weights."
@@ -114,7 +114,7 @@ def _corrections(submission: SubmissionRecord) -> tuple[PopulationCorrections | 
         if submission.weights:
             raise SpectraMindError(f"{path}: expected the weights of {submission.path}, found others")
         return None, "the weights beside the submission are not those it was made with."
-    return PopulationCorrections.from_arrays(part(load_arrays(path)[0], "corrections")), ""
+    return PopulationCorrections.from_arrays(part(load_arrays(path)[0], "corrections") | submission.population()), ""
 
 
 def _spectrum(

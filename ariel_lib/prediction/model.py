@@ -1,8 +1,10 @@
 """A trained model as a person uses it: loaded from its file, it turns one planet's transit fit into a spectrum.
 
-The same numbers as a submission of `predict`: the same checks, corrections, network and threads.
+The same numbers as a submission of `predict`: the same checks, corrections, network and threads. A submission of many planets updates the
+population corrections by their visits first: so does `Model.updated_by`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,8 +64,19 @@ class Model:
         """Wavelengths of its spectra, micron, FGS1 first, (wavelength,)."""
         return self.checkpoint.wavelength
 
+    def updated_by(self, fits: Iterable[TransitFit]) -> "Model":
+        """The model with the population of drifts and orbits updated by the transit fits of new planets, as a submission of them has it.
+
+        No labels are used. Of fewer than twenty visits the population is not updated, and fits that `predict` would reject take no part.
+        """
+        estimates = [fit.estimate for fit in fits if not rejection_reason(fit.estimate)]
+        with threads(self.checkpoint.config["training"]["threads"]):
+            return Model(self.checkpoint.updated_by(estimates), self.path)
+
     def predict(self, fit: TransitFit) -> Spectrum:
         """The spectrum of one planet, as `spectramind predict` would write it for the same light curves and fit, to the last bit.
+
+        With twenty visits or more, a submission is that of the model updated by them, see updated_by.
 
         Raises SpectraMindError for a fit on another wavelength axis, RejectedFitError for one from which no spectrum should be read,
         InvalidSpectrumError where the network's is invalid. What the network raises is raised; on a GPU it is first run again on the CPU.

@@ -1,10 +1,12 @@
 """Prediction: a trained checkpoint and a data set to a submission that is always complete and valid.
 
-Transits are fitted in batches, each planet's spectrum is predicted, and the file is rewritten after each batch.
+Transits are fitted in batches, each planet's spectrum is predicted, and the file is rewritten after each batch. Once all planets are
+settled, their visits update the population of nuisance parameters, and all answers are made anew with it: they do not depend on the
+batches, nor on whether an earlier run was killed.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,9 +25,12 @@ from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.pipeline.planet_fits import PlanetFit, fit_planets
 from ariel_lib.prediction.answer import Answer, answer, initial_answer
 from ariel_lib.prediction.submission_file import SubmissionFile
+from ariel_lib.transit.population.nuisance_prior import MOST_VISITS
 
 EXTRAS = ("initial_mean", "initial_sigma", "gaussian_mean", "gaussian_sigma", "depth", "depth_sigma")
 MEMBER = "member"  # name of a rate in the budget: one planet through one network
+POPULATION_UPDATE = "population update"
+SECONDS_A_VISIT = 0.15  # of a population update
 WRITING = "writing"  # under "skipped" of a result: why the last answers, or the files beside the submission, are not on disk
 logger = logging.getLogger(__name__)
 
@@ -39,12 +44,14 @@ class Answers:
     """Answers so far by planet, reasons for planets without one, and tracebacks of unexpected errors.
 
     closed_form  planet → why its answer is V50's initial estimate: the network failed
+    fits         planet → its latest accepted fit, not conditioned, and a note on it
     """
 
     found: dict[str, Answer] = field(default_factory=dict)
     closed_form: dict[str, str] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     tracebacks: dict[str, str] = field(default_factory=dict)
+    fits: dict[str, tuple[PlanetFit, str]] = field(default_factory=dict)
 
     def add_batch(self, batch: PlanetBatch, checkpoint: Checkpoint) -> None:
         """Predict the planets of a batch; an earlier answer is kept, with a note, where the new fit gives none."""
@@ -68,6 +75,7 @@ class Answers:
             return
         self.reasons.pop(planet, None)
         self.closed_form.pop(planet, None)
+        self.fits[planet] = planet_fit, note
         if why:
             self.closed_form[planet] = why[0]
             note = _join(note, f"initial estimate in place of the network's spectrum: {why[0]}")
@@ -76,10 +84,22 @@ class Answers:
     def _fail(self, planet: str, reason: str) -> None:
         """Record why a planet has no answer, or why its answer is that of an earlier batch."""
         if planet in self.found:
-            earlier = self.found[planet]
-            self.found[planet] = replace(earlier, note=_join(f"{FIRST_VISIT_ONLY}: {reason}", earlier.note))
+            earlier, why = self.found[planet], f"{FIRST_VISIT_ONLY}: {reason}"
+            self.found[planet] = replace(earlier, note=_join(why, earlier.note))
+            self.fits[planet] = self.fits[planet][0], _join(why, self.fits[planet][1])
         else:
             self.reasons[planet] = reason
+
+    def again(self, checkpoint: Checkpoint) -> "Answers":
+        """Answers from the same fits with another checkpoint; where that gives a planet none, its answer stays."""
+        made = Answers(tracebacks=dict(self.tracebacks))
+        for planet, (planet_fit, note) in self.fits.items():
+            made._add(planet, planet_fit, note, checkpoint)
+        made.fits = self.fits
+        made.closed_form |= {planet: why for planet, why in self.closed_form.items() if planet not in made.found}
+        made.found = {planet: made.found.get(planet, earlier) for planet, earlier in self.found.items()}
+        made.reasons = dict(self.reasons)
+        return made
 
     def facts(self, submission_file: SubmissionFile, budget: Budget) -> dict:
         """Content of submission.json: reasons of fallbacks, notes and flags by planet, skipped work, tracebacks."""
@@ -141,7 +161,7 @@ def predict(
 
 
 def _predict(dataset: Dataset, out: Path, weights: Path, budget: Budget, pool: WorkerPool, progress, log) -> dict:
-    checkpoint = load_checkpoint(weights)
+    checkpoint = loaded = load_checkpoint(weights)
     _require_same_axis(dataset, checkpoint, weights)
     _require_planets(dataset)
     fallback = checkpoint.fallback_mean, checkpoint.fallback_sigma
@@ -160,7 +180,29 @@ def _predict(dataset: Dataset, out: Path, weights: Path, budget: Budget, pool: W
         _write(submission_file, answers, budget, log)
         if progress:
             progress(batch.settled, batch.total)
+    answers, population = _update_population(answers, loaded, dataset.planets, budget)
+    if population is not None:
+        log(f"the drifts of {len(answers.fits)} planets have updated the population of the weights; {budget}")
+        _write(submission_file, answers, budget, log, population)
     return _conclude(submission_file, answers, budget, log)
+
+
+def _update_population(
+    answers: Answers, checkpoint: Checkpoint, planets: Sequence[str], budget: Budget
+) -> tuple[Answers, np.ndarray | None]:
+    """Answers with the population of nuisance parameters that the planets at hand have updated, and its covariance.
+
+    The same answers and None where the planets are few, or where too little time is left.
+    """
+    estimates = [answers.fits[planet][0].estimate for planet in planets if planet in answers.fits]
+
+    def work() -> tuple[Answers, np.ndarray | None]:
+        with threads(checkpoint.config["training"]["threads"]):
+            updated = checkpoint.updated_by(estimates)
+            return (answers, None) if updated is checkpoint else (answers.again(updated), updated.corrections.nuisance_prior.covariance)
+
+    seconds = SECONDS_A_VISIT * min(len(estimates), MOST_VISITS) + budget.cost(MEMBER, len(estimates) * len(checkpoint.network.members))
+    return budget.attempt(POPULATION_UPDATE, seconds, work) or (answers, None)
 
 
 def load_checkpoint(weights: Path) -> Checkpoint:
@@ -178,7 +220,7 @@ def _skip_members(checkpoint: Checkpoint, budget: Budget, waiting: int) -> Check
     return replace(checkpoint, network=Ensemble(members[:1]))
 
 
-def _write(submission_file: SubmissionFile, answers: Answers, budget: Budget, log) -> None:
+def _write(submission_file: SubmissionFile, answers: Answers, budget: Budget, log, population: np.ndarray | None = None) -> None:
     """Write the answers. Where that fails, as on a full disk, the previous file is kept and is valid, and WRITING is listed as skipped
     until the answers of a later batch are written, these with them."""
     rows = {planet: (found.mean, found.sigma) for planet, found in answers.found.items()}
@@ -187,6 +229,8 @@ def _write(submission_file: SubmissionFile, answers: Answers, budget: Budget, lo
         arrays = {name: np.stack([getattr(found, name) for found in answers.found.values()]) for name in EXTRAS if answers.found}
         initial = {found.initial_estimate for found in answers.found.values()}  # one for all: that of the weights
         submission_file.add_arrays(arrays, list(answers.found), initial_estimate=", ".join(initial))
+        if population is not None:
+            submission_file.add_population(population)
     except OSError as error:
         log(f"cannot write ({error}); the submission on disk has {submission_file.answered} of {len(answers.found)} answers")
         budget.skip(WRITING, str(error))

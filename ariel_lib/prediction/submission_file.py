@@ -9,7 +9,7 @@ import numpy as np
 from ariel_lib.io.checksums import sha256
 from ariel_lib.io.storage import save_arrays, write_atomically
 from ariel_lib.io.submission import write_submission
-from ariel_lib.io.submission_record import CONTENT, EXPLANATION, MANIFEST
+from ariel_lib.io.submission_record import CONTENT, EXPLANATION, MANIFEST, POPULATION
 
 
 class SubmissionFile:
@@ -31,7 +31,7 @@ class SubmissionFile:
         self.path, self.planets, self.fallback, self.source = Path(path), tuple(planets), fallback, dict(source)
         self.columns, self.written = columns, frozenset()
         self.update({})
-        for companion in (self.path.with_suffix(".safetensors"), self.path.with_name(MANIFEST), self.path.with_name(EXPLANATION)):
+        for companion in (self.path.with_suffix(".safetensors"), *(self.path.with_name(n) for n in (MANIFEST, EXPLANATION, POPULATION))):
             companion.unlink(missing_ok=True)
 
     @property
@@ -60,3 +60,7 @@ class SubmissionFile:
         """Write further arrays (planet, wavelength), with remarks, beside the submission that is on disk, whose digest they name."""
         text = remarks | {"planet_ids": json.dumps(list(planets)), CONTENT: sha256(self.path)}
         save_arrays(self.path.with_suffix(".safetensors"), dict(arrays), text)
+
+    def add_population(self, nuisance_prior: np.ndarray) -> None:
+        """Write the nuisance prior (kind, kind) that the answers on disk are conditioned on, where it is not that of the weights."""
+        save_arrays(self.path.with_name(POPULATION), {"nuisance_prior": nuisance_prior}, {CONTENT: sha256(self.path)})

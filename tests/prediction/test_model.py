@@ -19,6 +19,7 @@ from ariel_lib.prediction.light_curves import calibrate
 from ariel_lib.prediction.model import Model
 from ariel_lib.prediction.predict import RejectedFitError, predict
 from ariel_lib.prediction.transit_fit import fit_transit
+from ariel_lib.transit.population import nuisance_prior
 from ariel_lib.transit.result import Flag
 
 PLANETS = ("7", "12")
@@ -71,6 +72,17 @@ def test_a_spectrum_is_the_row_of_the_submission_to_the_last_bit(data, weights, 
             np.testing.assert_array_equal(found.answers[name].depth, others[depth][row])
             np.testing.assert_array_equal(found.answers[name].sigma, others[spread][row])
         assert found.answers["initial"].note == "library_posterior"
+
+
+def test_a_model_updated_by_the_visits_of_a_submission_gives_its_rows(data, weights, fits, tmp_path, monkeypatch):
+    monkeypatch.setattr(nuisance_prior, "MIN_FITS", 3)
+    predict(Dataset(data, "test", planets=PLANETS), weights=weights, out=tmp_path / "submission.csv")
+    _, mean, sigma = read_submission(tmp_path / "submission.csv")
+    model = Model.load(weights)
+    spectra = [model.updated_by(fits.values()).predict(fits[planet]) for planet in PLANETS]
+    np.testing.assert_array_equal([spectrum.depth for spectrum in spectra], mean)
+    np.testing.assert_array_equal([spectrum.sigma for spectrum in spectra], sigma)
+    assert not np.array_equal(model.predict(fits["7"]).depth, mean[0])
 
 
 def test_answers_with_a_covariance_have_that_of_their_sigmas(weights, fits):

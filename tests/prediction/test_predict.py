@@ -21,14 +21,17 @@ from ariel_lib.io.layout import light_curves_path
 from ariel_lib.io.light_curves import save_light_curves
 from ariel_lib.io.storage import load_arrays
 from ariel_lib.io.submission import read_submission
+from ariel_lib.io.submission_record import SubmissionRecord
 from ariel_lib.io.writer import write_stars, write_wavelengths
 from ariel_lib.models.ensemble import predict_inputs
+from ariel_lib.pipeline import batches
 from ariel_lib.pipeline.batches import FIRST_VISIT_ONLY, VISIT, PlanetBatch
 from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.pipeline.planet_fits import PlanetFits, fit_planets
 from ariel_lib.prediction import predict as prediction
 from ariel_lib.prediction import submission_file
 from ariel_lib.prediction.predict import MEMBER, Answers
+from ariel_lib.transit.population import nuisance_prior
 
 PLANETS = ("7", "12", "13")
 NO_KERNEL = RuntimeError("no kernel image is available")
@@ -76,6 +79,60 @@ def rows(path):
 def copy_of(data, folder):
     """The data set under another name, with the fits that are at hand beside the submission to come."""
     return shutil.copytree(data, folder / "data")
+
+
+@pytest.fixture
+def three_visits_suffice(monkeypatch):
+    monkeypatch.setattr(nuisance_prior, "MIN_FITS", 3)
+
+
+def in_batches_of(size, monkeypatch):
+    monkeypatch.setattr(batches, "_next_batch", lambda budget, counts, queue, most_visits, workers: queue[:size])
+
+
+def written(out):
+    return [out.with_name(name).read_bytes() for name in ("submission.csv", "submission.safetensors", "population.safetensors")]
+
+
+def test_the_visits_at_hand_update_the_population_whatever_the_batches_and_after_a_kill(
+    data, weights, whole, tmp_path, three_visits_suffice, monkeypatch
+):
+    runs = {}
+    for size in (1, 3):
+        in_batches_of(size, monkeypatch)
+        runs[size] = tmp_path / str(size) / "submission.csv"
+        run(data, weights, runs[size])
+    checkpoint = Checkpoint.load(weights)
+    fits = fit_planets(Dataset(data, "test", planets=PLANETS, scratch=tmp_path / "1")).accepted()
+    updated = checkpoint.updated_by([planet_fit.estimate for planet_fit in fits.fits.values()])
+    assert not np.array_equal(updated.corrections.nuisance_prior.covariance, checkpoint.corrections.nuisance_prior.covariance)
+    arrays = load_arrays(runs[1].with_suffix(".safetensors"))[0]
+    expected = [planet_fit.estimate.depth for planet_fit in fits.conditioned_on(updated).fits.values()]
+    np.testing.assert_array_equal(arrays["depth"], expected)
+    assert written(runs[1]) == written(runs[3]) and rows(runs[1])["7"] != rows(whole)["7"]
+    population = SubmissionRecord(runs[1]).population()["nuisance_prior"]
+    np.testing.assert_array_equal(population, updated.corrections.nuisance_prior.covariance)
+
+    def kill(done, total):
+        raise KeyboardInterrupt
+
+    in_batches_of(1, monkeypatch)
+    killed = tmp_path / "killed" / "submission.csv"
+    with pytest.raises(KeyboardInterrupt):
+        prediction.predict(Dataset(data, "test", planets=PLANETS), weights=weights, out=killed, progress=kill)
+    assert rows(killed)["7"] == rows(whole)["7"] and not SubmissionRecord(killed).population()  # the weights' population until then
+    run(data, weights, killed)
+    assert written(killed) == written(runs[3])
+
+
+def test_without_the_time_to_update_the_population_the_answers_stay_and_the_result_says_so(
+    data, weights, whole, tmp_path, three_visits_suffice, monkeypatch
+):
+    monkeypatch.setattr(prediction, "SECONDS_A_VISIT", 1e9)
+    result = prediction.predict(
+        Dataset(data, "test", planets=PLANETS), weights=weights, out=tmp_path / "submission.csv", budget=Budget(3600.0)
+    )
+    assert "population update" in result["skipped"] and rows(tmp_path / "submission.csv") == rows(whole)
 
 
 def damage(root, planet, visit):

@@ -5,6 +5,8 @@ the fits of many planets the drifts of a visit, of both instruments together, ge
 the population, and the orbit one variance a parameter (Efron & Morris 1973, J. Am. Stat. Assoc. 68, 117). The linear–Gaussian fit
 is conditioned on it in closed form. A visit whose drift is unusual has that covariance times one of SCALES, weighted by their
 evidence, which makes the prior heavy-tailed (a scale mixture of Gaussians: Andrews & Mallows 1974, J. R. Stat. Soc. B 36, 99).
+The population of earlier visits is updated by new ones: it counts as some visits that have its covariance, so that a drift of another
+kind is learned from the new visits, and what they do not constrain is kept.
 No labels are used. Limb darkening keeps the fit's prior: errors of the tables are common to all stars, not a scatter.
 
 Units: deviation from the mean of the fit's prior, over that prior's standard deviation.
@@ -32,6 +34,7 @@ SCALE_WEIGHTS = np.array([0.88, 0.06, 0.04, 0.01, 0.01])
 # times its evidence, which at most the share RATE of the population's own visits have (see priors.predictive_check).
 UNUSUAL = 1 / (1 + (1 / SCALE_WEIGHTS[0] - 1) / RATE)
 UNRELATED = 50  # weight, in visits, of the assumption that the drift coefficients are independent
+KNOWN = 50  # weight, in visits, of the population of earlier visits
 UNCONSTRAINED = 0.999  # variance of a fit's posterior, over that of its prior, above which the data are taken to say nothing
 FUNCTION = np.concatenate([np.arange(TREND_ORDER), np.repeat(np.arange(TREND_ORDER), DRIFT_ORDERS), [0, 0]])  # of each kind
 OUTLIER_SIGMA = 4.0  # an orbit further from the catalogue's than this is an outlier and keeps the fit's prior
@@ -48,12 +51,17 @@ class NuisancePrior:
         """The prior of the fit itself: conditioning on it changes no value of an estimate."""
         return cls(np.eye(KINDS))
 
+    @property
+    def is_unknown(self) -> bool:
+        """Whether it is the prior of the fit itself."""
+        return np.array_equal(self.covariance, np.eye(KINDS))
+
     def condition(self, estimate: DepthEstimate) -> DepthEstimate:
         """Depths and covariance with the nuisance parameters drawn from this population.
 
         Raises SpectraMindError for an estimate that is conditioned already.
         """
-        if np.array_equal(self.covariance, np.eye(KINDS)) or not len(estimate.nuisance):
+        if self.is_unknown or not len(estimate.nuisance):
             return estimate.corrected(CorrectionKind.NUISANCE_PRIOR)
         kind, visit = estimate.nuisance_kind, nuisance_visits(estimate)
         prior, orbit = self.covariance[np.ix_(kind, kind)] * (visit[:, None] == visit), kind >= LOG_A_KIND
@@ -80,10 +88,13 @@ def nuisance_visits(estimate: DepthEstimate) -> np.ndarray:
     return np.where(kind >= LOG_A_KIND, -1, np.array([*(curve.visit for curve in estimate.white), -1])[segment])
 
 
-def fit_nuisance_prior(estimates: Sequence[DepthEstimate], functions: int = TREND_ORDER) -> NuisancePrior:
+def fit_nuisance_prior(
+    estimates: Sequence[DepthEstimate], functions: int = TREND_ORDER, *, known: NuisancePrior | None = None
+) -> NuisancePrior:
     """Covariance of the nuisance parameters of a visit, by expectation maximisation over all fits (Dempster, Laird & Rubin 1977).
 
-    functions: of time that a drift may have, the first ones; 3 makes it a cubic.
+    functions  of time that a drift may have, the first ones; 3 makes it a cubic
+    known      population of earlier visits, towards which that of these is drawn; it is returned where these are fewer than MIN_FITS
 
     Fits that are not finite are left out. Raises SpectraMindError for estimates that are conditioned already.
     """
@@ -91,20 +102,23 @@ def fit_nuisance_prior(estimates: Sequence[DepthEstimate], functions: int = TREN
         estimate.require_before(CorrectionKind.NUISANCE_PRIOR)
     finite = [e for e in estimates if np.isfinite(e.nuisance).all() and np.isfinite(e.nuisance_covariance).all()]
     visits = [visit for estimate in finite for visit in _visit_likelihoods(estimate)]
+    known = known or NuisancePrior.unknown()
     if len(visits) < MIN_FITS:
-        return NuisancePrior.unknown()
+        return known
     chosen = np.unique(np.linspace(0, len(visits) - 1, MOST_VISITS).astype(int))
     precision, right = (np.stack(column) for column in zip(*(visits[n] for n in chosen)))
     orbit = np.arange(KINDS) >= LOG_A_KIND
+    share = 1.0 if known.is_unknown else len(chosen) / (len(chosen) + KNOWN)
     related = np.where(orbit[:, None] | orbit, 0.0, len(chosen) / (len(chosen) + UNRELATED))
     np.fill_diagonal(related, 1.0)
     related *= np.outer(functions > FUNCTION, functions > FUNCTION)
-    prior = START * np.eye(KINDS)
+    prior = START * np.eye(KINDS)  # also with a known population: from there, visits that all differ from it are a population of their own
     for iteration in range(EM_ITERATIONS):
         if iteration % SCALED_EVERY == 0:
             log_evidence, _, _ = _posterior(precision, right, prior, orbit, SCALES)
             scales = SCALES[np.argmax(log_evidence + np.log(SCALE_WEIGHTS), axis=1)]
-        prior = related * _expected_squares(precision, right, prior, orbit, scales).mean(axis=0)
+        found = related * _expected_squares(precision, right, prior, orbit, scales).mean(axis=0)
+        prior = share * found + (1 - share) * known.covariance
     return NuisancePrior(prior)
 
 

@@ -133,6 +133,22 @@ def test_a_small_population_gives_the_prior_of_the_fit(fits):
     assert np.array_equal(few.covariance, np.eye(KINDS)) and np.array_equal(fit_nuisance_prior([]).covariance, np.eye(KINDS))
 
 
+def test_a_known_population_is_updated_by_new_visits_and_kept_where_they_say_nothing(fits):
+    own = fit_nuisance_prior(fits)
+    assert fit_nuisance_prior(fits[: module.MIN_FITS - 1], known=own) is own
+    drift = np.arange(KINDS) < LOG_A_KIND
+    small = own.covariance * np.where(drift[:, None] & drift, 0.01, 1.0)
+    wild = replace(fits[0], nuisance=np.where(fits[0].nuisance_kind < LOG_A_KIND, 1e4, fits[0].nuisance))
+    updated, among = (np.diag(fit_nuisance_prior(some, known=NuisancePrior(small)).covariance) for some in (fits, [*fits, wild]))
+    measured = [1, 2, TREND_ORDER + 4, TREND_ORDER + 8]  # what the fits measure well: a known population a hundred times smaller gives way
+    share = len(fits) / (len(fits) + module.KNOWN)
+    np.testing.assert_allclose(updated[measured], (share + 0.01 * (1 - share)) * np.diag(own.covariance)[measured], rtol=0.2)
+    np.testing.assert_allclose(among[measured], updated[measured], rtol=0.1)
+    blind = [replace(fit, nuisance=0 * fit.nuisance, nuisance_covariance=np.eye(len(fit.nuisance))) for fit in fits]
+    kept = fit_nuisance_prior(blind, known=own).covariance
+    np.testing.assert_allclose(kept[drift][:, drift], own.covariance[drift][:, drift], atol=1e-9)
+
+
 def test_every_drift_coefficient_has_its_kind(scene):
     fgs1, airs = map(with_cosines, make_segments([scene.observe(np.random.default_rng(3))], scene.wavelength))
     assert drift_kinds(fgs1).tolist() == list(range(TREND_ORDER))
