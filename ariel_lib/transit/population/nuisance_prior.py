@@ -34,7 +34,7 @@ SCALE_WEIGHTS = np.array([0.88, 0.06, 0.04, 0.01, 0.01])
 # times its evidence, which at most the share RATE of the population's own visits have (see priors.predictive_check).
 UNUSUAL = 1 / (1 + (1 / SCALE_WEIGHTS[0] - 1) / RATE)
 UNRELATED = 50  # weight, in visits, of the assumption that the drift coefficients are independent
-KNOWN = 50  # weight, in visits, of the population of earlier visits
+KNOWN = 20  # weight, in visits, of the population of earlier visits
 UNCONSTRAINED = 0.999  # variance of a fit's posterior, over that of its prior, above which the data are taken to say nothing
 FUNCTION = np.concatenate([np.arange(TREND_ORDER), np.repeat(np.arange(TREND_ORDER), DRIFT_ORDERS), [0, 0]])  # of each kind
 OUTLIER_SIGMA = 4.0  # an orbit further from the catalogue's than this is an outlier and keeps the fit's prior
