@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.submission_record import POPULATION, SubmissionRecord
 from ariel_lib.provenance.progress import publish_progress
 from ariel_lib.provenance.record import record_run
+
+if TYPE_CHECKING:
+    from ariel_lib.evaluation.world import World
 
 Progress = Callable[[int, int], None] | None
 
@@ -164,28 +168,62 @@ def run_check(dataset: Dataset, *, submission: Path, outdir: Path, **settings) -
     return result
 
 
-def run_comparison(config: Config, truth: Path, **settings) -> dict:
-    """Train V50 and its baselines on the data set of the configuration, and score them on the spectra in the CSV file truth.
+def run_comparison(
+    config: Config, truth: Path | None = None, *, world: "World | None" = None, seeds: Sequence[int] = (), progress: Progress = None,
+    log: Callable[[str], None] = print, **settings,
+) -> dict:  # fmt: skip
+    """Train V50 and its baselines, and score them on the test split, by evaluation.comparison.compare, which takes the settings.
 
-    Calls evaluation.comparison.compare, which takes the settings. Not recorded.
+    truth  CSV file of the spectra of the test split of the configuration's data set
+    world  in place of both: its data are simulated in training.out
+    seeds  of trainings, two or more, for evaluation.comparison.compare_seeds; none: the configuration's alone
+
+    Not recorded. Raises ConfigError unless either truth or a world is given.
     """
-    from ariel_lib.evaluation.comparison import compare
+    from ariel_lib.evaluation.comparison import compare, compare_seeds
+    from ariel_lib.evaluation.seeds import require_seeds
     from ariel_lib.training.examples import training_set
 
-    return compare(training_set(config), config, truth, **settings)
+    seeds = require_seeds(seeds) if seeds else ()
+    if (truth is None) is (world is None):
+        raise ConfigError("compare: expected --truth FILE or --world WORLD, found " + ("both." if world else "neither."))
+    if world is not None:
+        config, truth = _enter(world, config, Path(config.training.out), progress, log)
+    dataset, settings = training_set(config), settings | {"progress": progress, "log": log}
+    return compare_seeds(dataset, config, truth, seeds, **settings) if seeds else compare(dataset, config, truth, **settings)
 
 
-def run_ablation(path: Path, overrides: Sequence[str] = (), **settings) -> dict:
+def _enter(world: "World", config: Config, out: Path, progress: Progress, log: Callable[[str], None]) -> tuple[Config, Path]:
+    """The configuration with the data of a world, which are simulated in `out`, and the spectra of its test planets."""
+    from ariel_lib.evaluation.world import in_world
+
+    in_world(config, out)  # judged before the simulation
+    data = world.data(out, progress=progress, log=log)
+    return in_world(config, data), data / "test.csv"
+
+
+def run_ablation(
+    path: Path, overrides: Sequence[str] = (), *, world: "World | None" = None, progress: Progress = None,
+    log: Callable[[str], None] = print, **settings,
+) -> dict:  # fmt: skip
     """Train each point of the grid in a YAML file by run_training and rank them by evaluation.ablation.ablate.
 
-    Recorded in the output folder that the grid names. overrides: KEY=VALUE, settings of every point.
+    overrides  KEY=VALUE, settings of every point
+    world      in place of the data and of the setting truth: its data are simulated in the grid's output folder
+
+    Recorded in the output folder that the grid names. Raises ConfigError where both a world and a truth are given.
     """
     from ariel_lib.evaluation.ablation import ablate, load_grid
 
-    _, out, _ = load_grid(path, overrides)
+    points, out, _ = load_grid(path, overrides)
     out.mkdir(parents=True, exist_ok=True)
     with record_run("ablate", out) as run:
-        result = ablate(path, overrides, train=run_training, **settings)
+        if world is not None:
+            if settings.get("truth") is not None:
+                raise ConfigError("ablate: expected --truth FILE or --world WORLD, found both.")
+            config, truth = _enter(world, points[0].config, out, progress, log)
+            settings |= {"truth": truth, "data": Path(config.data.root)}
+        result = ablate(path, overrides, train=run_training, progress=progress, log=log, **settings)
         run.artifacts = [Path(name) for name in result["files"]]
         run.inputs = {"grid": find_config(path)}
         run.metrics = {name: result[name] for name in ("winner", "composite", "points")} | {"failed": len(result["failed"])}

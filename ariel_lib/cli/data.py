@@ -43,8 +43,8 @@ def simulate(
         str,
         typer.Option(
             help="nominal: cubic drifts. mixed: for each planet a random subset of the families of systematics. FAMILY: that one. "
-            "FAMILY+FAMILY: all of them; FAMILY,FAMILY: a random subset; mixed-FAMILY: all but that one. "
-            "docs/packages/simulator.md lists the families."
+            "FAMILY+FAMILY: all of them; FAMILY,FAMILY: a random subset; mixed-FAMILY: all but that one; A/B: A for training "
+            "planets, B for test planets. docs/packages/simulator.md lists the families."
         ),
     ] = "nominal",
 ) -> None:

@@ -1,6 +1,7 @@
 """Commands that train networks: train, compare, ablate, corel-train."""
 
 from contextlib import nullcontext
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -34,16 +35,64 @@ def train(
     print_json(result)
 
 
+class WorldName(StrEnum):
+    home = "home"
+    away = "away"
+
+
+Planets = Annotated[int | None, typer.Option(min=2, help="Number of planets of the world, test planets among them. Default: 80.")]
+TestPlanets = Annotated[int | None, typer.Option(min=1, help="Number of test planets of the world. Default: 20.")]
+LabelsOption = Annotated[Path | None, typer.Option(help="CSV of labels to draw the world's spectra from.")]
+LeaveOut = Annotated[
+    str | None,
+    typer.Option(help="Families of systematics that only the test planets of away have. Default: ramp,thermal,granulation,pointing."),
+]
+WorldOption = Annotated[
+    WorldName | None,
+    typer.Option(
+        help="Simulate the data in the output folder: home, cubic drifts, other ones for the test planets; away, families of "
+        "systematics, of which the test planets have those that the training planets do not."
+    ),
+]
+Seeds = Annotated[str | None, typer.Option(help="Training seeds, such as 0,1,2: all scores are means over them, with their spread.")]
+
+
+def make_world(name: WorldName | None, planets: int | None, test_planets: int | None, labels: Path | None, leave_out: str | None):
+    """The world of the options, or None. Raises ConfigError for options of a world without one."""
+    from ariel_lib.config import ConfigError
+    from ariel_lib.evaluation.world import World
+
+    options = {"n_planets": planets, "n_test": test_planets, "labels": labels, "left_out": leave_out}
+    given = {option: value for option, value in options.items() if value is not None}
+    if name is None and given:
+        raise ConfigError("--planets, --test-planets, --labels and --leave-out: expected --world with them, found none.")
+    return None if name is None else World(name.value, **given)
+
+
+def read_seeds(text: str | None) -> tuple[int, ...]:
+    """Numbers joined by commas; none for None."""
+    try:
+        return () if text is None else tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"expected numbers joined by commas, such as 0,1,2, found {text!r}", param_hint="--seeds") from None
+
+
 @app.command(epilog="Example: spectramind compare data.root=build/sim --truth build/sim/test.csv training.out=build/comparison")
 def compare(
-    truth: Annotated[Path, typer.Option(help="Spectra of the test split, such as a simulation's test.csv.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings, as for train; tables are written to training.out.")
     ] = None,
+    truth: Annotated[Path | None, typer.Option(help="Spectra of the test split of data.root, such as a simulation's test.csv.")] = None,
     config: ConfigFile = None,
+    world: WorldOption = None,
+    planets: Planets = None,
+    test_planets: TestPlanets = None,
+    labels: LabelsOption = None,
+    leave_out: LeaveOut = None,
+    seeds: Seeds = None,
     workers: Workers = 1,
 ) -> None:
-    """Train V50 and its baselines; print their scores on the test split, with errors.
+    """Train V50 and its baselines; print their scores on the test split, with errors. Give --truth with data.root, or --world.
 
     The sigmas of all are calibrated on the planets that training held out; the test split chooses and calibrates nothing.
 
@@ -55,7 +104,10 @@ def compare(
     from ariel_lib.commands import run_comparison
 
     with progress_bar("Training") as progress:
-        result = run_comparison(settings, truth, workers=workers, progress=progress, log=print_line)
+        chosen = make_world(world, planets, test_planets, labels, leave_out)
+        result = run_comparison(
+            settings, truth, world=chosen, seeds=read_seeds(seeds), workers=workers, progress=progress, log=print_line
+        )  # fmt: skip
     print_json(result)
     if result["left_out"]:
         raise typer.Exit(1)
@@ -68,6 +120,12 @@ def ablate(
     truth: Annotated[
         Path | None, typer.Option(help="CSV of labels of the test planets: compare the points on them, with errors.")
     ] = None,
+    world: WorldOption = None,
+    planets: Planets = None,
+    test_planets: TestPlanets = None,
+    labels: LabelsOption = None,
+    leave_out: LeaveOut = None,
+    seeds: Seeds = None,
     workers: Annotated[int, typer.Option(min=1, help="Number of points run in parallel.")] = 1,
     scheduler: Annotated[
         str | None, typer.Option(help="Dask scheduler, tcp://host:port, to use in place of local processes.")
@@ -84,7 +142,10 @@ def ablate(
 
     pool = open_pool(scheduler) if scheduler is not None else nullcontext(workers)
     with pool as workers, progress_bar("Points") as progress:
-        result = run_ablation(config, overrides or (), truth=truth, workers=workers, progress=progress, log=print_line)
+        chosen = make_world(world, planets, test_planets, labels, leave_out)
+        result = run_ablation(
+            config, overrides or (), world=chosen, truth=truth, seeds=read_seeds(seeds), workers=workers, progress=progress, log=print_line
+        )  # fmt: skip
     print_json(result)
     if result["failed"] or result["left_out"]:
         raise typer.Exit(1)

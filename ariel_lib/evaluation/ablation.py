@@ -4,14 +4,14 @@ Points run in this process, in worker processes or on a Dask cluster, and share 
 again only if its configuration, the content of its data, the version or the kind of device changed. An interrupted point starts
 from scratch, so that its runtime is comparable. A failed point is listed, and the others go on. The figures of held-out planets rank the
 points, and so are optimistic for the winner. With the labels of the test planets, which rank nothing, differences.md compares each point's
-score with the first point's, with paired bootstrap errors, on the same planets for all points: a test planet that one point lacks, since
-its transit fit fails the quality checks, is left out for every point and named.
+score with the first point's, with paired bootstrap errors, on the same planets for all points: a test planet that one point lacks is left
+out for every point and named.
 """
 
 import json
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,6 +28,7 @@ from ariel_lib.calibration.pipeline import CalibrationSettings
 from ariel_lib.config import Config, ConfigError, config_hash, find_config, load_config
 from ariel_lib.evaluation.leaderboard import differences_table, ranked, weights_sentence, with_differences
 from ariel_lib.evaluation.score import read_true_spectra
+from ariel_lib.evaluation.seeds import SEED, points_markdown, require_seeds
 from ariel_lib.execution.workers import WorkerPool, local_pool, run_tasks
 from ariel_lib.io.checksums import sha256
 from ariel_lib.io.dataset import Dataset
@@ -47,6 +48,7 @@ from ariel_lib.training.resolution import digest_inputs
 Train = Callable[..., dict]
 KEYS = {"base", "grid", "out", "public"}
 RESULT = "point.json"
+SEEDS = "seeds.md"
 DIFFERENCES = "differences.md"
 CHOSEN = "The figures are of held-out planets, and rank the points: those of the first are optimistic."
 LEADERBOARD = ("leaderboard.csv", "leaderboard.md", "leaderboard.html")
@@ -79,10 +81,13 @@ class Point:
         return training_set(self.config).with_scratch(shared)
 
 
-def load_grid(path: Path | str, overrides: list[str] | tuple = ()) -> tuple[list[Point], Path, dict[str, float]]:
+def load_grid(
+    path: Path | str, overrides: list[str] | tuple = (), seeds: Sequence[int] = ()
+) -> tuple[list[Point], Path, dict[str, float]]:
     """Points, output folder and public scores by point name, from a YAML file.
 
     overrides  settings of every point, applied after the file's base
+    seeds      every point is one for each of these training seeds; none: as the file has it
 
     Keys of the file: base, a list of KEY=VALUE; grid, KEY: [values], or a list of such grids, whose points are joined; out, a
     folder; public, point name: score (optional). A configuration in two grids is one point.
@@ -100,6 +105,8 @@ def load_grid(path: Path | str, overrides: list[str] | tuple = ()) -> tuple[list
     for key, values in ((key, values) for grid in grids for key, values in grid.items()):
         if not isinstance(values, list) or not values:
             raise ConfigError(f"{path}: grid.{key}: expected a list of values, found {values!r}.")
+    if seeds:
+        grids = [{**grid, SEED: list(seeds)} for grid in grids]
     out, base = Path(content.get("out", "outputs/ablation")), [*content.get("base", ()), *overrides]
     found: dict[Path, Point] = {}
     for grid in grids:
@@ -121,13 +128,16 @@ def _points(grid: Mapping[str, list], base: list[str], out: Path) -> Iterator[Po
 
 
 def ablate(
-    path: Path | str, overrides: list[str] | tuple = (), *, train: Train, truth: Path | str | None = None, workers: int | WorkerPool = 1,
-    progress: Callable[[int, int], None] | None = None, log: Callable[[str], None] = print,
+    path: Path | str, overrides: list[str] | tuple = (), *, train: Train, truth: Path | str | None = None, data: Path | None = None,
+    seeds: Sequence[int] = (), workers: int | WorkerPool = 1, progress: Callable[[int, int], None] | None = None,
+    log: Callable[[str], None] = print,
 ) -> dict:  # fmt: skip
     """Run the unfinished points of a grid and write leaderboard.csv, .md, .html and winner.zip.
 
     train    trains one point and returns the result of training.loop.train; a function of a module, so that it can be pickled
     truth    CSV file with the labels of the test planets: every point is scored on them too, and compared with the first point
+    data     folder of the data set of all points, in place of the settings'
+    seeds    of trainings, two or more, for which every point is run; seeds.md then has their means, for which a truth is needed
     workers  number of points run in parallel, or the pool of a cluster
 
     Returns winner, its composite, counts, failed points and test planets that are left out, with reasons, and the files written, JSON-able.
@@ -135,7 +145,11 @@ def ablate(
     not match.
     """
     path = find_config(path)
-    points, out, public = load_grid(path, overrides)
+    if seeds and truth is None:
+        raise ConfigError("ablate: expected the labels of test planets with --seeds, found none. Give --truth FILE or --world WORLD.")
+    points, out, public = load_grid(path, overrides, require_seeds(seeds) if seeds else ())
+    if data is not None:
+        points = [replace(p, config=replace(p.config, data=replace(p.config.data, root=str(data), light_curves=None))) for p in points]
     out.mkdir(parents=True, exist_ok=True)
     _require_data(points, truth)
     points, left_out = _with_data(points, truth and Path(truth), log)
@@ -155,13 +169,15 @@ def ablate(
     if not good:
         raise ConfigError(f"{path}: expected a point that can be run, found none of {len(points)}: {failed}")
     figures = [{"point": point.name, "public": public.get(point.name), **finished(point)} for point in good]
+    if seeds:
+        write_atomically(out / SEEDS, points_markdown(figures, points[0].name))
     if truth is not None:
         figures = with_differences(figures, points[0].name)
         write_atomically(out / DIFFERENCES, differences_table(figures, points[0].name, failed, left_out))
     order = write_leaderboard(out, figures, failed)
     winner = good[order[0][0]]
     bundle = write_bundle(out / "winner.zip", winner, out, path)
-    files = [*(out / name for name in LEADERBOARD), *([out / DIFFERENCES] if truth else []), bundle]
+    files = [*(out / name for name in LEADERBOARD), *([out / DIFFERENCES] if truth else []), *([out / SEEDS] if seeds else []), bundle]
     return {
         "winner": winner.name, "composite": order[0][1], "points": len(points), "ran": len(waiting),
         "kept": kept, "failed": failed, "left_out": left_out, "tracebacks": tracebacks,

@@ -9,7 +9,8 @@ import importlib.util
 import io
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from ariel_lib.config import Config, ConfigError
 from ariel_lib.errors import SpectraMindError
 from ariel_lib.evaluation.oracle import ORACLES, has_orbit, oracle_answers, read_truth
 from ariel_lib.evaluation.score import read_true_spectra
+from ariel_lib.evaluation.seeds import require_seeds, seeds_markdown, tabulate_seeds
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.storage import load_arrays, write_atomically
 from ariel_lib.io.submission import read_submission
@@ -38,6 +40,7 @@ from ariel_lib.uncertainty.temperature import PRIOR_STRENGTH, Temperature, fit_t
 COLUMNS = ("score", "score_error", "v50_lead", "v50_lead_error", "nll", "mae", "rmse_ppm", "coverage_80", "z_rms")
 COLUMNS += ("temperature", "parameters", "train_s", "answer_s")
 DEPTH_SCALE = 1e-4
+SCORES = "scores.json"  # answer → planet → its term of the score
 
 Answers = dict[str, tuple[np.ndarray, np.ndarray]]
 
@@ -50,11 +53,11 @@ def compare(
 
     truth  CSV file with the labels of the test planets
 
-    Writes comparison.csv, .md, .json and .png under config.training.out; returns {"planets", "table": {method: figures}},
-    JSON-able. `v50_lead` is V50's score minus the method's, with its paired error; `temperature` the overall factor on the method's
-    sigmas, all 1 with calibration.temperature=false. The test planets, which chose and calibrated nothing, give the figures. V50's
-    times include its closed forms, not calibration and fits. For a simulated data set the table also holds evaluation.oracle's answers;
-    where they cannot be had for every planet they are left out, which "note" says.
+    Writes comparison.csv, .md, .json and .png, and scores.json with the score of each planet, under config.training.out; returns
+    {"planets", "table": {method: figures}}, JSON-able. `v50_lead` is V50's score minus the method's, with its paired error; `temperature`
+    the overall factor on the method's sigmas, all 1 with calibration.temperature=false. The test planets, which chose and calibrated
+    nothing, give the figures. V50's times include its closed forms, not calibration and fits. For a simulated data set the table also
+    holds evaluation.oracle's answers; where they cannot be had for every planet they are left out, which "note" says.
 
     All rows are of the same planets: a test planet without a transit fit that passes the quality checks, or that V50 does not answer, is
     left out of every row and named, with its reason, in the log, under "left_out" and in comparison.md.
@@ -90,14 +93,37 @@ def compare(
         list(known.values()), labels.of(known), [new[planet] for planet in planets], calibrating, naive, log
     )
     temperatures |= own
-    table = tabulate(expected, _calibrated(baselines | answers, temperatures), naive)
+    calibrated = _calibrated(baselines | answers, temperatures)
+    table = tabulate(expected, calibrated, naive)
+    scores = {name: dict(zip(planets, found.tolist())) for name, found in planet_scores(expected, calibrated, naive).items()}
     for name, figures in ({"v50": cost} | spent).items():
         table[name] |= figures
     for name in table.keys() & temperatures.keys():
         table[name]["temperature"] = temperatures[name].overall
     left_out = test_fits.failures | unanswered
     result = {"planets": {"training": len(known), "test": len(planets)}, "left_out": left_out, "table": table, **note}
+    write_atomically(out / SCORES, json.dumps(scores, indent=1))
     _write(out, result)
+    return result
+
+
+def compare_seeds(
+    dataset: Dataset, config: Config, truth: Path | str, seeds: Sequence[int], *, log: Callable[[str], None] = print, **settings
+) -> dict:
+    """compare for each training seed, in a folder seed_N of training.out, and seeds.json and seeds.md of all.
+
+    Fits are shared. Returns {"seeds", "planets", "left_out", "table"}, JSON-able; a test planet that one seed lacks is left out of all.
+    """
+    out, scores, left_out = Path(config.training.out), [], {}
+    for seed in require_seeds(seeds):
+        log(f"training seed {seed}")
+        one = replace(config, training=replace(config.training, seed=seed, out=str(out / f"seed_{seed}")))
+        left_out |= compare(dataset, one, truth, log=log, **settings)["left_out"]
+        scores.append(json.loads((out / f"seed_{seed}" / SCORES).read_bytes()))
+    table, planets = tabulate_seeds(scores, "v50")
+    result = {"seeds": list(seeds), "planets": len(planets), "left_out": left_out, "table": table}
+    write_atomically(out / "seeds.json", json.dumps(result, indent=1))
+    write_atomically(out / "seeds.md", seeds_markdown(table, "answer", "v50"))
     return result
 
 

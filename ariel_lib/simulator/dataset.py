@@ -70,7 +70,8 @@ def simulate_dataset(
     calibration_from  folder of a planet whose calibration maps are used for all; None: maps are drawn for each visit
     n_test            planets of the test split, by default a quarter; their spectra are written to test.csv
     shifted           draw drifts and limb darkening of the test split from other distributions than the training split
-    systematics       families of systematics, as simulator.systematics.mixture.read_recipe reads them; nominal: polynomial drifts
+    systematics       families of systematics, as simulator.systematics.mixture.read_recipe reads them; nominal: polynomial drifts.
+                      TRAINING/TEST: others for the test split than for the training split
     progress          called with (planets done, planets in total)
 
     Raises SpectraMindError for invalid arguments, ArchiveError for bad files or if out holds other files.
@@ -82,13 +83,15 @@ def simulate_dataset(
     """
     out, n_test = Path(out), n_planets // 4 if n_test is None else n_test
     _check_arguments(n_planets, n_test, size, level)
-    recipe = read_recipe(systematics)
+    recipes = read_recipes(systematics)
     source = read_labels(Path(labels)) if labels else None
     maps = read_maps(Path(calibration_from)) if calibration_from else None
     counts, magnitudes = {"train": n_planets - n_test, "test": n_test}, (BRIGHTEST, FAINTEST[size])
     planets = draw_planets(seed, counts, COMPRESSION[size], magnitudes, source, shifted=shifted)
     n_samples = {name: samples // COMPRESSION[size] for name, samples in FULL_SAMPLES.items()}
-    disturbed = {} if systematics == "nominal" else disturb_planets(seed, planets, recipe, COMPRESSION[size])
+    disturbed = {}
+    for split, recipe in recipes.items() if systematics != "nominal" else ():
+        disturbed |= disturb_planets(seed, [drawn for drawn in planets if drawn[0] == split], recipe, COMPRESSION[size])
     planets = [(split, number, disturbed[planet.planet_id].planet if disturbed else planet) for split, number, planet in planets]
     _clear_previous(out)
     write_truth(out, planets, seed=seed, size=size, level=level, shifted=shifted)
@@ -134,6 +137,12 @@ def draw_planets(
             drawn = draw_planet(rng, planet_id, wavelengths, window, compression, magnitudes, depth, star, nuisances)
             planets.append((split, number, drawn))
     return planets
+
+
+def read_recipes(systematics: str) -> dict[str, Recipe]:
+    """The recipe of each split: read_recipe of the name, or of its two parts around a slash. Raises SpectraMindError for another name."""
+    training, slash, test = systematics.partition("/")
+    return dict(zip(SPLITS, (read_recipe(training), read_recipe(test if slash else training))))
 
 
 def disturb_planets(

@@ -134,6 +134,7 @@ def test_wrong_input_is_one_line_and_code_2(folder, case, monkeypatch):
         ("diagnose dashboard --outdir new --submission s.csv --data data", "commands.run_diagnosis", {"unread": {"1": "why"}}, {}),
         ("ablate --config g.yaml", "commands.run_ablation", {"failed": {"a": "why"}, "left_out": {}}, {}),
         ("ablate --config g.yaml", "commands.run_ablation", {"failed": {}, "left_out": {"1": "why"}}, {}),
+        ("compare --world away --seeds 0,1", "commands.run_comparison", {"left_out": {"1": "why"}}, {}),
         ("compare --truth t.csv data.root=data", "commands.run_comparison", {"left_out": {"1": "why"}}, {}),
         ("test", "selftest.run_checks", {"ok": False}, {"ok": True}),
     ],

@@ -238,3 +238,25 @@ def test_compare_writes_the_table_of_a_small_simulated_set(tmp_path, monkeypatch
     assert result["table"]["gaussian_posterior"]["nll"] == pytest.approx(stated, abs=1e-9) != pytest.approx(raw, abs=1e-6)
     for name in ("comparison.csv", "comparison.json", "comparison.png"):
         assert (tmp_path / "out" / name).stat().st_size > 0
+
+
+def test_every_seed_is_compared_in_its_own_folder_with_shared_data(tmp_path, monkeypatch):
+    made = []
+
+    def compare(dataset, config, truth, *, log, workers):
+        made.append((dataset, config.training.seed, truth, workers))
+        folder = tmp_path / f"seed_{config.training.seed}"
+        assert config.training.out == str(folder)
+        folder.mkdir()
+        scores = {"ridge": {"1": 0.1, "2": 0.2}, "v50": {"1": 0.2 + 0.1 * config.training.seed, "2": 0.4 + 0.1 * config.training.seed}}
+        (folder / comparison.SCORES).write_text(json.dumps(scores))
+        return {"left_out": {"9": "no transit"}}
+
+    monkeypatch.setattr(comparison, "compare", compare)
+    config = load_config(None, [f"training.out={tmp_path}"])
+    result = comparison.compare_seeds("data", config, "truth.csv", (0, 1, 2), log=str, workers=2)
+    assert made == [("data", seed, "truth.csv", 2) for seed in (0, 1, 2)]
+    assert result["seeds"] == [0, 1, 2] and result["planets"] == 2 and result["left_out"] == {"9": "no transit"}
+    assert result["table"]["v50"]["score"] == pytest.approx(0.4) and result["table"]["v50"]["score_spread"] == pytest.approx(0.1)
+    assert json.loads((tmp_path / "seeds.json").read_text()) == result
+    assert (tmp_path / "seeds.md").read_text().splitlines()[2].startswith("| ridge | 0.1500 ± ")
