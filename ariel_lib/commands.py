@@ -180,13 +180,14 @@ def run_comparison(
 
     Not recorded. Raises ConfigError unless either truth or a world is given.
     """
-    from ariel_lib.evaluation.comparison import compare, compare_seeds
     from ariel_lib.evaluation.seeds import require_seeds
-    from ariel_lib.training.examples import training_set
 
     seeds = require_seeds(seeds) if seeds else ()
     if (truth is None) is (world is None):
         raise ConfigError("compare: expected --truth FILE or --world WORLD, found " + ("both." if world else "neither."))
+    from ariel_lib.evaluation.comparison import compare, compare_seeds
+    from ariel_lib.training.examples import training_set
+
     if world is not None:
         config, truth = _enter(world, config, Path(config.training.out), progress, log)
     dataset, settings = training_set(config), settings | {"progress": progress, "log": log}

@@ -39,6 +39,16 @@ def test_the_polynomial_family_is_the_nominal_simulation_to_the_byte(tmp_path, l
     assert [name for name in nominal if nominal[name] != polynomial[name]] == []
 
 
+def test_the_splits_can_have_different_families_and_each_is_that_of_its_own_name(tmp_path):
+    names = {"both": "gain/ramp+polynomial", "train": "gain", "test": "ramp+polynomial"}
+    both, *alone = (contents(simulate(tmp_path / name, families)) for name, families in names.items())
+    for split, other in zip(("train", "test"), alone):
+        curves = [name for name in both if f"lightcurves/{split}/" in name]
+        assert curves and all(both[name] == other[name] for name in curves)
+    chosen = {tuple(planet["families"]) for planet in read_record(tmp_path / "both")["planets"].values()}
+    assert chosen == {("gain",), ("polynomial", "ramp")}
+
+
 def test_one_seed_gives_the_same_bytes(tmp_path):
     assert contents(simulate(tmp_path / "a", "mixed")) == contents(simulate(tmp_path / "b", "mixed"))
 
