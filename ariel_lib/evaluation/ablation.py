@@ -1,11 +1,10 @@
 """Ablation: one training run for each point of a grid of settings, and the leaderboard of the points.
 
 Points run in this process, in worker processes or on a Dask cluster, and share the transit fits. A finished point is run
-again only if its configuration, the content of its data, the version or the kind of device changed. An interrupted point starts
-from scratch, so that its runtime is comparable. A failed point is listed, and the others go on. The figures of held-out planets rank the
-points, and so are optimistic for the winner. With the labels of the test planets, which rank nothing, differences.md compares each point's
-score with the first point's, with paired bootstrap errors, on the same planets for all points: a test planet that one point lacks is left
-out for every point and named.
+again only if its configuration, the content of its data, the version or the kind of device changed. An interrupted point starts from
+scratch, so that its runtime is comparable. The figures of held-out planets rank the points, and so are optimistic for the winner. With the
+labels of the test planets, which rank nothing, differences.md compares each point's score with the first point's, with paired bootstrap
+errors, on the same planets for all points: a test planet that one point lacks is left out for every point and named.
 """
 
 import json
@@ -48,8 +47,7 @@ from ariel_lib.training.resolution import digest_inputs
 Train = Callable[..., dict]
 KEYS = {"base", "grid", "out", "public"}
 RESULT = "point.json"
-SEEDS = "seeds.md"
-DIFFERENCES = "differences.md"
+DIFFERENCES, SEEDS = "differences.md", "seeds.md"
 CHOSEN = "The figures are of held-out planets, and rank the points: those of the first are optimistic."
 LEADERBOARD = ("leaderboard.csv", "leaderboard.md", "leaderboard.html")
 BUNDLED = ("weights.safetensors", "metrics.json", "manifest.json", "manifest_train.json", RESULT)
@@ -81,9 +79,7 @@ class Point:
         return training_set(self.config).with_scratch(shared)
 
 
-def load_grid(
-    path: Path | str, overrides: list[str] | tuple = (), seeds: Sequence[int] = ()
-) -> tuple[list[Point], Path, dict[str, float]]:
+def load_grid(path: Path | str, overrides: list[str] | tuple = (), seeds: Sequence[int] = ()) -> tuple[list[Point], Path, dict[str, float]]:
     """Points, output folder and public scores by point name, from a YAML file.
 
     overrides  settings of every point, applied after the file's base
@@ -105,8 +101,7 @@ def load_grid(
     for key, values in ((key, values) for grid in grids for key, values in grid.items()):
         if not isinstance(values, list) or not values:
             raise ConfigError(f"{path}: grid.{key}: expected a list of values, found {values!r}.")
-    if seeds:
-        grids = [{**grid, SEED: list(seeds)} for grid in grids]
+    grids = [{**grid, SEED: list(seeds)} if seeds else grid for grid in grids]
     out, base = Path(content.get("out", "outputs/ablation")), [*content.get("base", ()), *overrides]
     found: dict[Path, Point] = {}
     for grid in grids:
@@ -137,7 +132,7 @@ def ablate(
     train    trains one point and returns the result of training.loop.train; a function of a module, so that it can be pickled
     truth    CSV file with the labels of the test planets: every point is scored on them too, and compared with the first point
     data     folder of the data set of all points, in place of the settings'
-    seeds    of trainings, two or more, for which every point is run; seeds.md then has their means, for which a truth is needed
+    seeds    two or more, with each of which every point is run; seeds.md then has their means, for which a truth is needed
     workers  number of points run in parallel, or the pool of a cluster
 
     Returns winner, its composite, counts, failed points and test planets that are left out, with reasons, and the files written, JSON-able.
@@ -181,8 +176,7 @@ def ablate(
     return {
         "winner": winner.name, "composite": order[0][1], "points": len(points), "ran": len(waiting),
         "kept": kept, "failed": failed, "left_out": left_out, "tracebacks": tracebacks,
-        "leaderboard": str(out / "leaderboard.csv"), "bundle": str(bundle),
-        "files": [str(path) for path in files],
+        "leaderboard": str(out / "leaderboard.csv"), "bundle": str(bundle), "files": [str(path) for path in files],
     }  # fmt: skip
 
 
