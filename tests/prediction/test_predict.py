@@ -52,7 +52,7 @@ def data(scene, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def weights(make_checkpoint, tmp_path_factory):
-    config = to_dict(load_config(overrides=["training.threads=1"]))
+    config = to_dict(load_config(overrides=["training.threads=1", "model.initial_estimate=library"]))
     path = replace(make_checkpoint()[0], config=config).save(tmp_path_factory.mktemp("weights") / "weights.safetensors")
     write_manifest(path.parent, [path.name])
     return path
