@@ -41,7 +41,7 @@ def batch_edges(graph: WavelengthGraph, planets: int, device: torch.device) -> B
     index = (graph.edge_index.repeat(1, planets) + first_node).to(device)
     kind = graph.edge_type.repeat(planets).to(device)
     source, target = graph.wavelength.log()[graph.edge_index]
-    one_hot = F.one_hot(graph.edge_type, len(graph.relations)) if graph.relations else torch.zeros(0, 0)
+    one_hot = graph.edge_type[:, None] == torch.arange(len(graph.relations))  # F.one_hot reads values, which torch.export refuses
     features = torch.cat([one_hot, (target - source)[:, None]], 1).repeat(planets, 1).to(device)
     parts = tuple(index[:, kind == relation] for relation in range(len(graph.relations)))
     return BatchedEdges(index, features, parts)
