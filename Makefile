@@ -20,7 +20,7 @@ setup: .venv/.stamp ## .venv with what the other targets need
 
 toy: setup $(TOY)/simulated kernel ## simulate, train, run the submission notebook, score: build/toy/
 	$(BIN)/spectramind train --config configs/toy.yaml > $(TOY)/train.json
-	$(BIN)/python build_kernel.py --run submission --executed $(TOY)/submission.ipynb -p data=$(TOY)/data -p truth=$(TOY)/data/test.csv -p weights=$(TOY)/model/weights.safetensors -p out=$(TOY)/submission.csv -p report=$(TOY)/report.html -p workers=2
+	$(BIN)/python build_kernel.py --run submission --executed $(TOY)/submission.ipynb -p data=$(TOY)/data -p truth=$(TOY)/data/test.csv -p weights=$(TOY)/model/weights.safetensors -p out=$(TOY)/submission.csv -p report=$(TOY)/report.html -p scratch=$(TOY) -p workers=2
 	$(BIN)/spectramind score --truth $(TOY)/data/test.csv --train-labels $(TOY)/data/train.csv --submission $(TOY)/submission.csv
 
 $(TOY)/simulated: Makefile | setup

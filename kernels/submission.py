@@ -46,6 +46,7 @@ out = "submission.csv"
 report = "report.html"
 truth = None  # csv of true spectra, where they are known
 light_curves = None  # folder of light curves, where they are calibrated already
+scratch = None  # folder for light curves and fits, which is kept; None: one of temporary files, which the last cell removes
 split = "test"
 workers = 4
 max_hours = 8.5  # of the nine that a session may take; None: no limit
@@ -78,17 +79,17 @@ from IPython.display import Image
 from ariel_lib.commands import run_prediction
 from ariel_lib.diagnostics.report import report_from_artifacts
 from ariel_lib.execution.time_budget import Budget
-from ariel_lib.io.checksums import verify
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.kaggle_inputs import find_input
+from ariel_lib.io.scratch import remove_scratch, session_scratch
 from ariel_lib.io.submission import read_submission, validate_submission
 from ariel_lib.plots.figures import draw_spectra, render_png
 from ariel_lib.prediction.predict import require_predicted
 
 budget = Budget(max_hours and 3600 * max_hours, started=started)
 data = Path(data or find_input("sample_submission.csv", under=inputs, prefer=competition))
-weights = verify(weights or find_input("weights.safetensors", under=inputs, prefer=weights_set) / "weights.safetensors")
-dataset = Dataset(data, split, light_curves=light_curves, scratch=Path(out).parent)
+weights = Path(weights or find_input("weights.safetensors", under=inputs, prefer=weights_set) / "weights.safetensors")
+dataset = Dataset(data, split, light_curves=light_curves, scratch=scratch or session_scratch(out))
 print(f"{len(dataset.planets)} planets, from {data.name}; weights from {weights.parent.name}")
 
 # %% [markdown]
@@ -98,7 +99,8 @@ print(f"{len(dataset.planets)} planets, from {data.name}; weights from {weights.
 # cannot be read keeps that row, and the reason is logged; what there is no time for is skipped in a stated order.
 # A network that fails on the GPU is run again on the CPU; where it fails there too, the planet has the estimate that it starts from.
 # Where every planet kept its first row, the last cell ends with an error.
-# `manifest_predict.json` records weights, data, versions and hashes of the run.
+# `manifest_predict.json` records weights, data, versions and hashes of the run. Light curves and fits lie outside the output; a run that
+# was killed finds them again when it is repeated on the same machine.
 
 # %%
 result = run_prediction(
@@ -109,14 +111,14 @@ result = run_prediction(
     budget=budget,
     log=print,
 )
-result
+{name: len(value) if isinstance(value, dict) else value for name, value in result.items()}
 
 # %% [markdown]
 # ## Validate
 # Every requested planet, every column, no missing value: otherwise this cell stops with the reason.
 
 # %%
-validate_submission(out, data / "sample_submission.csv")
+validate_submission(out, dataset.archive.sample())
 print(f"{out} is valid; {budget}")
 
 # %% [markdown]
@@ -143,5 +145,6 @@ budget.attempt(
         out, report, labels_csv=truth, wavelengths=dataset.wavelengths, title="Recovered spectra"
     ),
 )
+remove_scratch(out)
 print(f"done; {budget}; skipped: {budget.skipped or 'nothing'}")
 require_predicted(result)

@@ -1,5 +1,8 @@
 """Frames and light curves small enough for a test, simulated here, and an untrained checkpoint: for tests of several packages."""
 
+import os
+import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,6 +31,33 @@ DEPTH = 0.012 + 2e-4 * np.sin(3 * WAVELENGTH)
 LIMB_DARKENING = np.array([0.3734, 0.2528, 0.0688, 0.0083, 0.2306, -0.0841])
 LIMB_SCATTER = np.array([0.04, 0.04, 0.03, 0.015, 0.03, 0.015])
 LEVEL = np.concatenate([[2e6], np.linspace(3e5, 3e4, 12)])  # electrons a sample
+
+
+_opened: list[Counter] = []  # of the test that counts
+
+
+def _note_opening(event, arguments):
+    if _opened and event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
+        _opened[-1][os.path.realpath(os.fsdecode(arguments[0]))] += 1
+
+
+sys.addaudithook(_note_opening)  # of every open() of this process: there is no way to remove it
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """How often each file was opened by this process since, by its real path; safetensors opens its files by itself, unseen."""
+    import pyarrow as pa
+
+    def opened_by_arrow(path, mode):
+        _note_opening("open", (path,))
+        return os_file(path, mode)
+
+    os_file = pa.OSFile
+    monkeypatch.setattr(pa, "OSFile", opened_by_arrow)
+    _opened.append(Counter())
+    yield _opened[-1]
+    _opened.pop()
 
 
 @dataclass(frozen=True)

@@ -145,6 +145,7 @@ def test_the_submission_kernel_ends_with_an_error_where_every_planet_has_the_tra
     budget, absent = Budget(None), tmp_path / "no.csv"
     names = {"budget": budget, "out": absent, "report": absent, "truth": None, "dataset": SimpleNamespace(wavelengths=None)}
     names |= {"report_from_artifacts": lambda *paths, **settings: None, "require_predicted": require_predicted}
+    names |= {"remove_scratch": lambda out: None}
     exec(last, names | {"result": {"planets": 2, "fallbacks": {"7": "damaged"}}})
     with pytest.raises(NothingPredictedError, match="all 2 have the training mean, the first, 7, since: damaged"):
         exec(last, names | {"result": {"planets": 2, "fallbacks": {"7": "damaged", "8": "late"}}})

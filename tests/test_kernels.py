@@ -155,6 +155,8 @@ def test_with_more_time_the_score_is_no_worse_and_the_limit_holds(made, many, tm
         assert limit is None or seconds <= limit + 3 + imports  # papermill starts before the notebook's clock
         if record["answered"] < MANY:
             assert f"skipped: planets: {MANY - record['answered']} of {MANY} were not fitted" in text
+        left = [path for path in work.rglob("*") if path.is_file()]
+        assert len(left) < 20 and sum(path.stat().st_size for path in left) < 50e6  # 1100 planets: at most 200 files and 1 GB
         scores.append(figures["score"])
         answered.append(record["answered"])
         shutil.rmtree(work)
@@ -202,6 +204,7 @@ def test_a_full_disk_ends_clearly_with_the_submission_kept(made, tmp_path):
         command = papermill(
             made / "notebooks" / "submission.ipynb", tmp_path / "log", data=made / "data", workers=2,
             weights=made / "weights" / "weights.safetensors", out=work / "submission.csv", report=work / "r.html",
+            scratch=work / "scratch",
         )  # fmt: skip
         run(command, tmp_path / "log")
         validate_submission(work / "submission.csv", made / "data" / "sample_submission.csv")

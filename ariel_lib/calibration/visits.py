@@ -1,8 +1,9 @@
 """Calibration of many visits by a pool of workers, with a report.
 
 Each light-curve file holds the digest of the contents of all its input; a rerun reads these contents again and calibrates the
-visits whose file is missing or was made from others. A failed visit is listed in the report with its reason and does not affect
-the others.
+visits whose file is missing or was made from others. A file of frames is opened once, and its digest is that of the bytes that were
+calibrated; it is opened a second time only where light curves of other contents were stored. A failed visit is listed in the report with
+its reason and does not affect the others.
 """
 
 import hashlib
@@ -50,7 +51,10 @@ class Inputs:
 
 
 def read_inputs(archive: Archive, split: str, planet_id: str, visit: int, settings: CalibrationSettings) -> Inputs:
-    """The digests of one visit; all its files are read, 0.5 GB a visit at full size. Raises ArchiveError for malformed tables."""
+    """The digests of one visit; its files are read, 0.2 GB a visit at full size, unless the archive noted their digests.
+
+    Raises ArchiveError for malformed tables.
+    """
     frames = archive.visit_digest(split, planet_id, visit)
     converters = {name: asdict(archive.converter(split, planet_id, instrument)) for name, instrument in INSTRUMENTS.items()}
     inputs = _digest([frames, converters, archive.axis_digest()])
@@ -125,6 +129,7 @@ def calibrate_split(
     total = len(tasks) + len(failed)
     if tasks:
         dataset.archive.require_shared_tables(dataset.split)
+        _archive(tasks[0].root, dataset.archive)
     if progress:
         progress(len(failed), total)
     for settled in run_tasks(tasks, calibrate_task, workers):
@@ -161,14 +166,29 @@ class Outcome:
 def calibrate_task(task: Task) -> Outcome:
     """Calibrate one visit and save it, unless light curves from the same input are stored already. Outdated ones are deleted first."""
     return_memory()
-    archive = Archive(task.root)
-    inputs = read_inputs(archive, task.split, task.planet_id, task.visit, task.settings)
-    if _stored_fingerprint(task.path) == inputs.fingerprint:
-        return Outcome(True, inputs.frames)
+    archive, visit = _archive(task.root).noting_frames(), (task.split, task.planet_id, task.visit)
+    stored = _stored_fingerprint(task.path)
+    if stored is not None:
+        inputs = read_inputs(archive, *visit, task.settings)
+        if stored == inputs.fingerprint:
+            return Outcome(True, inputs.frames)
     task.path.unlink(missing_ok=True)
-    curves = calibrate_visit(archive, task.split, task.planet_id, task.visit, task.settings)
+    curves = calibrate_visit(archive, *visit, task.settings)
+    inputs = read_inputs(archive, *visit, task.settings)  # by the digests of what has just been read
     save_light_curves(task.path, replace(curves, provenance=inputs.provenance))
     return Outcome(False, inputs.frames)
+
+
+_archives: dict[str, Archive] = {}  # in each process: root of the latest run → its archive, whose tables are not read for every visit
+
+
+def _archive(root: str, archive: Archive | None = None) -> Archive:
+    """The archive of a root; a given one is that of the tasks to come in this process."""
+    found = archive or _archives.get(root) or Archive(root)
+    if _archives.get(root) is not found:
+        _archives.clear()
+        _archives[root] = found
+    return found
 
 
 def _list_tasks(dataset: Dataset, settings: CalibrationSettings, most_visits: int | None) -> tuple[list[Task], list[Failure]]:

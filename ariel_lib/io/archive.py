@@ -3,16 +3,20 @@
 Malformed input raises ArchiveError with the file, what was expected and what was found.
 """
 
+import copy
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ariel_lib.errors import ArchiveError
 from ariel_lib.instrument import AIRS, FGS1_INTEGRATION_TIMES, INSTRUMENTS, LINEARITY_ORDERS, Instrument
+from ariel_lib.io import time_axis
 from ariel_lib.io.checksums import sha256
 from ariel_lib.io.lakefs import local_folder
 from ariel_lib.io.layout import (
@@ -44,7 +48,9 @@ class Archive:
                  reference, which is copied
     files        path → SHA-256 of the tables read so far, and of the light curves that callers note here
     visits_read  (split, planet, visit) → visit_digest of the frames that callers note here
+    frames       path → SHA-256 of the detector files read so far, each of them at once (noting_frames); None: not noted
 
+    A table is opened once, and again only where its file has changed since.
     Raises ArchiveError when the folder does not exist.
     """
 
@@ -54,7 +60,15 @@ class Archive:
             raise ArchiveError(self.root, "a data folder in Kaggle's layout", "no such folder", "Check data.root / --data.")
         self.files: dict[Path, str] = {}
         self.visits_read: dict[tuple[str, str, int], str] = {}
-        self._tables: dict[Path, pd.DataFrame] = {}
+        self.frames: dict[Path, str] | None = None
+        self._tables: dict[Path, tuple[tuple[int, ...], object]] = {}
+        self._checked: set[str] = set()
+
+    def noting_frames(self) -> "Archive":
+        """The same archive with these tables, which reads detector files whole and notes their digests for visit_digest."""
+        other = copy.copy(self)
+        other.frames = {}
+        return other
 
     # Planets and visits
 
@@ -63,11 +77,10 @@ class Archive:
 
         Raises ArchiveError for a name that cannot be written to a submission.
         """
-        folder = self.root / split
         found, _ = self._sort_folders(split)
         if foreign := [name for name in found if not is_plain_name(name)]:
             hint = "Rename it; where the locale's encoding is ASCII, set PYTHONUTF8=1."
-            raise ArchiveError(folder, "planets named in UTF-8", repr(foreign[0]), hint)
+            raise ArchiveError(self.root / split, "planets named in UTF-8", repr(foreign[0]), hint)
         return tuple(found)
 
     def ignored(self, split: str) -> tuple[str, ...]:
@@ -89,7 +102,7 @@ class Archive:
         """Planets of the split's star table; empty without one that can be read, which `star` reports."""
         path = self.root / f"{split}_star_info.csv"
         try:
-            return set(planet_ids_of(self._table(path), path)) if path.is_file() else set()
+            return set(planet_ids_of(self._once(path, read_table), path)) if path.is_file() else set()
         except ArchiveError:
             return set()
 
@@ -106,30 +119,23 @@ class Archive:
 
         The numbers of reads are those of the first visit that fits the axes; where none does, the first is the one that is named.
         """
-        path = self._first_file("axis_info.parquet")
-        table = self._table(path)
+        path, table = self._table("axis_info.parquet")
+        _, converters = self._table("adc_info.csv", f"{split}_adc_info.csv")
+        if split in self._checked:
+            return
         axes = {name: read_start_times(table, path, instrument) for name, instrument in INSTRUMENTS.items()}
         require_one_clock(table, path)
         read_integration_times(table, path, AIRS, len(axes[AIRS.name]))
-        converters = self._table(self._first_file("adc_info.csv", f"{split}_adc_info.csv"))
         for instrument in INSTRUMENTS.values() if "planet_id" not in converters else ():
             self.converter(split, "all", instrument)
         if (self.root / "wavelengths.csv").is_file():
-            self._require_columns_of_spectrum()
+            time_axis.require_columns(self.column_wavelengths(), self.wavelengths(), path)
         found = list(self._numbers_of_reads(split, {name: len(axis) for name, axis in axes.items()}))
         for instrument in INSTRUMENTS.values():
             numbers = [n_reads for each, n_reads in found if each is instrument]
             if numbers and len(axes[instrument.name]) not in numbers:
                 read_start_times(table, path, instrument, numbers[0])
-
-    def _require_columns_of_spectrum(self) -> None:
-        """Raise ArchiveError where the detector columns that are extracted have other wavelengths than wl_2 … of wavelengths.csv."""
-        first, last = AIRS.crop
-        columns, wanted = self.column_wavelengths()[first:last][::-1], self.wavelengths()[1:]
-        if len(columns) != len(wanted) or np.abs(columns - wanted).max() > np.diff(wanted).min() / 2:
-            expected = f"AIRS-CH0-axis2-um: wl_{len(wanted) + 1} … wl_2 of wavelengths.csv, micron, in rows {first} to {last - 1}"
-            ends = f", from {columns[-1]:.5g} to {columns[0]:.5g}" if len(columns) else ""
-            raise ArchiveError(self.root / "axis_info.parquet", expected, f"{len(columns)} wavelengths there{ends}")
+        self._checked.add(split)
 
     def _numbers_of_reads(self, split: str, wanted: dict[str, int]) -> Iterator[tuple[Instrument, int]]:
         """The numbers of reads of the signals that can be opened, until there is the wanted one of each instrument."""
@@ -138,7 +144,7 @@ class Archive:
             try:
                 for visit in self.visits(split, planet):
                     for instrument in INSTRUMENTS.values():
-                        signal = self.signal(split, planet, visit, instrument)
+                        signal = Signal(self._signal_path(split, planet, visit, instrument), instrument)  # its footer
                         signal.close()
                         yield instrument, signal.n_reads
                         if signal.n_reads == wanted[instrument.name]:
@@ -151,10 +157,7 @@ class Archive:
     def visits(self, split: str, planet_id: str) -> tuple[int, ...]:
         """Numbers of the visits with a signal file (2024: visit 0, without a suffix). Raises ArchiveError without any."""
         folder = self._planet_folder(split, planet_id)
-        found = set()
-        for path in folder.glob("*_signal*.parquet"):
-            if match := SIGNAL.fullmatch(path.name):
-                found.add(int(match.group(1) or 0))
+        found = {int(match[1] or 0) for path in folder.glob("*_signal*.parquet") if (match := SIGNAL.fullmatch(path.name))}
         if not found:
             raise ArchiveError(folder, "AIRS-CH0_signal_0.parquet and FGS1_signal_0.parquet", "no signal file", hint_at_signals(folder))
         return tuple(sorted(found))
@@ -167,7 +170,7 @@ class Archive:
     def sample(self) -> Sample | None:
         """Planets and columns of sample_submission.csv; None without one. Raises SubmissionError."""
         path = self.root / "sample_submission.csv"
-        return read_sample(path) if path.is_file() else None
+        return self._once(path, read_sample) if path.is_file() else None
 
     # Tables
 
@@ -180,7 +183,7 @@ class Archive:
         path = self.root / f"{split}_star_info.csv"
         if not path.is_file():
             return None
-        table = self._table(path)
+        table = self._once(path, read_table)
         row = table[np.array(planet_ids_of(table, path)) == planet_id]
         if len(row) != 1:
             raise ArchiveError(path, f"one row of planet {planet_id}", f"{len(row)} rows")
@@ -191,11 +194,10 @@ class Archive:
     def labels(self, split: str = "train") -> Spectra:
         """Labels from {split}.csv (2025) or {split}_labels.csv (2024). Only the simulator writes those of the test split."""
         path = self._first_file(f"{split}.csv", f"{split}_labels.csv")
-        self.files[path] = sha256(path)
-        spectra = read_spectra(path)
+        spectra = self._once(path, read_spectra)
         stars = self.root / f"{split}_star_info.csv"
         if stars.is_file():
-            known = set(planet_ids_of(self._table(stars), stars))
+            known = set(planet_ids_of(self._once(stars, read_table), stars))
             if spectra.planet_ids and known.isdisjoint(spectra.planet_ids):
                 raise ArchiveError(path, f"planets that {stars.name} lists", f"none of them, such as {', '.join(spectra.planet_ids[:5])}",
                                    "Check that both files belong to the same data set.")
@@ -205,8 +207,7 @@ class Archive:
 
     def wavelengths(self) -> np.ndarray:
         """Wavelengths of a spectrum from wavelengths.csv, (wavelength,), micron: FGS1 first, then AIRS ascending."""
-        path = self._first_file("wavelengths.csv")
-        table = self._table(path)
+        path, table = self._table("wavelengths.csv")
         if len(table) != 1:
             raise ArchiveError(path, "one row with columns wl_1, wl_2, …", f"{len(table)} rows")
         wavelengths = numbered_columns(table, "wl", path)[0]
@@ -216,8 +217,7 @@ class Archive:
 
     def converter(self, split: str, planet_id: str, instrument: Instrument) -> Converter:
         """Gain and offset of the ADC: one row for all planets (2025) or one row a planet (2024)."""
-        path = self._first_file("adc_info.csv", f"{split}_adc_info.csv")
-        table = self._table(path)
+        path, table = self._table("adc_info.csv", f"{split}_adc_info.csv")
         columns = [f"{instrument.name}_adc_gain", f"{instrument.name}_adc_offset"]
         if any(column not in table for column in columns):
             raise ArchiveError(path, f"columns {', '.join(columns)}", f"columns {', '.join(map(str, table.columns))}")
@@ -233,8 +233,7 @@ class Archive:
 
     def read_times(self, instrument: Instrument, n_reads: int) -> tuple[np.ndarray, np.ndarray]:
         """Start (h) and integration time (s) of the n_reads reads of a visit, each (time,), from axis_info.parquet."""
-        path = self._first_file("axis_info.parquet")
-        table = self._table(path)
+        path, table = self._table("axis_info.parquet")
         start = read_start_times(table, path, instrument, n_reads)
         require_one_clock(table, path)
         if instrument is AIRS:
@@ -243,42 +242,41 @@ class Archive:
 
     def column_wavelengths(self) -> np.ndarray:
         """Wavelength of every AIRS detector column, (column,), micron, in detector order (descending)."""
-        path = self._first_file("axis_info.parquet")
-        return axis_column(self._table(path), "AIRS-CH0-axis2-um", path, "wavelengths of the AIRS columns in micron")
+        path, table = self._table("axis_info.parquet")
+        return axis_column(table, "AIRS-CH0-axis2-um", path, "wavelengths of the AIRS columns in micron")
 
     def calibration_maps(self, split: str, planet_id: str, visit: int, instrument: Instrument) -> CalibrationMaps:
         """The five calibration maps of one visit. Raises ArchiveError for a missing file or a wrong shape."""
-        folder = self._calibration_folder(split, planet_id, visit, instrument)
-        shape = (instrument.rows, instrument.columns)
-        linear = read_map(folder / "linear_corr.parquet", (LINEARITY_ORDERS * instrument.rows, instrument.columns), float)
+        folder, shape = self._calibration_folder(split, planet_id, visit, instrument), (instrument.rows, instrument.columns)
+        linear = read_map(folder / "linear_corr.parquet", (LINEARITY_ORDERS * shape[0], shape[1]), float, self.frames)
         return CalibrationMaps(
-            dark=read_map(folder / "dark.parquet", shape, float),
-            flat=read_map(folder / "flat.parquet", shape, float),
-            read_noise=read_map(folder / "read.parquet", shape, float),
-            dead=read_map(folder / "dead.parquet", shape, bool),
+            dark=read_map(folder / "dark.parquet", shape, float, self.frames),
+            flat=read_map(folder / "flat.parquet", shape, float, self.frames),
+            read_noise=read_map(folder / "read.parquet", shape, float, self.frames),
+            dead=read_map(folder / "dead.parquet", shape, bool, self.frames),
             linearity=linear.reshape(LINEARITY_ORDERS, *shape),
         )
 
     def signal(self, split: str, planet_id: str, visit: int, instrument: Instrument) -> Signal:
-        """Open the raw reads of one visit; only the footer of the file is read."""
-        return Signal(self._signal_path(split, planet_id, visit, instrument), instrument)
+        """Open the raw reads of one visit; only the footer of the file is read, or all of it into memory where digests are noted."""
+        return Signal(self._signal_path(split, planet_id, visit, instrument), instrument, self.frames)
 
     def visit_digest(self, split: str, planet_id: str, visit: int) -> str:
-        """SHA-256 of the names and contents of the visit's signal files and calibration maps; all their bytes are read."""
-        digest = hashlib.sha256()
+        """SHA-256 of the names and contents of the visit's signal files and calibration maps; those that `frames` lists are not read."""
+        digest, known = hashlib.sha256(), self.frames or {}
         for instrument in INSTRUMENTS.values():
             maps = self._calibration_folder(split, planet_id, visit, instrument)
             paths = [self._signal_path(split, planet_id, visit, instrument), *(maps / f"{name}.parquet" for name in MAPS)]
             for path in paths:
-                digest.update(f"{path.name} {sha256(path) if path.is_file() else 'missing'}\n".encode())
+                digest.update(f"{path.name} {known.get(path) or (sha256(path) if path.is_file() else 'missing')}\n".encode())
         return digest.hexdigest()
 
     def axis_digest(self) -> str:
         """SHA-256 of axis_info.parquet. Raises ArchiveError without one."""
         path = self._first_file("axis_info.parquet")
-        if path not in self.files:
-            self.files[path] = sha256(path)
-        return self.files[path]
+        with suppress(ArchiveError):  # a damaged table has a digest too
+            self._once(path, read_table)
+        return self.files.get(path) or sha256(path)
 
     # Names on disk
 
@@ -306,8 +304,17 @@ class Archive:
                 return self.root / name
         raise ArchiveError(self.root, " or ".join(names), "no such file", hint_at_data(self.root))
 
-    def _table(self, path: Path) -> pd.DataFrame:
-        if path not in self._tables:
-            self._tables[path] = read_table(path)
-            self.files[path] = sha256(path)
-        return self._tables[path]
+    def _table(self, *names: str) -> tuple[Path, pd.DataFrame]:
+        """The first of these tables that there is, with its path."""
+        path = self._first_file(*names)
+        return path, self._once(path, read_table)
+
+    def _once(self, path: Path, read: Callable[[Path, dict[Path, str]], Any]) -> Any:
+        """The content of a table by one of the readers of io, with its digest in `files`; read on the first call, and after a change."""
+        now = path.stat()
+        stamp = (now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+        if path not in self._tables or self._tables[path][0] != stamp:
+            if self._tables.pop(path, None):
+                self._checked.clear()
+            self._tables[path] = stamp, read(path, self.files)
+        return self._tables[path][1]

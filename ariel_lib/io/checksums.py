@@ -16,6 +16,15 @@ def sha256(path: Path | str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def read_noting(path: Path | str, digests: dict[Path, str] | None) -> bytes:
+    """The content of a file, opened once; its SHA-256 is added to `digests`, path → SHA-256, if given."""
+    path = Path(path)
+    content = path.read_bytes()
+    if digests is not None:
+        digests[path] = hashlib.sha256(content).hexdigest()
+    return content
+
+
 def write_manifest(folder: Path | str, names: Iterable[str], facts: Mapping[str, object] | None = None) -> Path:
     """Write manifest.json of a folder: size and SHA-256 of the named files, and further entries `facts`."""
     folder = Path(folder)

@@ -10,26 +10,34 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ariel_lib.errors import ArchiveError
+from ariel_lib.io.checksums import read_noting
 
 INDEX = re.compile(r"__index_level_\d+__")  # pandas' name for an index without one
 PIXEL = re.compile(r"(?:column_)?(0|[1-9][0-9]*)")
 
 
-def open_parquet(path: Path) -> pq.ParquetFile:
-    """Open a Parquet file. Raises ArchiveError where it is missing or damaged."""
+def open_parquet(path: Path, digests: dict[Path, str] | None = None) -> pq.ParquetFile:
+    """Open a Parquet file. Raises ArchiveError where it is missing or damaged.
+
+    digests  path → SHA-256: the file is read into memory at once and its digest added; None: it is read in parts, when they are wanted
+    """
     if not path.is_file():
         raise ArchiveError(path, "a parquet file", "no such file")
     try:
-        file = pq.ParquetFile(pa.OSFile(os.fsencode(path), "rb"))  # given a path, pyarrow takes UTF-8 only
+        whole = digests is not None  # given a path, pyarrow takes UTF-8 only
+        file = pq.ParquetFile(pa.BufferReader(read_noting(path, digests)) if whole else pa.OSFile(os.fsencode(path), "rb"))
         file.schema_arrow.names  # noqa: B018 (decoded here: UnicodeDecodeError)
         return file
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ArchiveError(path, "a readable parquet file", f"{type(error).__name__}: {error}") from error
 
 
-def read_columns(path: Path) -> pd.DataFrame:
-    """A Parquet table by column name, rows in file order. Raises ArchiveError where it is damaged or a name is repeated."""
-    with open_parquet(path) as file:
+def read_columns(path: Path, digests: dict[Path, str] | None = None) -> pd.DataFrame:
+    """A Parquet table by column name, rows in file order. Raises ArchiveError where it is damaged or a name is repeated.
+
+    digests  as for open_parquet
+    """
+    with open_parquet(path, digests) as file:
         names = file.schema_arrow.names
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ArchiveError(path, "each column once", f"{', '.join(twice[:5])} more than once")
@@ -61,9 +69,12 @@ def pixel_columns(file: pq.ParquetFile, path: Path, shape: tuple[int, int]) -> l
     return [names[n] for n in np.argsort(numbers)]
 
 
-def read_map(path: Path, shape: tuple[int, int], dtype: type) -> np.ndarray:
-    """Read a calibration map (row, column), float or bool. Raises ArchiveError for another shape or type."""
-    with open_parquet(path) as file:
+def read_map(path: Path, shape: tuple[int, int], dtype: type, digests: dict[Path, str] | None = None) -> np.ndarray:
+    """Read a calibration map (row, column), float or bool. Raises ArchiveError for another shape or type.
+
+    digests  as for open_parquet
+    """
+    with open_parquet(path, digests) as file:
         names = pixel_columns(file, path, (1, shape[1]))
         if file.metadata.num_rows != shape[0]:
             raise ArchiveError(path, f"{shape[0]} rows x {shape[1]} columns", f"{file.metadata.num_rows} x {len(names)}")

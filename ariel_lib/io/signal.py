@@ -15,11 +15,12 @@ class Signal:
     """The raw reads of one instrument in one visit, uint16.
 
     n_reads  number of reads (rows of the file); reads come in pairs, start and end of a ramp
+    digests  path → SHA-256: the file is held in memory until it is closed, and its digest added; None: only what is wanted is read
     """
 
-    def __init__(self, path: Path, instrument: Instrument):
+    def __init__(self, path: Path, instrument: Instrument, digests: dict[Path, str] | None = None):
         self.path, self.instrument = path, instrument
-        self._file = open_parquet(path)
+        self._file = open_parquet(path, digests)
         self._names = pixel_columns(self._file, path, (instrument.rows, instrument.columns))
         schema = self._file.schema_arrow
         foreign = sorted({str(schema.field(name).type) for name in self._names} - {"uint16"})

@@ -47,9 +47,12 @@ class Sample:
         return (len(self.columns) - 1) // 2
 
 
-def read_sample(path: Path | str) -> Sample:
-    """Read sample_submission.csv: every value may be blank. Raises SubmissionError as read_submission does, but for values."""
-    planet_ids, table = _read_table(Path(path))
+def read_sample(path: Path | str, digests: dict[Path, str] | None = None) -> Sample:
+    """Read sample_submission.csv: every value may be blank. Raises SubmissionError as read_submission does, but for values.
+
+    digests  path → SHA-256, to which the file's is added
+    """
+    planet_ids, table = _read_table(Path(path), digests)
     if unsafe := [planet for planet in planet_ids if not is_plain_name(planet)]:
         raise SubmissionError(path, "planet ids that can name a folder", repr(unsafe[0]), "Take the challenge's file.")
     return Sample(planet_ids, tuple(table.columns))
@@ -141,12 +144,13 @@ def read_submission(path: Path | str) -> tuple[tuple[str, ...], Array, Array]:
     return planet_ids, mean, sigma
 
 
-def validate_submission(path: Path | str, sample: Path | str | None = None) -> None:
+def validate_submission(path: Path | str, sample: Path | str | Sample | None = None) -> None:
     """Raise SubmissionError unless the file is valid and has the planets and wavelengths of the sample submission, if given."""
     planet_ids = read_submission(path)[0]
     if sample is None:
         return
-    wanted, found = read_sample(sample), read_sample(path)
+    wanted, found = sample if isinstance(sample, Sample) else read_sample(sample), read_sample(path)
+    sample = "sample_submission.csv" if isinstance(sample, Sample) else sample
     if found.n_wavelengths != wanted.n_wavelengths:
         raise SubmissionError(
             path, f"{wanted.n_wavelengths} wavelengths as in {sample}", f"{found.n_wavelengths}", "Check the wavelength axis."
@@ -182,11 +186,11 @@ def _columns(n_wavelengths: int) -> list[str]:
     return ["planet_id"] + [f"{kind}_{n}" for kind in ("wl", "sigma") for n in range(1, n_wavelengths + 1)]
 
 
-def _read_table(path: Path) -> tuple[tuple[str, ...], pd.DataFrame]:
+def _read_table(path: Path, digests: dict[Path, str] | None = None) -> tuple[tuple[str, ...], pd.DataFrame]:
     """Planet ids and text of a submission or its sample: the columns planet_id, wl_1 … wl_N, sigma_1 … sigma_N in any order."""
     if not path.is_file():
         raise SubmissionError(path, "a submission", "no such file", "Check the path.")
-    table = read_csv(path, SubmissionError)
+    table = read_csv(path, SubmissionError, digests)
     n_wavelengths = (len(table.columns) - 1) // 2
     if n_wavelengths < 1 or set(table.columns) != set(_columns(n_wavelengths)):
         foreign = sorted(set(table.columns) - set(_columns(max(1, n_wavelengths))))

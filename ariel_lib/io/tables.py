@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from ariel_lib.errors import ArchiveError
+from ariel_lib.io.checksums import read_noting
 from ariel_lib.io.layout import Spectra, is_hidden, normalise_planet_id
 from ariel_lib.io.parquet import read_columns
 
@@ -26,8 +27,10 @@ SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}  # of csv t
 ROW_NUMBERS = re.compile(r"(?:Unnamed: ?\d+)?")  # name of the column in which pandas writes its index
 
 
-def read_csv(path: Path | str, error: type[ArchiveError] = ArchiveError) -> pd.DataFrame:
+def read_csv(path: Path | str, error: type[ArchiveError] = ArchiveError, digests: dict[Path, str] | None = None) -> pd.DataFrame:
     """A csv in UTF-8, plain or compressed by gzip or zip, cell by cell as text.
+
+    digests  path → SHA-256, to which the file's is added
 
     Left out are empty rows and columns of row numbers, as DataFrame.to_csv writes them without index=False.
     Raises `error` for a file that cannot be read, rows of another length than the header, repeated or missing column names.
@@ -36,7 +39,7 @@ def read_csv(path: Path | str, error: type[ArchiveError] = ArchiveError) -> pd.D
     if not path.is_file():
         raise error(path, "a csv table", "no such file", "Check the path.")
     try:
-        text = _content(path, error).decode("utf-8-sig")
+        text = _content(path, error, digests).decode("utf-8-sig")
         rows = [[cell.strip() for cell in row] for row in csv.reader(StringIO(text, newline=""), skipinitialspace=True, strict=True)]
     except (OSError, UnicodeDecodeError, csv.Error) as fault:
         raise error(path, "a csv table in UTF-8", f"{type(fault).__name__}: {fault}", "Write it again.") from fault
@@ -61,9 +64,9 @@ def read_csv(path: Path | str, error: type[ArchiveError] = ArchiveError) -> pd.D
     return table[(table != "").any(axis=1)].reset_index(drop=True)  # a numbered row may be empty as well
 
 
-def _content(path: Path, error: type[ArchiveError]) -> bytes:
+def _content(path: Path, error: type[ArchiveError], digests: dict[Path, str] | None) -> bytes:
     """Bytes of a file, decompressed where they are gzip or zip, whatever its name is."""
-    content = path.read_bytes()
+    content = read_noting(path, digests)
     try:
         if content.startswith(b"\x1f\x8b"):
             return gzip.decompress(content)
@@ -101,15 +104,17 @@ def present(cells: pd.Series) -> np.ndarray:
     return cells.notna().to_numpy() & np.array([not (isinstance(cell, str) and cell.strip().lower() in MISSING) for cell in cells], bool)
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path, digests: dict[Path, str] | None = None) -> pd.DataFrame:
     """Read a CSV or Parquet table: planet_id, if there is one, as text, other columns as floats unless text is in them.
+
+    digests  path → SHA-256, to which the file's is added
 
     Raises ArchiveError.
     """
     if path.suffix == ".parquet":
-        table = read_columns(path)
+        table = read_columns(path, digests)
     else:
-        table = read_csv(path)
+        table = read_csv(path, digests=digests)
         for name in table.columns.drop("planet_id", errors="ignore"):
             numbers = as_numbers(table[name])
             if all(table[name][row].lower() in MISSING for row in np.flatnonzero(np.isnan(numbers))):
@@ -122,10 +127,13 @@ def read_table(path: Path) -> pd.DataFrame:
     return table
 
 
-def read_spectra(path: Path | str) -> Spectra:
-    """Read spectra from a CSV with columns planet_id, wl_1 … wl_N. Raises ArchiveError for other columns, NaN, a repeated or no planet."""
+def read_spectra(path: Path | str, digests: dict[Path, str] | None = None) -> Spectra:
+    """Read spectra from a CSV with columns planet_id, wl_1 … wl_N. Raises ArchiveError for other columns, NaN, a repeated or no planet.
+
+    digests  path → SHA-256, to which the file's is added
+    """
     path = Path(path)
-    table = read_table(path)
+    table = read_table(path, digests)
     depth = numbered_columns(table, "wl", path)
     ids = planet_ids_of(table, path)
     if not ids:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ariel_lib.errors import ArchiveError
-from ariel_lib.instrument import INSTRUMENTS, Instrument
+from ariel_lib.instrument import AIRS, INSTRUMENTS, Instrument
 from ariel_lib.io.light_curves import LightCurve, LightCurves
 from ariel_lib.io.tables import as_numbers, present
 
@@ -133,3 +133,17 @@ def unit_fault(interval: float, cadence: float, factor: float) -> str | None:
         return None
     unit = next((f"; that would fit {name}" for name, each in UNITS.items() if 1 / factor <= ratio / each <= factor), "")
     return f"{interval:.4g} h, {ratio:.4g} times as long{unit}"
+
+
+def require_columns(columns: np.ndarray, wavelengths: np.ndarray, path: Path) -> None:
+    """Raise ArchiveError where the detector columns that are extracted have other wavelengths than wl_2 … of wavelengths.csv.
+
+    columns      (column,) of the detector, in its order, from the axes at path
+    wavelengths  (wavelength,) of a spectrum
+    """
+    first, last = AIRS.crop
+    found, wanted = columns[first:last][::-1], wavelengths[1:]
+    if len(found) != len(wanted) or np.abs(found - wanted).max() > np.diff(wanted).min() / 2:
+        expected = f"AIRS-CH0-axis2-um: wl_{len(wanted) + 1} … wl_2 of wavelengths.csv, micron, in rows {first} to {last - 1}"
+        ends = f", from {found[-1]:.5g} to {found[0]:.5g}" if len(found) else ""
+        raise ArchiveError(path, expected, f"{len(found)} wavelengths there{ends}")

@@ -26,6 +26,7 @@ from ariel_lib.transit.estimate import estimate_depths
 from ariel_lib.transit.quality import rejection_reason
 from ariel_lib.transit.result import DepthEstimate, load_estimate, save_estimate
 
+PLANETS_NAMED = 5  # in a line on several
 ESTIMATE_VERSION = 10  # raised when the fit changes, so that stored estimates are recomputed
 
 
@@ -115,6 +116,24 @@ class Fitted:
     note: str = ""
 
 
+def by_text(texts: Mapping[str, str]) -> list[str]:
+    """A line for each of the texts of many planets: "planet 7: TEXT", or their number and the first of them where several have it.
+
+    >>> from ariel_lib.pipeline.planet_fits import by_text
+    >>> by_text({"7": "no star", "8": "no time left", "9": "no time left"})
+    ['planet 7: no star', '2 planets (8, 9): no time left']
+    """
+    planets: dict[str, list[str]] = {}
+    for planet, text in texts.items():
+        planets.setdefault(text, []).append(planet)
+    return [f"{_some(found)}: {text}" for text, found in planets.items()]
+
+
+def _some(planets: list[str]) -> str:
+    first = ", ".join(planets[:PLANETS_NAMED]) + (" …" if len(planets) > PLANETS_NAMED else "")
+    return f"planet {first}" if len(planets) == 1 else f"{len(planets)} planets ({first})"
+
+
 def fit_planets(
     dataset: Dataset,
     *,
@@ -135,6 +154,7 @@ def fit_planets(
     dataset.require_light_curves()
     with as_pool(workers) as pool:
         remarks, report = Remarks(), _calibrate_outdated(dataset, settings or CalibrationSettings(), most_visits, pool)
+        of_frames = {planet for planet, _ in (*report.done, *report.skipped)}
         for failure in report.failed:
             remarks.add(failure.planet_id, failure.reason, failure.traceback)
         tasks = _list_tasks(dataset, most_visits, report, remarks)
@@ -144,7 +164,8 @@ def fit_planets(
             if failure is None:
                 fits[task.planet_id] = PlanetFit(fitted.estimate, task.star, task.paths, fitted.source)
                 remarks.add(task.planet_id, fitted.note)
-                dataset.archive.files |= dict(zip(task.paths, fitted.digests))
+                if task.planet_id not in of_frames:  # else what was read are the frames, and the light curves may go
+                    dataset.archive.files |= dict(zip(task.paths, fitted.digests))
             else:
                 remarks.add(task.planet_id, failure.reason, failure.traceback)
             if progress:

@@ -22,7 +22,7 @@ from ariel_lib.models.ensemble import Ensemble
 from ariel_lib.models.threads import threads
 from ariel_lib.pipeline.batches import FIRST_VISIT_ONLY, VISIT, PlanetBatch, fit_batches
 from ariel_lib.pipeline.checkpoint import Checkpoint
-from ariel_lib.pipeline.planet_fits import PlanetFit, fit_planets
+from ariel_lib.pipeline.planet_fits import PlanetFit, by_text, fit_planets
 from ariel_lib.prediction.answer import Answer, answer, initial_answer
 from ariel_lib.prediction.submission_file import SubmissionFile
 from ariel_lib.transit.population.nuisance_prior import MOST_VISITS
@@ -244,15 +244,16 @@ def _conclude(submission_file: SubmissionFile, answers: Answers, budget: Budget,
     facts["fallbacks"] = {planet: answers.reasons.get(planet, "no answer") for planet in facts["fallbacks"]}
     lost = [planet for planet in answers.found if planet not in submission_file.written]
     facts["fallbacks"] |= {planet: f"its answer could not be written: {budget.skipped[WRITING]}" for planet in lost}
-    for planet, reason in facts["fallbacks"].items():
-        logger.warning("planet %s gets the training mean: %s", planet, reason)
+    for line in by_text({planet: f"the training mean, since: {reason}" for planet, reason in facts["fallbacks"].items()}):
+        logger.warning("%s", line)
     result = {"submission": str(submission_file.path), "planets": len(submission_file.planets), **facts}
     try:
         require_predicted(result)
     except NothingPredictedError as error:
         logger.error("%s", error)
-    for planet in sorted(facts["notes"] | facts["flags"]):
-        logger.warning("planet %s: %s", planet, _join(facts["notes"].get(planet, ""), *facts["flags"].get(planet, ())))
+    remarked = sorted(facts["notes"] | facts["flags"])
+    for line in by_text({planet: _join(facts["notes"].get(planet, ""), *facts["flags"].get(planet, ())) for planet in remarked}):
+        logger.warning("%s", line)
     for planet, text in facts["tracebacks"].items():
         logger.error("planet %s: unexpected error\n%s", planet, text)
     for what, why in budget.skipped.items():

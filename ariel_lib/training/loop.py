@@ -27,7 +27,7 @@ from ariel_lib.models.threads import threads
 from ariel_lib.models.v50 import V50
 from ariel_lib.pipeline.batches import fit_within_budget
 from ariel_lib.pipeline.checkpoint import Checkpoint
-from ariel_lib.pipeline.planet_fits import PlanetFit, PlanetFits
+from ariel_lib.pipeline.planet_fits import PlanetFit, PlanetFits, by_text
 from ariel_lib.priors.gaussian import fit_prior
 from ariel_lib.priors.registry import INITIAL_NAMES, fit_initial_prior
 from ariel_lib.priors.scale_height import LabelledSpectra
@@ -87,10 +87,8 @@ def _train(dataset: Dataset, config: Config, progress: Callable[[int, int], None
             dataset, budget.share(FIT_SHARE), log=log, settings=calibration, workers=config.calibration.workers, progress=progress
         )
     )
-    for planet, reason in planet_fits.failures.items():
-        log(f"planet {planet} left out of training: {reason}")
-    for planet, note in planet_fits.notes.items():
-        log(f"planet {planet}: {note}")
+    for line in by_text({planet: f"left out of training: {reason}" for planet, reason in planet_fits.failures.items()} | planet_fits.notes):
+        log(line)
     planets = labelled_planets(planet_fits, known.labels)
     nuisance_prior = fit_nuisance_prior([planet_fit.estimate for planet_fit in planet_fits.fits.values()])
     planet_fits = planet_fits.conditioned_on(nuisance_prior)

@@ -41,6 +41,26 @@ def test_all_visits_are_calibrated_and_a_rerun_skips_them(data, tmp_path, worker
     np.testing.assert_array_equal(saved.airs.flux, direct.airs.flux)
 
 
+def test_an_input_is_opened_once_for_its_contents_by_a_calibration_and_by_a_rerun(data, tmp_path, opened):
+    inputs = {str(path) for path in data.rglob("*") if path.suffix in (".parquet", ".csv")}
+    footers = {str(data / "train" / "11" / f"{name}_signal_0.parquet"): 2 for name in ("AIRS-CH0", "FGS1")}  # how many reads they have
+    for outcome in ("done", "skipped"):
+        report = calibrate_split(Dataset(data, "train", light_curves=tmp_path), SETTINGS)
+        assert getattr(report, outcome) == tuple(VISITS)
+        assert {path: times for path, times in opened.items() if path in inputs} == dict.fromkeys(inputs, 1) | footers
+        opened.clear()
+
+
+def test_the_digest_of_frames_that_were_read_is_that_of_the_files(data):
+    noting = Archive(data).noting_frames()
+    calibrate_visit(noting, "train", "11", 1, SETTINGS)
+    assert len(noting.frames) == 12
+    assert noting.visit_digest("train", "11", 1) == Archive(data).visit_digest("train", "11", 1)
+    path = next(iter(noting.frames))
+    noting.frames[path] = "of other bytes"
+    assert noting.visit_digest("train", "11", 1) != Archive(data).visit_digest("train", "11", 1)
+
+
 def test_only_outdated_missing_and_damaged_files_are_made_again(data, tmp_path):
     archive = Archive(data)
     calibrate_split(Dataset(archive.root, "train", light_curves=tmp_path), SETTINGS)

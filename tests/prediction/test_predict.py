@@ -15,7 +15,7 @@ from ariel_lib.config import load_config, to_dict
 from ariel_lib.diagnostics.report import report_from_artifacts
 from ariel_lib.execution.time_budget import Budget
 from ariel_lib.io import submission
-from ariel_lib.io.checksums import write_manifest
+from ariel_lib.io.checksums import sha256, write_manifest
 from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import light_curves_path
 from ariel_lib.io.light_curves import save_light_curves
@@ -177,6 +177,18 @@ def test_the_submission_has_planets_and_columns_in_the_order_of_the_sample(data,
     (before, mean, sigma), (after, new_mean, new_sigma) = read_submission(whole), read_submission(out)
     order = [before.index(planet) for planet in after]
     assert (new_mean == mean[order]).all() and (new_sigma == sigma[order]).all()
+
+
+def test_a_table_is_opened_once_by_a_prediction(data, weights, tmp_path, opened):
+    root = copy_of(data, tmp_path)
+    names = [f"{kind}_{n}" for kind in ("wl", "sigma") for n in range(1, 14)]
+    (root / "sample_submission.csv").write_text(f"planet_id,{','.join(names)}\n" + "".join(f"{p}{',' * len(names)}\n" for p in PLANETS))
+    opened.clear()  # of the copy, which was written
+    run_prediction(Dataset(root, "test"), weights=weights, out=tmp_path / "submission.csv")
+    tables = ("sample_submission.csv", "test_star_info.csv", "wavelengths.csv")
+    assert {name: opened[str(root / name)] for name in tables} == dict.fromkeys(tables, 1)
+    files = json.loads((tmp_path / "manifest_predict.json").read_text())["inputs"]["data"]["files"]
+    assert {name: files[name] for name in tables} == {name: sha256(root / name) for name in tables}
 
 
 def fail_at(monkeypatch, *calls, error=NO_KERNEL):

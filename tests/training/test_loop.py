@@ -261,7 +261,7 @@ def test_planets_without_an_acceptable_fit_take_no_part_and_are_named(data, plan
     left_out, rest = result["left_out"], [planet for planet in planet_fits.fits if planet != doubtful]
     assert set(left_out) == {doubtful, "no planet"} and reason in left_out[doubtful] and left_out["no planet"] == "no frames"
     assert metrics["left_out"] == left_out and manifest["remarks"] == left_out | {rest[0]: "a damaged visit"}
-    assert f"planet {doubtful} left out of training: {left_out[doubtful]}" in lines and f"planet {rest[0]}: a damaged visit" in lines
+    assert f"planet {doubtful}: left out of training: {left_out[doubtful]}" in lines and f"planet {rest[0]}: a damaged visit" in lines
     assert result["planets"] == len(rest) and result["validation"]["v50"]["n_planets"] == result["held_out"]
     assert all(np.isfinite(value) for figures in result["validation"].values() for value in figures.values())
     assert set(sum(Checkpoint.load(tmp_path / "weights.safetensors").held_out, ())) < set(rest)
