@@ -49,6 +49,7 @@ light_curves = None  # folder of light curves, where they are calibrated already
 scratch = None  # folder for light curves and fits, which is kept; None: one of temporary files, which the last cell removes
 split = "test"
 workers = 4
+device = "auto"  # of the networks; auto: the GPU where it passes a test, else the CPU
 max_hours = 8.5  # of the nine that a session may take; None: no limit
 
 # %% [markdown]
@@ -109,6 +110,7 @@ result = run_prediction(
     out=Path(out),
     workers=workers,
     budget=budget,
+    device=device,
     log=print,
 )
 {name: len(value) if isinstance(value, dict) else value for name, value in result.items()}

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ariel_lib.cli.shared import Data, Split, Workers, app, print_json, progress_bar
+from ariel_lib.cli.shared import Data, DeviceName, Split, Workers, app, print_json, print_line, progress_bar
 
 
 @app.command(
@@ -21,6 +21,8 @@ def predict(
         Path | None, typer.Option(help="Output folder of `calibrate`; default: calibrate now.")
     ] = None,
     workers: Workers = 1,
+    device: Annotated[DeviceName, typer.Option(help="Device of the networks; auto: the GPU where it works, else the CPU.")]
+    = DeviceName.auto,
 ) -> None:
     """Write a submission: spectra and their standard deviations.
 
@@ -32,7 +34,9 @@ def predict(
 
     dataset = Dataset(data, split.value, light_curves=light_curves, scratch=out.parent)
     with progress_bar("Predicting planets") as progress:
-        result = run_prediction(dataset, weights=weights, out=out, workers=workers, progress=progress)
+        result = run_prediction(
+            dataset, weights=weights, out=out, workers=workers, device=device.value, progress=progress, log=print_line
+        )  # fmt: skip
     print_json(result)
     if result["fallbacks"] or result["closed_form"] or result["tracebacks"] or "writing" in result["skipped"]:
         raise typer.Exit(1)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ariel_lib.cli.shared import ConfigFile, Workers, app, print_json, print_line, progress_bar
+from ariel_lib.cli.shared import ConfigFile, DeviceName, Workers, app, print_json, print_line, progress_bar
 
 
 @app.command(epilog="Example: spectramind train --config configs/train.yaml data.root=build/sim +training.seed=1337")
@@ -17,6 +17,9 @@ def train(
         typer.Argument(metavar="KEY=VALUE", help="Settings, such as training.epochs=20, +model=v50 or data.root=DIR."),
     ] = None,
     config: ConfigFile = None,
+    device: Annotated[
+        DeviceName | None, typer.Option(help="The setting training.device; auto, the default: the GPU where it works, else the CPU.")
+    ] = None,
 ) -> None:
     """Train V50; print the path of its weights and, under "validation", scores on held-out planets.
 
@@ -27,7 +30,7 @@ def train(
     """
     from ariel_lib.config import load_config
 
-    settings = load_config(config, overrides or ())
+    settings = load_config(config, [*(overrides or ()), *([f"training.device={device}"] if device else [])])
     from ariel_lib.commands import run_training  # after the settings, whose errors come first
 
     with progress_bar("Training") as progress:

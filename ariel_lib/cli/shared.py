@@ -54,6 +54,12 @@ class Split(StrEnum):
     test = "test"
 
 
+class DeviceName(StrEnum):
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
 Data = Annotated[Path, typer.Option("--data", help="Folder in Kaggle's layout.")]
 Workers = Annotated[int, typer.Option(min=1, help="Number of parallel processes.")]
 ConfigFile = Annotated[Path | None, typer.Option(help="YAML file of differences from the defaults.")]

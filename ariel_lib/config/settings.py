@@ -15,6 +15,7 @@ RELATIONS = ("neighbour", "white", "molecule", "region")
 PRIORS = {"library": "spectral_library", "gaussian": "gaussian", "mixture": "mixture"}  # name → module of ariel_lib/priors
 INITIAL_ESTIMATES = (*PRIORS, "fit", "white")
 SSM_STEP, GATV2_STEP = 16, 4  # d_model and hidden are multiples of them, for whole heads of the Mamba-2 blocks and of gatv2
+DEVICES = ("auto", "cpu", "cuda")
 OPTIMIZERS = ("adamw", "adam", "sgd")
 
 
@@ -118,6 +119,7 @@ class TrainingConfig:
     max_hours    end the training after that time and keep its result, or None
     initial_weights  weights.safetensors of another run to begin with, such as one on simulated data, or None
     recompute    compute the encoder's activations again in the backward pass in place of storing them: less memory, more time
+    device       cpu, cuda, or auto: CUDA where it passes a test. A GPU that fails in training is left for the CPU
     precision    float32, or bfloat16: mixed, on a GPU that computes in it; elsewhere float32 all the same
     threads      of torch and BLAS; with one, results are the same bytes on any number of cores
     """
@@ -135,12 +137,14 @@ class TrainingConfig:
     max_hours: float | None = None
     initial_weights: str | None = None
     recompute: bool = _volatile(False)
+    device: str = _volatile("auto")
     precision: str = "float32"
     threads: int = 1
     out: str = _volatile("outputs/v50")
 
     def __post_init__(self):
         _require_choice("training.optimizer", self.optimizer, OPTIMIZERS)
+        _require_choice("training.device", self.device, DEVICES)
         _require_choice("training.precision", self.precision, ("float32", "bfloat16"))
         for name in ("epochs", "batch_size", "patience", "threads", "folds"):
             _require(f"training.{name}", getattr(self, name), getattr(self, name) >= 1, "at least 1")

@@ -203,7 +203,7 @@ def _with_data(points: list[Point], truth: Path | None, log: Callable[[str], Non
                 for dataset in (point.dataset, point.dataset.with_split("test"))[: 1 + (truth is not None)]
             ]
         parts = [digest_inputs(fits, known, point.config.training.initial_weights) for fits, known in fitted[shared]]
-        parts += [sha256(truth) if truth else "", __version__, FORMAT, _device()]
+        parts += [sha256(truth) if truth else "", __version__, FORMAT, _device(point.config.training.device)]
         found.append(replace(point, data=" ".join(parts), truth=truth))
     if truth:
         left_out = _left_out([parts[1][0] for parts in fitted.values()])
@@ -225,9 +225,9 @@ def _left_out(tests: list[PlanetFits]) -> dict[str, str]:
     return named
 
 
-def _device() -> str:
+def _device(wanted: str) -> str:
     """The kind of device that points are trained on; the automatic bin_width and the last bits depend on it."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def finished(point: Point) -> dict | None:

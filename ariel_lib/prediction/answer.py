@@ -3,7 +3,6 @@
 A network that fails on a GPU is run again on the CPU. Depths that the Gaussian spectral prior does not explain are flagged, with a note.
 """
 
-import logging
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,7 +28,6 @@ from ariel_lib.transit.result import DepthEstimate, Flag
 from ariel_lib.uncertainty.corel import corel_features
 
 UNUSUAL = "its spectrum is unlike the training spectra (others are 10^{:.0f} times as likely): its sigmas may be too small"
-logger = logging.getLogger(__name__)
 
 
 class InvalidSpectrumError(SpectraMindError):
@@ -76,7 +74,6 @@ def answer(planet_fit: PlanetFit, checkpoint: Checkpoint) -> Answer:
         found, failure = attempt(lambda: _predict(checkpoint.network_on_device, checkpoint, planet_fit.estimate, inputs))
         if failure is not None:
             note = f"predicted on the CPU, since the network failed on {checkpoint.device}: {failure}"
-            logger.warning("planet %s: %s", planet_fit.estimate.planet_id, note)
     mean, sigma = found or _predict(checkpoint.network, checkpoint, planet_fit.estimate, inputs)
     closed = _closed_forms(planet_fit, checkpoint, *initial)
     return replace(closed, mean=mean, sigma=sigma, note="; ".join(filter(None, [closed.note, note])))

@@ -52,12 +52,15 @@ class Model:
     path: Path
 
     @classmethod
-    def load(cls, path: Path | str) -> "Model":
-        """Read weights.safetensors, checked against manifest.json beside it. It predicts on the GPU where there is one.
+    def load(cls, path: Path | str, *, device: str = "auto") -> "Model":
+        """Read weights.safetensors, checked against manifest.json beside it.
 
-        Raises StorageError for a file that is missing, damaged, of another format, or not the one that a manifest lists.
+        device  on which it predicts: cpu, cuda, or auto for CUDA where it works
+
+        Raises StorageError for a file that is missing, damaged, of another format, or not the one that a manifest lists, DeviceError
+        for cuda where it does not work.
         """
-        return cls(load_checkpoint(Path(path)), Path(path))
+        return cls(load_checkpoint(Path(path), device), Path(path))
 
     @property
     def wavelengths(self) -> np.ndarray:

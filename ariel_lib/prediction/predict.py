@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from ariel_lib.errors import ArchiveError, SpectraMindError
 from ariel_lib.execution.time_budget import Budget
 from ariel_lib.execution.workers import WorkerPool, attempt, local_pool
 from ariel_lib.io.checksums import sha256, verify
 from ariel_lib.io.dataset import Dataset
+from ariel_lib.models.device import choose_device
 from ariel_lib.models.ensemble import Ensemble
 from ariel_lib.models.threads import threads
 from ariel_lib.pipeline.batches import FIRST_VISIT_ONLY, VISIT, PlanetBatch, fit_batches
@@ -129,6 +129,7 @@ def predict(
     out: Path | str,
     workers: int = 1,
     budget: Budget | None = None,
+    device: str = "auto",
     progress: Callable[[int, int], None] | None = None,
     log: Callable[[str], None] = logger.info,
 ) -> dict:
@@ -138,13 +139,14 @@ def predict(
     weights  checkpoint
     out      CSV file, written at once with the training mean for every planet, in place of an earlier run's, and rewritten after
              every batch
+    device   of the networks: cpu, cuda, or auto for CUDA where it works
     budget   time budget of the session: what does not fit is skipped and listed under "skipped"
 
     Returns {"submission", "planets", "fallbacks": {planet: reason}, "closed_form": {planet: reason}, "notes", "flags":
     {planet: [flag]}, "skipped", "tracebacks"}, JSON-able. A planet whose network failed has V50's initial estimate (closed_form), one
     without a fit, or whose answer could not be written, the training mean (fallbacks); where all have, an error is logged. "skipped" has
     "writing" where the disk is full at the end. Raises ArchiveError for a data set without planets, StorageError for weights that are
-    damaged, differ from the manifest.json beside them or have none.
+    damaged, differ from the manifest.json beside them or have none, DeviceError for cuda where it does not work.
 
     >>> from ariel_lib import Dataset, predict, read_submission
     >>> dataset = Dataset(folder, split="test")
@@ -157,11 +159,11 @@ def predict(
     dataset = dataset if dataset.scratch else dataset.with_scratch(out.parent)
     with local_pool(workers, imports=(fit_planets.__module__,)) as pool:
         pool.start()  # the workers import their libraries while the checkpoint is read
-        return _predict(dataset, out, Path(weights), budget, pool, progress, log)
+        return _predict(dataset, out, Path(weights), device, budget, pool, progress, log)
 
 
-def _predict(dataset: Dataset, out: Path, weights: Path, budget: Budget, pool: WorkerPool, progress, log) -> dict:
-    checkpoint = loaded = load_checkpoint(weights)
+def _predict(dataset: Dataset, out: Path, weights: Path, device: str, budget: Budget, pool: WorkerPool, progress, log) -> dict:
+    checkpoint = loaded = load_checkpoint(weights, device, log)
     _require_same_axis(dataset, checkpoint, weights)
     _require_planets(dataset)
     fallback = checkpoint.fallback_mean, checkpoint.fallback_sigma
@@ -205,9 +207,9 @@ def _update_population(
     return budget.attempt(POPULATION_UPDATE, seconds, work) or (answers, None)
 
 
-def load_checkpoint(weights: Path) -> Checkpoint:
-    """Load a checkpoint that its manifest lists, to predict on the GPU where there is one."""
-    return replace(Checkpoint.load(verify(weights)), device="cuda" if torch.cuda.is_available() else "cpu")
+def load_checkpoint(weights: Path, device: str = "auto", log: Callable[[str], None] = logger.info) -> Checkpoint:
+    """Load a checkpoint that its manifest lists, to predict on a device of models.device. Raises DeviceError."""
+    return replace(Checkpoint.load(verify(weights)), device=choose_device(device, log))
 
 
 def _skip_members(checkpoint: Checkpoint, budget: Budget, waiting: int) -> Checkpoint:

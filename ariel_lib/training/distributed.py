@@ -15,6 +15,7 @@ import torch
 import torch.distributed as group
 
 ANY_TIME = timedelta(days=365)
+CPU = torch.device("cpu")
 T = TypeVar("T")
 
 
@@ -29,14 +30,21 @@ def rank() -> int:
 
 
 @contextmanager
-def joined() -> Iterator[None]:
-    """Join the process group and leave it at the end. With CUDA each process uses its own GPU, NCCL between them, else gloo."""
+def joined(device: str = "auto") -> Iterator[None]:
+    """Join the process group and leave it at the end.
+
+    device  training.device: unless it is cpu, each process uses a GPU of its own where there are some, and NCCL between them
+
+    A process waits for the others for any time: the one that writes may have a slow disk, and who started them ends them when one fails.
+    """
     if size() == 1:
         yield
         return
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-    group.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    backend = "gloo"
+    if device != "cpu" and torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
+        backend = "cpu:gloo,cuda:nccl"
+    group.init_process_group(backend, timeout=ANY_TIME)
     try:
         yield
     finally:
@@ -46,16 +54,22 @@ def joined() -> Iterator[None]:
 def from_leader(work: Callable[[], T]) -> T:
     """The result of `work` in process 0, sent to the others, which do not call it. It is pickled.
 
-    They wait for any time: a calibration may last longer than the 30 minutes of gloo's time limit or the 10 of NCCL's. torchrun ends
-    them when process 0 fails.
+    They wait for any time: a calibration may last longer than the 30 minutes of gloo's own time limit.
     """
     if size() == 1:
         return work()
-    waiting = group.new_group(backend="gloo", timeout=ANY_TIME)
     result = [work() if rank() == 0 else None]
-    group.broadcast_object_list(result, 0, group=waiting)
-    group.destroy_process_group(waiting)
+    group.broadcast_object_list(result, 0, device=CPU)
     return result[0]
+
+
+def agreed(device: str) -> str:
+    """The device of all processes: cuda where each of them has one that works, else cpu."""
+    if size() == 1:
+        return device
+    works = torch.tensor(device == "cuda", dtype=torch.int32)
+    group.all_reduce(works, group.ReduceOp.MIN)
+    return "cuda" if works.item() else "cpu"
 
 
 def average_gradients(network: torch.nn.Module) -> None:
@@ -72,7 +86,6 @@ def decided(here: bool) -> bool:
     """Process 0's decision, broadcast to all: clocks differ a little between processes."""
     if size() == 1:
         return here
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    flag = torch.tensor([float(here)], device=device)
+    flag = torch.tensor([float(here)])
     group.broadcast(flag, 0)
     return bool(flag.item())

@@ -19,6 +19,7 @@ from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import Spectra
 from ariel_lib.io.storage import write_atomically
 from ariel_lib.metrics import naive_answer, unclipped_score
+from ariel_lib.models.device import Device, choose_device
 from ariel_lib.models.ensemble import Ensemble, predict_inputs
 from ariel_lib.models.inputs import Inputs
 from ariel_lib.models.out_of_memory import backward_in_parts
@@ -71,7 +72,7 @@ def train(
     >>> sorted(result["validation"])
     ['constant', 'gaussian_posterior', 'gls_fit', 'library_posterior', 'v50']
     """
-    with threads(config.training.threads), distributed.joined():
+    with threads(config.training.threads), distributed.joined(config.training.device):
         return _train(dataset, config, progress, log if distributed.rank() == 0 else lambda line: None)
 
 
@@ -81,6 +82,7 @@ def _train(dataset: Dataset, config: Config, progress: Callable[[int, int], None
     known = known if config.model.scale_height else known.unscaled()
     budget = Budget(settings.max_hours and 3600 * settings.max_hours, started=started)
     require_trainable(config, known.labels.planet_ids, dataset.wavelengths)  # before hours of fits
+    device = Device(distributed.agreed(choose_device(settings.device, log)))
     calibration = CalibrationSettings(airs_samples=config.calibration.airs_samples)
     planet_fits = distributed.from_leader(  # the same planets in all processes, which would train on without each other otherwise
         lambda: fit_within_budget(
@@ -96,7 +98,7 @@ def _train(dataset: Dataset, config: Config, progress: Callable[[int, int], None
     log(f"{len(planets)} planets, {time.monotonic() - started:.0f} s for the transit fits")
     config = resolve_initial_estimate(config, len(known.labels.planet_ids), splits, log)
     inputs = digest_inputs(planet_fits, known, settings.initial_weights)
-    config, members = _fit_members(config, inputs, planet_fits, known, dataset.wavelengths, splits, budget, log)
+    config, members = _fit_members(config, inputs, planet_fits, known, dataset.wavelengths, splits, device, budget, log)
     corrections = PopulationCorrections(nuisance_prior, _fit_bias(planet_fits, planets, known.labels, dataset.wavelengths, log))
     truth, answers = joined([member.answers for member in members])
     scores, temperatures = judge(truth, answers, naive_answer(known.labels.depth), temperature=config.calibration.temperature)
@@ -169,16 +171,18 @@ class Member:
 
 def _fit_members(
     config: Config, inputs: str, planet_fits: PlanetFits, known: LabelledSpectra, wavelength: np.ndarray, splits: list[PlanetSplit],
-    budget: Budget, log: Callable[[str], None],
+    device: Device, budget: Budget, log: Callable[[str], None],
 ) -> tuple[Config, list[Member]]:  # fmt: skip
     """Train a network for each split, in equal shares of the time left. inputs: digest of the run's data.
 
+    A network whose device fails is trained on from its last epoch on the CPU; several processes end together instead.
+
     Returns the configuration as resolved, and the networks.
     """
-    members, seed = [], config.training.seed
+    members = []
     for n, split in enumerate(splits):
         naive = naive_answer(known.without([*split.choosing, *split.held_out]).labels.depth)  # the loss contains it
-        rng = np.random.default_rng([seed, 2, n])
+        rng = np.random.default_rng([config.training.seed, 2, n])
         examples = make_examples(planet_fits, known, wavelength, split, rng, config.model.initial_estimate)
         fitting = examples.fitting
         if config.symbolic.lensing_bump.weight:
@@ -187,13 +191,13 @@ def _fit_members(
             f"network {n + 1} of {len(splits)}: fitted to {len(fitting)} planets, {len(split.choosing)} choose the epoch, "
             f"{len(split.held_out)} held out"
         )
-        config = resolve(config, max(len(example.fgs1) for example in (*fitting, *examples.choosing, *examples.held_out)))
-        network = make_network(config, wavelength, seed + n)
-        fingerprint = run_fingerprint(config, inputs, split.fitting)
-        if config.training.initial_weights:
-            take_weights(network, Path(config.training.initial_weights), n)
+        config = resolve(config, max(len(example.fgs1) for example in (*fitting, *examples.choosing, *examples.held_out)), device.name)
         deadline = time.monotonic() + max(budget.left, 0.0) / (len(splits) - n)
-        history, stopped = _fit(network, fitting, examples.choosing, config, fingerprint, naive, n, deadline, log)
+        work = partial(
+            _fit, config=config, fingerprint=run_fingerprint(config, inputs, split.fitting), training=fitting, choosing=examples.choosing,
+            wavelength=wavelength, naive=naive, member=n, deadline=deadline, log=log,
+        )  # fmt: skip
+        network, history, stopped = work(device.name) if distributed.size() > 1 else device.run(work, log)
         prior = fit_prior(known.without(split.held_out).labels.depth, wavelength)
         answers = answers_of(network, examples, prior, config.model.initial_estimate)
         members.append(Member(network, split, examples.bias, history, stopped, answers))
@@ -206,14 +210,17 @@ def _depth_bias_of_bumps(planet_fit: PlanetFit, wavelength: np.ndarray) -> np.nd
 
 
 def _fit(
-    network: V50, training, choosing, config: Config, fingerprint: str, naive: dict, member: int, deadline: float, log
-) -> tuple[list[dict], bool]:
+    device: str, *, config: Config, fingerprint: str, training, choosing, wavelength: np.ndarray, naive: dict, member: int,
+    deadline: float, log,
+) -> tuple[V50, list[dict], bool]:  # fmt: skip
     """Train one network; it ends with the weights of the epoch that the choosing planets score best, 0 being before training.
 
-    Returns the epochs with these scores, which are optimistic: they are not published as the network's; and whether the deadline ended
-    them.
+    Returns it, on the CPU, the epochs with these scores, which are optimistic: they are not published as the network's; and whether the
+    deadline ended them.
     """
-    settings, device = config.training, torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    settings, network = config.training, make_network(config, wavelength, config.training.seed + member)
+    if settings.initial_weights:
+        take_weights(network, Path(settings.initial_weights), member)
     network.to(device)
     optimizer = _optimizer(network, config)
     state = RunState(_state_path(Path(settings.out), member), fingerprint, network, optimizer, AVERAGING)
@@ -239,8 +246,7 @@ def _fit(
             f"(best {state.best_score:.4f}), {time.monotonic() - clock:.1f} s"
         )
     state.restore_best()
-    network.cpu().eval()
-    return state.history, stopped
+    return network.cpu().eval(), state.history, stopped
 
 
 def _epoch(

@@ -23,14 +23,14 @@ from ariel_lib.training.split import PlanetSplit
 ENCODER_SAMPLES = 256  # samples a planet at the encoder, about, with the automatic bin_width on a CPU
 
 
-def resolve(config: Config, longest: int) -> Config:
-    """The configuration with bin_width 0 and the precision replaced by what this machine computes with.
+def resolve(config: Config, longest: int, device: str) -> Config:
+    """The configuration with bin_width 0 and the precision replaced by what the device computes with.
 
     longest  samples of the longest FGS1 light curve; on CUDA none is averaged
+    device   of models.device
     """
-    on_gpu = torch.cuda.is_available()
-    automatic = 1 if on_gpu else max(1, longest // ENCODER_SAMPLES)
-    precision = effective_precision(config.training.precision, torch.device("cuda" if on_gpu else "cpu"))
+    automatic = 1 if device == "cuda" else max(1, longest // ENCODER_SAMPLES)
+    precision = effective_precision(config.training.precision, torch.device(device))
     model = replace(config.model, bin_width=config.model.bin_width or automatic)
     return replace(config, model=model, training=replace(config.training, precision=precision))
 

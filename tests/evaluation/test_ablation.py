@@ -94,7 +94,7 @@ def test_an_interrupted_grid_runs_only_the_unfinished_points(grid, monkeypatch):
     assert ablate(grid, log=str)["ran"] == 0
     monkeypatch.setattr(ablation, "_fit", lambda *arguments: fits_of("other light curves, of the same names and sizes"))
     assert ablate(grid, log=str)["ran"] == 4
-    monkeypatch.setattr(ablation, "_device", lambda: "cuda")
+    monkeypatch.setattr(ablation, "_device", lambda wanted: "cuda")
     assert ablate(grid, log=str)["ran"] == 4  # another bin_width, where that is automatic
 
 

@@ -23,6 +23,7 @@ from ariel_lib.io.storage import load_arrays
 from ariel_lib.io.submission import read_submission
 from ariel_lib.io.submission_record import SubmissionRecord
 from ariel_lib.io.writer import write_stars, write_wavelengths
+from ariel_lib.models.device import DeviceError
 from ariel_lib.models.ensemble import predict_inputs
 from ariel_lib.pipeline import batches
 from ariel_lib.pipeline.batches import FIRST_VISIT_ONLY, VISIT, PlanetBatch
@@ -223,16 +224,35 @@ def test_a_planet_whose_network_fails_has_the_initial_estimate_others_their_rows
     assert manifest["metrics"]["closed_form"] == len(failed) and "initial estimate in place of" in manifest["remarks"]["12"]
 
 
-def test_a_gpu_that_cannot_be_used_costs_no_answer(data, weights, whole, tmp_path, monkeypatch):
+def claim_a_gpu(monkeypatch):
+    """A GPU that is listed, and fails at once."""
+
     def no_gpu():
         raise NO_KERNEL
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "_lazy_init", no_gpu)
+
+
+def test_a_gpu_that_fails_after_its_test_costs_no_answer_and_one_warning(data, weights, whole, tmp_path, monkeypatch, caplog):
+    claim_a_gpu(monkeypatch)
+    monkeypatch.setattr(prediction, "choose_device", lambda wanted, log: "cuda")
     result = run(data, weights, tmp_path / "submission.csv")
     assert (tmp_path / "submission.csv").read_bytes() == whole.read_bytes()
     assert not result["fallbacks"] and not result["closed_form"] and not result["tracebacks"]
     assert set(result["notes"]) == set(PLANETS) and "predicted on the CPU" in result["notes"]["7"]
+    (line,) = (record.getMessage() for record in caplog.records if "no kernel image" in record.getMessage())
+    assert line.startswith("3 planets (12, 13, 7): predicted on the CPU, since the network failed on cuda")
+
+
+def test_a_gpu_that_fails_at_once_is_not_used_and_one_line_says_so(data, weights, whole, tmp_path, monkeypatch):
+    claim_a_gpu(monkeypatch)
+    lines, dataset = [], Dataset(data, "test", planets=PLANETS)
+    result = run_prediction(dataset, weights=weights, out=tmp_path / "submission.csv", log=lines.append)
+    assert (tmp_path / "submission.csv").read_bytes() == whole.read_bytes() and not result["notes"]
+    assert [line for line in lines if "device" in line] == ["device: CPU: cuda fails: RuntimeError: no kernel image is available"]
+    with pytest.raises(DeviceError, match="expected a GPU that works, as asked for, found none: cuda fails: RuntimeError: no kernel image"):
+        run_prediction(dataset, weights=weights, out=tmp_path / "submission.csv", device="cuda")
     manifest = json.loads((tmp_path / "manifest_predict.json").read_text())
     assert manifest["hardware"]["gpu"].startswith("unusable: ")
 

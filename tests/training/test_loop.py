@@ -19,6 +19,7 @@ from ariel_lib.io.dataset import Dataset
 from ariel_lib.io.layout import Spectra
 from ariel_lib.io.storage import StorageError
 from ariel_lib.io.submission import read_submission, validate_submission
+from ariel_lib.models.device import Device
 from ariel_lib.models.ensemble import predict_inputs
 from ariel_lib.pipeline import batches
 from ariel_lib.pipeline.checkpoint import Checkpoint
@@ -87,6 +88,43 @@ def test_one_seed_gives_the_same_bytes_and_a_killed_run_is_resumed(data, tmp_pat
     monkeypatch.setattr(loop, "_epoch", epoch)
     loop.train(training_set(config), config, log=lambda line: None)
     assert (tmp_path / "a" / "weights.safetensors").read_bytes() == wanted
+
+
+@pytest.mark.parametrize("where", ["forward", "backward"])
+def test_a_gpu_that_fails_in_the_second_epoch_is_left_for_the_cpu_with_the_weights_of_a_run_there(data, tmp_path, monkeypatch, where):
+    run(data, tmp_path / "cpu")
+    monkeypatch.setattr(loop, "choose_device", lambda wanted, log: "cpu:0")  # stands for a GPU: another name than "cpu"
+    monkeypatch.setattr(loop, "resolve", lambda config, longest, device: resolve(config, longest, "cpu"))
+    fail_after(monkeypatch, where, calls=1)  # an epoch is one batch
+    lines, config = [], load_config(None, [f"data.root={data}", f"training.out={tmp_path / 'gpu'}", "training.epochs=2", *SMALL])
+    result = loop.train(training_set(config), config, log=lines.append)
+    (failed,) = (line for line in lines if "fails" in line)
+    assert failed == "cpu:0 fails: RuntimeError: CUDA error: an illegal memory access was encountered; this goes on on the CPU"
+    assert "goes on after epoch 1 of an interrupted run" in lines and result["epochs"] == 2
+    on_cpu, on_gpu = (Checkpoint.load(tmp_path / name / "weights.safetensors").network.state_dict() for name in ("cpu", "gpu"))
+    for name, tensor in on_cpu.items():
+        np.testing.assert_array_equal(tensor, on_gpu[name])
+
+
+def fail_after(monkeypatch, where, calls):
+    """Let one batch fail: that after so many, in its forward or its backward pass."""
+    part_loss, count = loop._part_loss, []
+
+    def fails(*arguments):
+        count.append(1)
+        if len(count) != calls + 1:
+            return part_loss(*arguments)
+        if where == "backward":
+            loss = part_loss(*arguments)
+            loss.register_hook(lambda gradient: illegal_access())
+            return loss
+        illegal_access()
+
+    monkeypatch.setattr(loop, "_part_loss", fails)
+
+
+def illegal_access():
+    raise RuntimeError("CUDA error: an illegal memory access was encountered\nCompile with TORCH_USE_CUDA_DSA")
 
 
 def test_a_run_that_its_time_limit_ended_goes_on_with_the_same_command(data, planet_fits, tmp_path, monkeypatch):
@@ -158,7 +196,8 @@ def test_held_out_labels_change_neither_the_network_nor_an_answer_for_a_held_out
     found = []
     for n, labels in enumerate((known, with_other_labels(known, split.held_out))):
         config = load_config(None, [f"training.out={tmp_path / str(n)}", "training.epochs=1", "model.initial_estimate=gaussian", *SMALL])
-        _, (member,) = loop._fit_members(config, str(n), planet_fits, labels, wavelength, [split], Budget(None), lambda line: None)
+        given = (config, str(n), planet_fits, labels, wavelength, [split])
+        _, (member,) = loop._fit_members(*given, Device("cpu"), Budget(None), lambda line: None)
         found.append(member)
     first, second = found
     for name, tensor in first.network.state_dict().items():
@@ -192,7 +231,7 @@ def test_an_untrained_network_equals_the_library_posterior(data, planet_fits):
     config = load_config(None, SMALL)
     known, split = LabelledSpectra.read(Dataset(data, "train")), split_of(planet_fits)
     found = examples.make_examples(planet_fits, known, archive.wavelengths(), split, np.random.default_rng(0)).fitting
-    network = make_network(resolve(config, max(len(example.fgs1) for example in found)), archive.wavelengths())
+    network = make_network(resolve(config, max(len(example.fgs1) for example in found), "cpu"), archive.wavelengths())
     inputs = found[0].inputs(found[0].planet_fit.estimate.depth)
     mean, sigma = predict_inputs(network, inputs)
     expected = found[0].conditioned_prior.moments(found[0].planet_fit.estimate.depth[None])
@@ -340,7 +379,7 @@ def test_an_untrained_network_returns_its_initial_estimate(data, planet_fits, tm
 
 def test_training_can_start_from_the_weights_of_another_run(data, tmp_path, monkeypatch):
     first = run(data, tmp_path / "first", "training.epochs=1")["weights"]
-    network = make_network(resolve(load_config(None, SMALL), 5000), Archive(data).wavelengths())
+    network = make_network(resolve(load_config(None, SMALL), 5000, "cpu"), Archive(data).wavelengths())
     take_weights(network, Path(first), 0)
     for name, tensor in Checkpoint.load(first).network.members[0].state_dict().items():
         np.testing.assert_array_equal(tensor, network.state_dict()[name])

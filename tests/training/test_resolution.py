@@ -22,14 +22,12 @@ from ariel_lib.training.resolution import (
 from ariel_lib.training.split import split_planets
 
 
-def test_the_hash_of_a_resolved_configuration_tells_a_gpu_from_a_cpu(monkeypatch):
-    on_cpu = resolve(Config(), 10 * ENCODER_SAMPLES)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    on_gpu = resolve(Config(), 10 * ENCODER_SAMPLES)
+def test_the_hash_of_a_resolved_configuration_tells_a_gpu_from_a_cpu():
+    on_cpu, on_gpu = (resolve(Config(), 10 * ENCODER_SAMPLES, device) for device in ("cpu", "cuda"))
     assert (on_cpu.model.bin_width, on_gpu.model.bin_width) == (10, 1)
     assert len({config_hash(config) for config in (Config(), on_cpu, on_gpu)}) == 3
     given = load_config(overrides=["model.bin_width=7"])
-    assert resolve(given, 10 * ENCODER_SAMPLES) == given
+    assert resolve(given, 10 * ENCODER_SAMPLES, "cuda") == given
 
 
 @pytest.mark.parametrize(("planets", "wanted"), [(46, "library"), (47, "mixture")])
@@ -50,10 +48,9 @@ def test_a_mixture_of_which_any_prior_has_too_few_labels_is_the_library_and_one_
 @pytest.mark.parametrize(("capability", "wanted"), [((7, 5), "float32"), ((8, 0), "bfloat16")])
 def test_precision_is_that_of_the_device(monkeypatch, capability, wanted):
     asked = load_config(overrides=["training.precision=bfloat16"])
-    assert resolve(asked, 1).training.precision == "float32"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve(asked, 1, "cpu").training.precision == "float32"
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    assert resolve(asked, 1).training.precision == wanted
+    assert resolve(asked, 1, "cuda").training.precision == wanted
     assert precision.effective_precision("float32", torch.device("cuda")) == "float32"
 
 
