@@ -71,6 +71,40 @@ def run_training(
     return result
 
 
+def run_training_on_gpus(config: Config, *, processes: int | None = None, log: Callable[[str], None] = print) -> dict:
+    """run_training with all GPUs: where there are several, in so many processes that share each batch; else in this one.
+
+    processes  their number; default: that of the GPUs, or 1 where training.device is cpu
+
+    Raises what run_training raises, and RankDiedError where one of several processes fails; the same call goes on from the last epoch.
+    """
+    from tempfile import TemporaryDirectory
+
+    import torch
+
+    from ariel_lib.execution.ranks import run_ranks, script
+
+    if processes is None:
+        processes = 1 if config.training.device == "cpu" else torch.cuda.device_count()
+    if processes < 2:
+        return run_training(config, log=log)
+    log(f"{processes} processes train together")
+    with TemporaryDirectory() as folder:
+        settings, found = Path(folder) / "config.json", Path(folder) / "result.json"
+        settings.write_text(json.dumps(to_dict(config)), encoding="utf-8")
+        run_ranks(script(f"{__name__}:train_as_rank", settings, found), processes, log)
+        return json.loads(found.read_bytes())
+
+
+def train_as_rank(settings: str, found: str) -> None:
+    """run_training in one of several processes: with the configuration of one JSON file, its result to another."""
+    result = run_training(from_dict(json.loads(Path(settings).read_bytes())))
+    from ariel_lib.training.distributed import rank
+
+    if rank() == 0:
+        Path(found).write_text(json.dumps(result), encoding="utf-8")
+
+
 def run_prediction(dataset: Dataset, *, weights: Path, out: Path, progress: Progress = None, **settings) -> dict:
     """Predict spectra by prediction.predict.predict, which takes the settings; recorded beside the submission.
 

@@ -26,6 +26,7 @@ epochs = 60
 folds = 3  # networks whose predictions are combined; each holds out its share of the planets
 batch_size = 32
 bin_width = 0  # FGS1 samples averaged before the encoder; 0 chooses
+processes = None  # that train together, with a GPU each; None: as many as there are GPUs
 max_hours = 8.0  # a session of twelve hours ends cleanly long before its limit
 workers = 4
 
@@ -57,7 +58,7 @@ import json
 import numpy as np
 from IPython.display import Image
 
-from ariel_lib.commands import run_training
+from ariel_lib.commands import run_training_on_gpus
 from ariel_lib.config import CalibrationConfig, Config, DataConfig, ModelConfig, TrainingConfig
 from ariel_lib.io.kaggle_inputs import find_input, take_up_session
 from ariel_lib.pipeline.checkpoint import Checkpoint
@@ -80,10 +81,11 @@ config
 # ## Train
 # Frames that are not calibrated yet are calibrated first, in at most two thirds of the time; the rest is left to another
 # session. Some planets choose the epoch, others, held out, give the factor by which the standard deviations are rescaled and the
-# scores: those of each planet with a factor fitted to the others.
+# scores: those of each planet with a factor fitted to the others. Two GPUs share every batch. A GPU that fails is done without, from the
+# last epoch on.
 
 # %%
-result = run_training(config, log=print)
+result = run_training_on_gpus(config, processes=processes, log=print)
 result["validation"]
 
 # %% [markdown]

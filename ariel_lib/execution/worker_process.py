@@ -88,10 +88,8 @@ class WorkerProcess(Executor):
 
     def _ending(self) -> str:
         """How the process ended, in words."""
-        code = self._process.wait()
-        if self._killed:
-            return self._killed
-        return f"was ended by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"ended with exit code {code}"
+        found = ending(self._process)
+        return self._killed or found
 
     def kill(self, why: str) -> None:
         """Kill the process, with a reason for the future of its task."""
@@ -101,6 +99,12 @@ class WorkerProcess(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         self.kill(self._killed or "was ended with its pool")
+
+
+def ending(process: subprocess.Popen) -> str:
+    """How a process ended, in words; waits for its end."""
+    code = process.wait()
+    return f"was ended by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"ended with exit code {code}"
 
 
 def serve(descriptor: int, imports: tuple[str, ...]) -> None:

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from ariel_lib.commands import run_training_on_gpus
+from ariel_lib.config import load_config
+from ariel_lib.execution.ranks import RankDiedError
 from ariel_lib.pipeline.checkpoint import Checkpoint
 from ariel_lib.training import distributed
 
@@ -58,6 +61,37 @@ def test_two_processes_have_the_result_of_the_first_average_gradients_and_share_
     x, weight = torch.arange(12.0).reshape(4, 3), torch.ones(1, 3, requires_grad=True)
     (x @ weight.T).square().mean().backward()
     np.testing.assert_allclose(json.loads(lines[0].removesuffix(" True")), weight.grad, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_notebook_trains_in_two_processes_and_one_that_is_killed_ends_the_training_in_one_line(tiny_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = ["model.d_model=16", "model.d_state=4", "model.hidden=8", "model.gnn_layers=1", "model.ssm_depth=1", "calibration.workers=1"]
+    config = load_config(overrides=[f"data.root={tiny_run.data}", "training.out=out", "training.epochs=3", *small])
+    lines = []
+
+    def kill_the_second(line):
+        lines.append(line)
+        if line.startswith("epoch 1"):
+            mine = [int(path.name) for path in Path("/proc").glob("[0-9]*") if is_rank(path, "1")]
+            assert len(mine) == 1
+            os.kill(mine[0], 9)
+
+    with pytest.raises(RankDiedError, match=r"^process 1 of 2 was ended by signal 9 \(Killed\)"):
+        run_training_on_gpus(config, processes=2, log=kill_the_second)
+    result = run_training_on_gpus(config, processes=2, log=lines.append)
+    assert any(line.startswith("goes on after epoch") for line in lines) and result["epochs"] == 3
+    assert len(json.loads(Path("out/metrics.json").read_text())["history"]) == 4 and Path("out/manifest_train.json").is_file()
+    Checkpoint.load(result["weights"])
+
+
+def is_rank(process, rank):
+    """Whether a process of /proc is a child of this one with that rank."""
+    try:
+        parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
+        return int(parent) == os.getpid() and f"RANK={rank}" in (process / "environ").read_text().split("\0")
+    except OSError:
+        return False
 
 
 @pytest.mark.slow
