@@ -1,7 +1,7 @@
 """What a population of drifts in a rich basis is worth against cubics, on light curves with truth.
 
     spectramind simulate --level lightcurves --labels LABELS.csv --systematics polynomial+ramp+thermal+granulation --out DATA …
-    python benchmarks/drift.py --data DATA [--out build/drift --workers 2]
+    python benchmarks/drift.py --data DATA [--out build/drift --workers 2 --training 400]
 
 All visits of both splits teach the population, without labels, and the labelled ones the bias of the depths that all planets share; the
 test planets are judged. The same transit fits are conditioned on
@@ -45,8 +45,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("build/drift"))
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--training", type=int, help="number of training planets whose light curves are used, the first ones; default: all")
     options = parser.parse_args()
     splits = [Dataset(options.data, split, scratch=options.out) for split in ("train", "test")]
+    splits[0] = splits[0].select(splits[0].planets[: options.training])
     fits = [fit_planets(dataset, workers=options.workers).accepted().fits for dataset in splits]
     known = LabelledSpectra.read(splits[0])
     priors = {name: fit_initial_prior(name, known.labels.depth, splits[0].wavelengths, known.scale) for name in PRIORS}
