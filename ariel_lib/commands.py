@@ -84,8 +84,7 @@ def run_training_on_gpus(config: Config, *, processes: int | None = None, log: C
 
     from ariel_lib.execution.ranks import run_ranks, script
 
-    if processes is None:
-        processes = 1 if config.training.device == "cpu" else torch.cuda.device_count()
+    processes = processes or (1 if config.training.device == "cpu" else torch.cuda.device_count())
     if processes < 2:
         return run_training(config, log=log)
     log(f"{processes} processes train together")
